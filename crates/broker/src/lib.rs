@@ -1,0 +1,1 @@
+//! A broker for networks that part and meet again: jobs redeployed when executors vanish, one canonical result everywhere.

@@ -1,0 +1,1 @@
+//! Deterministic conflict resolution: five strategies as integer rank keys, the same answer on every replica, with reasons.

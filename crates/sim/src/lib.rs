@@ -1,0 +1,1 @@
+//! Simulated networks, fault plans and conformance suites for the Reconvene crates.

@@ -1,0 +1,3 @@
+//! The `reconvene` program.
+
+fn main() {}
