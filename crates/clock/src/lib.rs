@@ -1,1 +1,47 @@
-//! Vector clocks, dots, knowledge with exceptions and hybrid logical clocks for replicas that part and meet again.
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    test,
+    allow(clippy::arithmetic_side_effects, clippy::unwrap_used, reason = "tests add freely and fail by panicking")
+)]
+
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+mod causality;
+mod context;
+mod dot;
+mod error;
+mod height;
+mod hlc;
+mod limits;
+mod linear;
+mod node;
+mod now;
+mod replica;
+mod segments;
+#[cfg(feature = "serde")]
+mod serde;
+mod time;
+mod vector;
+
+#[doc(hidden)]
+pub mod digest;
+
+pub use self::causality::Causality;
+pub use self::context::{CausalContext, Knowledge};
+pub use self::dot::{Counter, Dot, DotRange};
+pub use self::error::{ClockError, DecodeError, DecodeKind, HlcError};
+pub use self::height::Height;
+pub use self::hlc::{Hlc, HlcClock, MaxAhead};
+pub use self::limits::Limits;
+pub use self::linear::LinearKey;
+pub use self::node::NodeId;
+pub use self::now::Now;
+pub use self::replica::{ReplicaId, ReplicaKey};
+#[cfg(feature = "std")]
+pub use self::time::SystemTimeSource;
+pub use self::time::{TimeSource, Timestamp, WallTime};
+pub use self::vector::VectorClock;

@@ -1,0 +1,336 @@
+//! Vector clocks.
+
+use core::fmt::{self, Display};
+
+use smallvec::SmallVec;
+
+use crate::replica::number_of;
+use crate::segments::{Difference, Segments};
+use crate::{Causality, ClockError, Counter, DecodeError, DecodeKind, Dot, DotRange, Limits, ReplicaId, ReplicaKey};
+
+/// How many events of each replica are known: a gapless history.
+///
+/// A replica without an entry counts as zero; no zero is ever stored, so equal clocks have equal entries and hashes
+/// whatever built them. Up to four entries live inline.
+///
+/// There is no `Ord` (a total order contradicts causality) and no `PartialOrd` (it invites `!(a < b)`, which is not
+/// `a >= b` here): use [`compare`](Self::compare).
+///
+/// ```
+/// use reconvene_clock::{Causality, ReplicaId, VectorClock};
+///
+/// let [a, b] = [1, 2].map(|id| ReplicaId::new(id).expect("not zero"));
+/// let mut left = VectorClock::new();
+/// left.increment(a)?;
+/// let mut right = left.clone();
+/// left.increment(a)?;
+/// right.increment(b)?;
+/// assert_eq!(left.compare(&right), Causality::Concurrent);
+///
+/// assert!(left.merge(&right));
+/// assert_eq!(left.compare(&right), Causality::After);
+/// # Ok::<(), reconvene_clock::ClockError>(())
+/// ```
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct VectorClock<R = ReplicaId> {
+    /// Strictly ascending by replica.
+    entries: SmallVec<[Dot<R>; INLINE]>,
+}
+
+/// Entries held without an allocation. Eight would double the size of records for clocks that are rare.
+const INLINE: usize = 4;
+
+impl<R: ReplicaKey> VectorClock<R> {
+    /// The clock that knows no event.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { entries: SmallVec::new_const() }
+    }
+
+    /// The clock with these entries, which come from a wire, a file or a user: strictly ascending by replica, and no
+    /// more than [`Limits::default`] allows.
+    ///
+    /// # Errors
+    /// [`NotAscending`](DecodeKind::NotAscending) or [`LimitExceeded`](DecodeKind::LimitExceeded) with the index of
+    /// the entry.
+    pub fn try_from_entries(entries: impl IntoIterator<Item = Dot<R>>) -> Result<Self, DecodeError> {
+        Self::try_from_entries_within(entries, &Limits::default())
+    }
+
+    /// [`try_from_entries`](Self::try_from_entries) with limits of the caller's own.
+    ///
+    /// Allocates as entries arrive and never for a claimed number of them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_from_entries_within(
+        entries: impl IntoIterator<Item = Dot<R>>,
+        limits: &Limits,
+    ) -> Result<Self, DecodeError> {
+        let mut clock = Self::new();
+        for (index, entry) in entries.into_iter().enumerate() {
+            if index >= limits.max_entries {
+                let kind = DecodeKind::LimitExceeded { what: "clock entries", limit: limits.max_entries };
+                return Err(DecodeError::new(kind, index));
+            }
+            if clock.entries.last().is_some_and(|last| last.replica >= entry.replica) {
+                return Err(DecodeError::new(DecodeKind::NotAscending, index));
+            }
+            clock.entries.push(entry);
+        }
+        Ok(clock)
+    }
+
+    /// Counts one more event of `replica` and returns its name.
+    ///
+    /// # Errors
+    /// [`CounterOverflow`](ClockError::CounterOverflow) if `replica` is at [`Counter::MAX`].
+    ///
+    /// # Complexity
+    /// O(log n); O(n) for a replica that is new to the clock.
+    pub fn increment(&mut self, replica: R) -> Result<Dot<R>, ClockError> {
+        let counter = Counter::after(self.get(replica))
+            .ok_or_else(|| ClockError::CounterOverflow { replica: number_of(replica) })?;
+        let dot = Dot { replica, counter };
+        self.raise(dot);
+        Ok(dot)
+    }
+
+    /// Takes in a dot that is the next of its replica, and returns whether it was new.
+    ///
+    /// # Errors
+    /// [`Gap`](ClockError::Gap) if an earlier dot of that replica is missing.
+    pub fn observe(&mut self, dot: Dot<R>) -> Result<bool, ClockError> {
+        // No next counter means that every dot is already in.
+        match Counter::after(self.get(dot.replica)) {
+            Some(expected) if dot.counter > expected => {
+                Err(ClockError::Gap { replica: number_of(dot.replica), expected, got: dot.counter })
+            }
+            _ => Ok(self.raise(dot)),
+        }
+    }
+
+    /// Raises the entry of the dot's replica to at least its counter, and returns whether that was a change.
+    ///
+    /// This claims every earlier dot of the replica too: the caller answers for gaps.
+    pub fn raise(&mut self, dot: Dot<R>) -> bool {
+        match self.position(dot.replica) {
+            Ok(index) => match self.entries.get_mut(index) {
+                Some(entry) if entry.counter < dot.counter => {
+                    entry.counter = dot.counter;
+                    true
+                }
+                _ => false,
+            },
+            Err(index) => {
+                self.entries.insert(index, dot);
+                true
+            }
+        }
+    }
+
+    /// Raises every counter to at least its value in `other` (the lattice join), and returns whether `self` grew.
+    ///
+    /// Commutative, associative and idempotent.
+    ///
+    /// # Complexity
+    /// O(n + m); allocates only for replicas that are new to `self`.
+    ///
+    /// # Reference
+    /// Mattern 1989, "Virtual Time and Global States of Distributed Systems".
+    pub fn merge(&mut self, other: &Self) -> bool {
+        let mut grew = false;
+        let mut new = 0_usize;
+        let mut own = self.entries.iter_mut().peekable();
+        for theirs in &other.entries {
+            while own.next_if(|own| own.replica < theirs.replica).is_some() {}
+            match own.next_if(|own| own.replica == theirs.replica) {
+                // Max, not sum: counters are totals, so a repeated merge must not count twice.
+                Some(own) if own.counter < theirs.counter => {
+                    own.counter = theirs.counter;
+                    grew = true;
+                }
+                Some(_) => {}
+                None => new = new.saturating_add(1),
+            }
+        }
+        if new > 0 {
+            self.insert_new(other, new);
+            grew = true;
+        }
+        grew
+    }
+
+    /// Adds the `new` entries of `other` whose replicas `self` does not have.
+    fn insert_new(&mut self, other: &Self, new: usize) {
+        let mut union = SmallVec::with_capacity(self.entries.len().saturating_add(new));
+        let mut theirs = other.entries.iter().copied().peekable();
+        for own in &self.entries {
+            while let Some(dot) = theirs.next_if(|dot| dot.replica < own.replica) {
+                union.push(dot);
+            }
+            let _shared = theirs.next_if(|dot| dot.replica == own.replica);
+            union.push(*own);
+        }
+        union.extend(theirs);
+        self.entries = union;
+    }
+
+    /// Lowers every counter to at most its value in `other` (the lattice meet): what both know.
+    pub fn meet(&mut self, other: &Self) {
+        let mut theirs = other.entries.iter().peekable();
+        self.entries.retain(|own| {
+            while theirs.next_if(|theirs| theirs.replica < own.replica).is_some() {}
+            theirs.next_if(|theirs| theirs.replica == own.replica).is_some_and(|theirs| {
+                own.counter = own.counter.min(theirs.counter);
+                true
+            })
+        });
+    }
+
+    /// Keeps the entries of the replicas that `keep` accepts.
+    ///
+    /// For the caller's own working sets, such as acknowledgements. A store's knowledge must never lose an entry:
+    /// an old dot would look new again.
+    pub fn retain(&mut self, mut keep: impl FnMut(R) -> bool) {
+        self.entries.retain(|entry| keep(entry.replica));
+    }
+
+    /// The last known counter of `replica`, or `None` if no event of it is known. O(log n).
+    #[must_use]
+    pub fn get(&self, replica: R) -> Option<Counter> {
+        let index = self.position(replica).ok()?;
+        self.entries.get(index).map(|entry| entry.counter)
+    }
+
+    /// How many replicas have an entry.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no event is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The last known dot of each replica, ascending by replica.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Dot<R>> + DoubleEndedIterator + '_ {
+        self.entries.iter().copied()
+    }
+
+    /// How this history relates to `other`, in one pass over both. O(n + m), without allocating.
+    #[must_use]
+    pub fn compare(&self, other: &Self) -> Causality {
+        let (mut left, mut right) = (self.entries.as_slice(), other.entries.as_slice());
+        let (mut has_more, mut has_less) = (false, false);
+        loop {
+            match (left, right) {
+                ([], []) => return Causality::from_excess(has_more, has_less),
+                ([_, ..], []) => return Causality::from_excess(true, has_less),
+                ([], [_, ..]) => return Causality::from_excess(has_more, true),
+                ([own, left_rest @ ..], [theirs, right_rest @ ..]) => {
+                    if own.replica <= theirs.replica {
+                        left = left_rest;
+                    }
+                    if theirs.replica <= own.replica {
+                        right = right_rest;
+                    }
+                    has_more |=
+                        own.replica < theirs.replica || own.replica == theirs.replica && own.counter > theirs.counter;
+                    has_less |=
+                        own.replica > theirs.replica || own.replica == theirs.replica && own.counter < theirs.counter;
+                }
+            }
+            if has_more && has_less {
+                return Causality::Concurrent;
+            }
+        }
+    }
+
+    /// Whether this history holds everything in `other`: [`Equal`](Causality::Equal) or [`After`](Causality::After).
+    #[must_use]
+    pub fn dominates(&self, other: &Self) -> bool {
+        matches!(self.compare(other), Causality::Equal | Causality::After)
+    }
+
+    /// Whether `dot` is part of this history.
+    #[must_use]
+    pub fn contains(&self, dot: Dot<R>) -> bool {
+        self.get(dot.replica).is_some_and(|last| dot.counter <= last)
+    }
+
+    /// The dots that are here and missing from `other`, as runs ascending by replica.
+    pub fn missing_from<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = DotRange<R>> + 'a {
+        Difference::new(self.segments(&[]), other.segments(&[]))
+    }
+
+    /// How many events are known: the sum of all counters.
+    ///
+    /// A history that dominates another and differs from it has a greater total.
+    #[must_use]
+    pub fn total(&self) -> u128 {
+        // At most 2^64 entries of less than 2^63 each: the sum stays below 2^127.
+        self.entries.iter().fold(0, |total, entry| total.saturating_add(u128::from(entry.counter.get())))
+    }
+
+    /// This history as the contiguous part below `ranges`.
+    pub(crate) fn segments<'a>(&'a self, ranges: &'a [DotRange<R>]) -> Segments<'a, R> {
+        Segments::new(&self.entries, ranges)
+    }
+
+    /// Appends an entry whose replica is above every other.
+    pub(crate) fn push(&mut self, entry: Dot<R>) {
+        debug_assert!(self.entries.last().is_none_or(|last| last.replica < entry.replica), "entries ascend");
+        self.entries.push(entry);
+    }
+
+    fn position(&self, replica: R) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| entry.replica.cmp(&replica))
+    }
+}
+
+impl<R: ReplicaKey> Clone for VectorClock<R> {
+    // `SmallVec::clone` walks its elements one by one; a copy of the slice takes less than half the time.
+    fn clone(&self) -> Self {
+        Self { entries: SmallVec::from_slice(&self.entries) }
+    }
+}
+
+impl<R: ReplicaKey> Default for VectorClock<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// By [`raise`](VectorClock::raise): of several dots of a replica, the greatest counts.
+impl<R: ReplicaKey> Extend<Dot<R>> for VectorClock<R> {
+    fn extend<I: IntoIterator<Item = Dot<R>>>(&mut self, dots: I) {
+        for dot in dots {
+            self.raise(dot);
+        }
+    }
+}
+
+/// By [`raise`](VectorClock::raise): of several dots of a replica, the greatest counts.
+impl<R: ReplicaKey> FromIterator<Dot<R>> for VectorClock<R> {
+    fn from_iter<I: IntoIterator<Item = Dot<R>>>(dots: I) -> Self {
+        let mut clock = Self::new();
+        clock.extend(dots);
+        clock
+    }
+}
+
+impl<R: ReplicaKey> Display for VectorClock<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (index, entry) in self.entries.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            entry.fmt(f)?;
+        }
+        f.write_str("}")
+    }
+}
