@@ -1,0 +1,218 @@
+//! Sums of keyed hashes that tell whether two replicas hold the same values.
+
+use core::fmt::{self, Display};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use reconvene_clock::ReplicaId;
+use reconvene_clock::digest::{sha256, sip24_64, sip24_128};
+
+use crate::{Body, Key, Record, Version};
+
+/// The network that replicas belong to: what keys their fingerprints, so that those of different networks differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkId([u8; 16]);
+
+impl NetworkId {
+    /// The network with this id.
+    #[must_use]
+    pub const fn new(id: [u8; 16]) -> Self {
+        Self(id)
+    }
+
+    /// The network with this name: the first 16 bytes of its SHA-256.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        Self(first_half(sha256(name.as_bytes())))
+    }
+
+    /// The bytes of the id.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl Display for NetworkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// A sum mod 2^128 of one keyed SipHash-2-4-128 of (key, dot, body) for each live value. Zero for no value.
+///
+/// Sums, so that one value is added or removed without reading the others, in any order. Equal sums mean equal sets of
+/// live values, but for accidents of probability 2^-128 and for members who search for a collision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(u128);
+
+impl Fingerprint {
+    /// The fingerprint of no value.
+    pub const EMPTY: Self = Self(0);
+
+    /// The fingerprint with this number.
+    #[must_use]
+    pub const fn from_u128(number: u128) -> Self {
+        Self(number)
+    }
+
+    /// The fingerprint as a number.
+    #[must_use]
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+
+    const fn plus(self, term: Self) -> Self {
+        Self(self.0.wrapping_add(term.0))
+    }
+
+    const fn minus(self, term: Self) -> Self {
+        Self(self.0.wrapping_sub(term.0))
+    }
+}
+
+impl Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// The fingerprints of all live values, of 256 buckets of keys, and of each replica's values.
+///
+/// Tombstones do not count: replicas may collect one at different moments, which must not look like divergence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprints {
+    hash_key: [u8; 16],
+    root: Fingerprint,
+    buckets: Box<[Fingerprint; 256]>,
+    /// Without entries for [`Fingerprint::EMPTY`], so that equal sets of values have equal prints.
+    origins: BTreeMap<ReplicaId, Fingerprint>,
+}
+
+impl Fingerprints {
+    /// The fingerprints of an empty store of `network`.
+    #[must_use]
+    pub fn empty(network: NetworkId) -> Self {
+        let seed = [b"reconvene fingerprint 1 ".as_slice(), network.as_bytes()].concat();
+        Self {
+            hash_key: first_half(sha256(&seed)),
+            root: Fingerprint::EMPTY,
+            buckets: Box::new([Fingerprint::EMPTY; 256]),
+            origins: BTreeMap::new(),
+        }
+    }
+
+    /// The fingerprints of these records, worked out from scratch. O(bytes).
+    #[must_use]
+    pub fn of_records<'a>(
+        network: NetworkId,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Self {
+        let mut prints = Self::empty(network);
+        for record in records {
+            for version in record.siblings() {
+                prints.insert(record.key(), version);
+            }
+        }
+        prints
+    }
+
+    /// The fingerprint of every live value.
+    #[must_use]
+    pub fn root(&self) -> Fingerprint {
+        self.root
+    }
+
+    /// The fingerprint of the live values whose keys fall into this bucket.
+    #[must_use]
+    pub fn bucket(&self, bucket: u8) -> Fingerprint {
+        self.buckets
+            .get(usize::from(bucket))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The bucket that `key` falls into.
+    #[must_use]
+    pub fn bucket_of(&self, key: &Key) -> u8 {
+        let [bucket, ..] = sip24_64(&self.hash_key, key.as_bytes()).to_le_bytes();
+        bucket
+    }
+
+    /// The fingerprint of the live values that `origin` wrote.
+    #[must_use]
+    pub fn origin(&self, origin: ReplicaId) -> Fingerprint {
+        self.origins.get(&origin).copied().unwrap_or_default()
+    }
+
+    /// The replicas that wrote live values, ascending, each with its fingerprint.
+    pub fn origins(&self) -> impl Iterator<Item = (ReplicaId, Fingerprint)> {
+        self.origins.iter().map(|(origin, print)| (*origin, *print))
+    }
+
+    /// A keyed hash of anything else that replicas of the network compare.
+    pub(crate) fn keyed_hash(&self, bytes: &[u8]) -> u64 {
+        sip24_64(&self.hash_key, bytes)
+    }
+
+    /// Counts a version that became live.
+    pub(crate) fn insert(&mut self, key: &Key, version: &Version) {
+        self.change(key, version, Fingerprint::plus);
+    }
+
+    /// No longer counts a version that is not live any more.
+    pub(crate) fn remove(&mut self, key: &Key, version: &Version) {
+        self.change(key, version, Fingerprint::minus);
+    }
+
+    fn change(
+        &mut self,
+        key: &Key,
+        version: &Version,
+        change: impl Fn(Fingerprint, Fingerprint) -> Fingerprint,
+    ) {
+        let Body::Value(value) = &version.body else {
+            return;
+        };
+        let term = self.term(key, version, value);
+        self.root = change(self.root, term);
+        let bucket = usize::from(self.bucket_of(key));
+        if let Some(bucket) = self.buckets.get_mut(bucket) {
+            *bucket = change(*bucket, term);
+        }
+        match self.origins.entry(version.dot.replica) {
+            Entry::Vacant(entry) => {
+                entry.insert(change(Fingerprint::EMPTY, term));
+            }
+            Entry::Occupied(mut entry) => {
+                let print = entry.get_mut();
+                *print = change(*print, term);
+                if *print == Fingerprint::EMPTY {
+                    entry.remove();
+                }
+            }
+        }
+    }
+
+    /// The hash of one value. The key is preceded by its length and the body comes last, so that no two triples give
+    /// the same bytes.
+    fn term(&self, key: &Key, version: &Version, value: &[u8]) -> Fingerprint {
+        let key = key.as_bytes();
+        let mut bytes =
+            Vec::with_capacity(key.len().saturating_add(value.len()).saturating_add(24));
+        bytes.extend_from_slice(&u64::try_from(key.len()).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.extend_from_slice(key);
+        bytes.extend_from_slice(&version.dot.replica.get().to_be_bytes());
+        bytes.extend_from_slice(&version.dot.counter.get().to_be_bytes());
+        bytes.extend_from_slice(value);
+        Fingerprint(sip24_128(&self.hash_key, &bytes))
+    }
+}
+
+fn first_half(digest: [u8; 32]) -> [u8; 16] {
+    let mut half = [0; 16];
+    for (to, from) in half.iter_mut().zip(digest) {
+        *to = from;
+    }
+    half
+}

@@ -1,0 +1,124 @@
+//! Versions: what was written, by whom, in place of what.
+
+use std::sync::Arc;
+
+use reconvene_clock::{Dot, Height, Hlc};
+
+use crate::KeyContext;
+
+/// How urgently a version travels. It has no bearing on which versions are live.
+///
+/// 0 to 31 are ours, 32 to 255 the user's. An unknown class is stored and passed on unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Class(u8);
+
+impl Class {
+    /// Facts about the network itself, such as its members.
+    pub const CONTROL: Self = Self(0);
+    /// What should reach every broker at once.
+    pub const URGENT: Self = Self(1);
+    /// Everything without a reason to be otherwise.
+    pub const NORMAL: Self = Self(2);
+    /// Large or unimportant: goes after the rest.
+    pub const BULK: Self = Self(3);
+
+    /// The class with this number.
+    #[must_use]
+    pub const fn new(number: u8) -> Self {
+        Self(number)
+    }
+
+    /// The number of this class.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// What a version says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a version sets a value or deletes it; there is no third thing"
+)]
+pub enum Body {
+    /// The key has this value.
+    Value(Arc<[u8]>),
+    /// The key was deleted.
+    Tombstone,
+}
+
+impl Body {
+    /// A value with these bytes.
+    #[must_use]
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        Self::Value(bytes.as_ref().into())
+    }
+
+    /// The bytes of a value, or `None` for a tombstone.
+    #[must_use]
+    pub fn value(&self) -> Option<&[u8]> {
+        match self {
+            Self::Value(bytes) => Some(bytes),
+            Self::Tombstone => None,
+        }
+    }
+
+    /// The number of bytes, 0 for a tombstone.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.value().map_or(0, <[u8]>::len)
+    }
+}
+
+/// One write. Immutable: its dot names it for ever, and no store or relay stamps, trims or edits it again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a version is exactly what travels; a new part is a new format"
+)]
+pub struct Version {
+    /// The name of the write.
+    pub dot: Dot,
+    /// The versions of the same key that the write replaced, and all that their contexts name.
+    pub context: KeyContext,
+    /// One more than the greatest height that the writer had seen.
+    pub height: Height,
+    /// The writer's hybrid clock when it wrote.
+    pub hlc: Hlc,
+    /// How urgently it travels.
+    pub class: Class,
+    /// What it says.
+    pub body: Body,
+}
+
+impl Version {
+    /// Whether this version replaces the one that `dot` names, which is of the same key.
+    #[must_use]
+    pub fn replaces(&self, dot: Dot) -> bool {
+        self.context.contains(dot)
+    }
+
+    /// What someone has seen who read this version alone: its dot and its context. Hand it back in
+    /// [`Replaces::Context`](crate::Replaces::Context) to write in its place and leave its siblings standing.
+    #[must_use]
+    pub fn seen(&self) -> KeyContext {
+        let mut seen = self.context.clone();
+        seen.add(self.dot);
+        seen
+    }
+
+    /// The size that limits count: the body, 16 bytes for each entry of the context and 48 bytes for the rest.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        let entries = self
+            .context
+            .dots()
+            .len()
+            .saturating_add(self.context.upto().len());
+        self.body
+            .byte_len()
+            .saturating_add(entries.saturating_mul(16))
+            .saturating_add(48)
+    }
+}
