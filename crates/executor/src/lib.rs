@@ -1,1 +1,36 @@
 //! The executor side of Reconvene: wire types, a sans-io agent that survives its broker, and an async driver.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::cast_possible_truncation,
+        reason = "tests index and add freely and fail by panicking"
+    )
+)]
+
+mod answer;
+mod bytes;
+pub mod codec;
+mod id;
+pub mod limits;
+pub mod message;
+mod report;
+mod spec;
+
+pub use reconvene_clock::{NodeId, Now, Timestamp, WallTime};
+
+pub use self::answer::{Answer, Equivocation, Finality, Rejection};
+pub use self::codec::CodecError;
+pub use self::id::{
+    AttemptId, EmergencyId, FencingToken, JobId, OwnershipEpoch, ParseIdError, ResultDigest,
+    SessionEpoch, SpecDigest, SubmissionId,
+};
+pub use self::message::{
+    Heartbeat, HeldAttempt, HeldVerdict, LeaseLost, Leave, Order, Refusal, Refused, Register,
+    RosterEntry, StopReason, Submit, Terms, ToBroker, ToExecutor,
+};
+pub use self::report::{Outcome, Report};
+pub use self::spec::{JobSpec, Resources, SpecError, Tag, TagError};
