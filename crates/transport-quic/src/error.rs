@@ -105,11 +105,11 @@ pub enum BindError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The peer closed without a reason, or with one from a later version.
+    /// The peer closed without a reason (a hello that came too late gets none), or with one from a later version.
     #[error("it closed the connection")]
     Closed,
-    /// One side's hello did not parse, or came too late.
-    #[error("the hello was malformed or came too late")]
+    /// One side's hello did not parse.
+    #[error("the hello was malformed")]
     Hello,
     /// The peer belongs to another network.
     #[error("it belongs to another network")]
