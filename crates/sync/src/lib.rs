@@ -1,1 +1,45 @@
-//! Sans-io anti-entropy: brokers exchange just what the other lacks, on any link, in any order of failure.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        clippy::unwrap_used,
+        clippy::wildcard_enum_match_arm,
+        reason = "tests index and add freely, and fail by panicking"
+    )
+)]
+
+mod after;
+mod codec;
+mod config;
+mod crc;
+mod driver;
+mod event;
+mod frame;
+mod io;
+mod member;
+pub mod memory;
+mod message;
+mod ranges;
+mod replica;
+mod rng;
+mod stats;
+mod transport;
+mod wire;
+
+pub use reconvene_clock::Now;
+pub use reconvene_store::NetworkId;
+
+pub use self::codec::CodecError;
+pub use self::config::Config;
+pub use self::driver::{Performed, StoreDriver, StoreDriverError};
+pub use self::event::{Event, PeerState};
+pub use self::frame::{Lane, frame_lane};
+pub use self::io::{Input, NewWrite, Output, RejectReason, Ticket, ViewId, Want};
+pub use self::member::Member;
+pub use self::replica::{OpenError, Replica};
+pub use self::stats::Stats;
+pub use self::transport::{Incoming, Transport};

@@ -1,0 +1,158 @@
+//! Performs the outputs of a replica that concern its store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reconvene_clock::DotRange;
+use reconvene_store::{CommitError, Cursor, Key, MetadataStore, Record, Snapshot, StoreError};
+
+use crate::{Input, Output, ViewId, Want};
+
+/// A store and the frozen views that a [`Replica`](crate::Replica) opened on it.
+///
+/// Every driver uses it: it answers [`Output::Persist`], [`Output::OpenView`], [`Output::CloseView`] and
+/// [`Output::Load`], and hands all others back.
+#[derive(Debug)]
+pub struct StoreDriver<S: MetadataStore> {
+    store: S,
+    views: BTreeMap<ViewId, S::Snapshot>,
+}
+
+/// What became of an output.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a driver that forgets one loses inputs or effects")]
+#[expect(clippy::large_enum_variant, reason = "one is alive at a time")]
+pub enum Performed {
+    /// Performed, and there is nothing to answer.
+    Done,
+    /// Performed; feed this input.
+    Input(Input),
+    /// Not about the store: the caller's to perform.
+    Other(Output),
+}
+
+/// Why a store could not do what a replica needs. The replica is finished: open the store again and a new replica.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreDriverError {
+    /// A batch was not made durable.
+    #[error("batch was not committed")]
+    Commit(#[source] CommitError),
+    /// Records could not be read.
+    #[error("records could not be read")]
+    Read(#[source] StoreError),
+    /// An output named a view that is not open: outputs were not performed in order.
+    #[error("view {} is not open", view.0)]
+    NoSuchView {
+        /// The view.
+        view: ViewId,
+    },
+}
+
+impl<S: MetadataStore> StoreDriver<S> {
+    /// A driver of `store` without views.
+    #[must_use]
+    pub fn new(store: S) -> Self {
+        Self { store, views: BTreeMap::new() }
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// Gives the store back, and closes all views.
+    #[must_use]
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// Performs `output` if it concerns the store. Not cancel safe: a persist that was dropped may have happened.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreDriverError`]; the replica that gave the output must not be used further.
+    pub async fn perform(&mut self, output: Output) -> Result<Performed, StoreDriverError> {
+        match output {
+            Output::Persist(batch) => {
+                self.store.commit(&batch).await.map_err(StoreDriverError::Commit)?;
+                Ok(Performed::Done)
+            }
+            Output::OpenView(view) => {
+                let snapshot = self.store.snapshot().await.map_err(StoreDriverError::Read)?;
+                self.views.insert(view, snapshot);
+                Ok(Performed::Done)
+            }
+            Output::CloseView(view) => {
+                self.views.remove(&view);
+                Ok(Performed::Done)
+            }
+            Output::Load { ticket, view, want } => {
+                let (records, more) = match view {
+                    Some(view) => {
+                        let snapshot = self.views.get(&view).ok_or(StoreDriverError::NoSuchView { view })?;
+                        read(snapshot, want).await
+                    }
+                    None => {
+                        let snapshot = self.store.snapshot().await.map_err(StoreDriverError::Read)?;
+                        read(&snapshot, want).await
+                    }
+                }
+                .map_err(StoreDriverError::Read)?;
+                Ok(Performed::Input(Input::Loaded { ticket, records, more }))
+            }
+            other @ (Output::Send { .. }
+            | Output::Connect { .. }
+            | Output::Disconnect { .. }
+            | Output::Written { .. }
+            | Output::WriteRefused { .. }
+            | Output::Notify(_)) => Ok(Performed::Other(other)),
+        }
+    }
+}
+
+async fn read<S: Snapshot>(snapshot: &S, want: Want) -> Result<(Vec<Record>, bool), StoreError> {
+    match want {
+        Want::Keys(keys) => {
+            let mut records = Vec::new();
+            for key in keys {
+                records.extend(snapshot.record(&key).await?);
+            }
+            Ok((records, false))
+        }
+        Want::Dots { ranges, max_records, max_bytes } => read_dots(snapshot, ranges, max_records, max_bytes).await,
+    }
+}
+
+/// The records that hold live dots of `ranges`, in the order of the least such dot, until a limit is reached.
+async fn read_dots<S: Snapshot>(
+    snapshot: &S,
+    ranges: Vec<DotRange>,
+    max_records: usize,
+    max_bytes: usize,
+) -> Result<(Vec<Record>, bool), StoreError> {
+    let mut records = Vec::new();
+    let mut bytes = 0_usize;
+    let mut seen: BTreeSet<Key> = BTreeSet::new();
+    for range in ranges {
+        let mut cursor = Some(Cursor::new(range).with_rows(max_records.saturating_add(1)));
+        while let Some(at) = cursor {
+            let page = snapshot.by_origin(&at).await?;
+            for (_, key) in page.items {
+                if seen.contains(&key) {
+                    continue;
+                }
+                if !records.is_empty() && (records.len() >= max_records || bytes >= max_bytes) {
+                    return Ok((records, true));
+                }
+                if let Some(record) = snapshot.record(&key).await? {
+                    bytes = bytes.saturating_add(record.byte_len());
+                    records.push(record);
+                }
+                seen.insert(key);
+            }
+            cursor = page.next;
+        }
+    }
+    Ok((records, false))
+}

@@ -1,0 +1,211 @@
+//! What goes into a [`Replica`](crate::Replica) and what comes out.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display};
+
+use reconvene_clock::{Dot, DotRange, NodeId};
+use reconvene_store::{Batch, Body, Class, Key, PlanError, Record, Replaces};
+
+use crate::Event;
+
+/// A number that the caller chose for a request and finds again in its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "any number is a ticket")]
+pub struct Ticket(pub u64);
+
+/// The name of a frozen view of the store, chosen by the replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "any number names a view")]
+pub struct ViewId(pub u64);
+
+/// One write of a local batch. The replica adds the dot and the stamp.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "what a caller says about a write, no more")]
+pub struct NewWrite {
+    /// What is written.
+    pub key: Key,
+    /// How soon it travels.
+    pub class: Class,
+    /// A value, or the tombstone that deletes the key.
+    pub body: Body,
+    /// Which versions of the key it supersedes.
+    pub replaces: Replaces,
+}
+
+impl NewWrite {
+    /// A write that replaces all live versions of `key`.
+    #[must_use]
+    pub const fn new(key: Key, class: Class, body: Body) -> Self {
+        Self { key, class, body, replaces: Replaces::AllLive }
+    }
+}
+
+/// What happened in the world around a replica.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a driver that forgets one is a bug worth a compile error")]
+pub enum Input {
+    /// Time has passed; see [`Replica::next_deadline`](crate::Replica::next_deadline).
+    Tick,
+    /// This broker is about to stop on purpose: tell the peers and start nothing new.
+    Leave,
+    /// A link to `peer` stands. The transport authenticated it.
+    LinkUp {
+        /// The broker at the other end.
+        peer: NodeId,
+        /// The address that was dialled, if we dialled.
+        address: Option<String>,
+    },
+    /// The link to `peer` is gone.
+    LinkDown {
+        /// The broker at the other end.
+        peer: NodeId,
+    },
+    /// An address where a broker may listen: a seed or a discovered one. A hint, never trust; it is tried for ever.
+    Candidate {
+        /// What [`Output::Connect`] will name.
+        address: String,
+    },
+    /// The driver's answer to [`Output::Connect`] when no [`Input::LinkUp`] will come of it.
+    ConnectFailed {
+        /// The address that was dialled.
+        address: String,
+    },
+    /// A frame arrived. `from` is the transport's word, never the payload's.
+    Received {
+        /// The authenticated sender.
+        from: NodeId,
+        /// The frame, as it was sent or not at all like it.
+        frame: Vec<u8>,
+    },
+    /// Write one batch: all of it or nothing. Answered by [`Output::Written`] or [`Output::WriteRefused`].
+    LocalWrite {
+        /// Echoed in the answer.
+        ticket: Ticket,
+        /// The writes, at most one for each key.
+        writes: Vec<NewWrite>,
+    },
+    /// The answer to [`Output::Load`].
+    Loaded {
+        /// The ticket of the load.
+        ticket: Ticket,
+        /// The records found; see [`Want`] for which and in which order.
+        records: Vec<Record>,
+        /// Whether [`Want::Dots`] found more than fits its limits.
+        more: bool,
+    },
+}
+
+/// What a replica asks its driver to do.
+///
+/// Perform outputs strictly in order. Polling the next one says that the one before was performed; for
+/// [`Output::Persist`] that means durable. A failed persist ends the replica: load the store again and open a new one.
+#[derive(Clone, Debug)]
+#[must_use = "an unperformed output is a lost effect"]
+#[expect(clippy::exhaustive_enums, reason = "a new effect must break every driver at compile time")]
+#[expect(clippy::large_enum_variant, reason = "few outputs are alive at once, and most of the bytes are batches")]
+pub enum Output {
+    /// Make durable before performing any later output, so that no peer sees what a crash could undo.
+    Persist(Batch),
+    /// Freeze the newest state of the store under this name.
+    OpenView(ViewId),
+    /// The view is no longer needed.
+    CloseView(ViewId),
+    /// Read records and answer with [`Input::Loaded`].
+    Load {
+        /// To be echoed.
+        ticket: Ticket,
+        /// The view to read, or the newest state.
+        view: Option<ViewId>,
+        /// Which records.
+        want: Want,
+    },
+    /// Best effort: may be lost, repeated or reordered.
+    Send {
+        /// The receiver.
+        to: NodeId,
+        /// One whole frame.
+        frame: Vec<u8>,
+    },
+    /// Dial, and answer with [`Input::LinkUp`] or [`Input::ConnectFailed`].
+    Connect {
+        /// What to dial.
+        address: String,
+    },
+    /// Drop the link to this peer, if there is one. The replica already counts it as down.
+    Disconnect {
+        /// The peer.
+        from: NodeId,
+        /// Why.
+        why: RejectReason,
+    },
+    /// A local batch is durable.
+    Written {
+        /// The ticket of the write.
+        ticket: Ticket,
+        /// The dots it got, in the order of its writes.
+        dots: Vec<Dot>,
+    },
+    /// A local batch was refused whole; nothing changed.
+    WriteRefused {
+        /// The ticket of the write.
+        ticket: Ticket,
+        /// Why.
+        error: PlanError,
+    },
+    /// Something worth knowing.
+    Notify(Event),
+}
+
+/// Which records a load asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a driver must know every way to read")]
+pub enum Want {
+    /// The records of these keys, as far as they exist, in any order.
+    Keys(BTreeSet<Key>),
+    /// The records that hold live dots of these ranges, each once, ordered by the least such dot.
+    ///
+    /// Enough records in that order to reach one of the limits, at least one if there is one; `more` in the answer
+    /// says that others follow.
+    Dots {
+        /// Ascending, disjoint ranges.
+        ranges: Vec<DotRange>,
+        /// The most records.
+        max_records: usize,
+        /// The most bytes of keys and values; the record that passes it is still included.
+        max_bytes: usize,
+    },
+}
+
+/// Why a peer, a session or a link was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum RejectReason {
+    /// The peer belongs to another network.
+    Network,
+    /// No wire version in common.
+    Version,
+    /// The peer uses a replica that another node introduced, or our own.
+    Identity,
+    /// The peer used more than it was granted.
+    Budget,
+    /// The peer has been silent for too long.
+    Silence,
+    /// The peer is this very node.
+    Loop,
+    /// The peer sent a reason that this version does not know.
+    Unknown,
+}
+
+impl Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network => "another network",
+            Self::Version => "no wire version in common",
+            Self::Identity => "a replica that belongs to another node",
+            Self::Budget => "more than was granted",
+            Self::Silence => "silent for too long",
+            Self::Loop => "this very node",
+            Self::Unknown => "a reason unknown to this version",
+        })
+    }
+}

@@ -1,0 +1,296 @@
+//! One broker's store, kept equal to its peers' by sessions.
+
+mod apply;
+mod links;
+mod receive;
+mod schedule;
+mod session;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use reconvene_clock::digest::sip24_64;
+use reconvene_clock::{Counter, Hlc, Knowledge, NodeId, Now, ReplicaId, Timestamp, WallTime};
+use reconvene_store::{Digest, Head, NetworkId, Record};
+
+use self::apply::{Applying, Job};
+use self::links::{Address, Peer};
+use self::schedule::Schedule;
+use self::session::{Session, SessionKey};
+use crate::codec::CodecError;
+use crate::message::Message;
+use crate::rng::Rng;
+use crate::wire::encode_message;
+use crate::{Config, Event, Input, Member, Output, PeerState, Stats, Ticket, ViewId};
+
+/// One incarnation of a broker's store among its peers, as a plain value.
+///
+/// It decides what to send, to whom and when, and what a frame that arrives changes. It touches no clock, socket or
+/// file: feed it [`Input`]s, perform its [`Output`]s in order, and wake it at [`next_deadline`](Self::next_deadline).
+/// Inputs may come at any point; outputs queue.
+///
+/// ```
+/// use reconvene_clock::{NodeId, Now, ReplicaId, Timestamp, WallTime};
+/// use reconvene_store::{Body, Class, Identity, Key, MemoryStore, MetadataStore, Snapshot, ready};
+/// use reconvene_sync::{Config, Input, NetworkId, NewWrite, Output, Performed, Replica, StoreDriver, Ticket};
+///
+/// let network = NetworkId::of_name("example");
+/// let identity = Identity {
+///     node: NodeId::from_bytes([1; 16]),
+///     replica: ReplicaId::new(7).expect("not zero"),
+///     incarnation: 1,
+/// };
+/// let mut store = StoreDriver::new(MemoryStore::for_network(identity, network, Default::default()));
+/// let head = ready(store.store().snapshot()).expect("at once")?.head().clone();
+/// let now = Now { mono: Timestamp::from_millis(0), wall: WallTime::from_millis(1_700_000_000_000) };
+/// let mut replica = Replica::open(Config::new(network, 1), head, Vec::new(), now)?;
+///
+/// let write = NewWrite::new(Key::new("greeting")?, Class::NORMAL, Body::of("hello"));
+/// replica.handle(now, Input::LocalWrite { ticket: Ticket(1), writes: vec![write] });
+/// let mut written = false;
+/// while let Some(output) = replica.poll_output() {
+///     match ready(store.perform(output)).expect("at once")? {
+///         Performed::Input(input) => replica.handle(now, input),
+///         Performed::Other(Output::Written { ticket, .. }) => written |= ticket == Ticket(1),
+///         Performed::Other(_) | Performed::Done => {}
+///     }
+/// }
+/// assert!(written);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Replica {
+    config: Config,
+    head: Head,
+    /// Digest and Knowledge of `head`, worked out when first needed.
+    known: Option<Known>,
+    now: Timestamp,
+    wall: WallTime,
+    hlc: Hlc,
+    rng: Rng,
+    members: BTreeMap<ReplicaId, Member>,
+    peers: BTreeMap<NodeId, Peer>,
+    addresses: BTreeMap<String, Address>,
+    sessions: BTreeMap<SessionKey, Session>,
+    /// Which session a load of rows is for.
+    loads: BTreeMap<Ticket, SessionKey>,
+    jobs: VecDeque<Job>,
+    applying: Option<Applying>,
+    schedule: Schedule,
+    outputs: VecDeque<Output>,
+    stats: Stats,
+    issued_names: u64,
+    leaving: bool,
+}
+
+/// What a replica knows at one moment, and the short form of it.
+#[derive(Clone, Debug)]
+struct Known {
+    digest: Digest,
+    knowledge: Arc<Knowledge>,
+}
+
+/// Why a replica was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The store belongs to another network.
+    #[error("the store belongs to network {store}, the configuration names {configured}")]
+    WrongNetwork {
+        /// The network of the store.
+        store: NetworkId,
+        /// The network of the configuration.
+        configured: NetworkId,
+    },
+    /// A setting makes no sense.
+    #[error("setting {field} must be {must_be}")]
+    Setting {
+        /// The field of [`Config`].
+        field: &'static str,
+        /// What it must be.
+        must_be: &'static str,
+    },
+    /// The fact about this very member does not encode.
+    #[error("the member fact does not encode")]
+    Member(#[source] CodecError),
+}
+
+impl Replica {
+    /// A replica of the store at `head`, of which `members` are the records under [`Member::PREFIX`].
+    ///
+    /// It writes its own member fact if the store has no such one yet.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if store and configuration do not fit, or a setting makes no sense.
+    pub fn open(config: Config, head: Head, members: Vec<Record>, now: Now) -> Result<Self, OpenError> {
+        if head.network() != config.network {
+            return Err(OpenError::WrongNetwork { store: head.network(), configured: config.network });
+        }
+        config.check()?;
+        let hlc = head.stamped().unwrap_or_default();
+        let mut rng = Rng::new(config.seed);
+        let schedule = Schedule::new(now.mono, &config, &mut rng);
+        let mut replica = Self {
+            config,
+            head,
+            known: None,
+            now: now.mono,
+            wall: now.wall,
+            hlc,
+            rng,
+            members: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            jobs: VecDeque::new(),
+            applying: None,
+            schedule,
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+            issued_names: 0,
+            leaving: false,
+        };
+        for record in &members {
+            replica.learn_member(record);
+        }
+        replica.introduce()?;
+        Ok(replica)
+    }
+
+    /// Takes in what happened. Never waits, and never fails on what a peer sent.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        // A monotonic clock that goes back anyway must not undo a timer.
+        self.now = self.now.max(now.mono);
+        self.wall = now.wall;
+        match input {
+            Input::Tick => {}
+            Input::Leave => self.leave(),
+            Input::LinkUp { peer, address } => self.link_up(peer, address),
+            Input::LinkDown { peer } => self.link_down(peer),
+            Input::Candidate { address } => self.learn_address(address, None),
+            Input::ConnectFailed { address } => self.connect_failed(&address),
+            Input::Received { from, frame } => self.receive(from, &frame),
+            Input::LocalWrite { ticket, writes } => self.enqueue(Job::Local { ticket: Some(ticket), writes }),
+            Input::Loaded { ticket, records, more } => self.loaded(ticket, records, more),
+        }
+        self.run_timers();
+    }
+
+    /// The next thing to do, or `None` until the next input. Asking says that the one before was performed.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to feed [`Input::Tick`], if nothing else comes before. O(peers + addresses).
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines().min()
+    }
+
+    /// What is known here, as planned: the store has it once all outputs so far were performed.
+    #[must_use]
+    pub fn knowledge(&self) -> &Knowledge {
+        self.head.knowledge()
+    }
+
+    /// The head of the store, as planned: the store has it once all outputs so far were performed.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Counters since the replica was opened.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The members known here, ascending by replica. Earlier incarnations stay.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// When this replica and that of `node` were last found equal, unless this one has changed since.
+    ///
+    /// There is no such question about the whole network, since nobody could answer it.
+    #[must_use]
+    pub fn converged_with(&self, node: NodeId) -> Option<Timestamp> {
+        let (at, knowledge) = self.peers.get(&node)?.converged.as_ref()?;
+        (**knowledge == *self.head.knowledge()).then_some(*at)
+    }
+
+    /// What is known of a peer's reachability; [`PeerState::Unreachable`] for one that was never linked.
+    #[must_use]
+    pub fn peer_state(&self, node: NodeId) -> PeerState {
+        self.peers.get(&node).map_or(PeerState::Unreachable, |peer| peer.state)
+    }
+
+    /// Peers with a link, ascending.
+    pub fn linked_peers(&self) -> impl Iterator<Item = NodeId> {
+        self.peers.iter().filter(|(_, peer)| peer.linked).map(|(node, _)| *node)
+    }
+
+    fn node(&self) -> NodeId {
+        self.head.identity().node
+    }
+
+    fn replica(&self) -> ReplicaId {
+        self.head.identity().replica
+    }
+
+    fn issued(&self) -> Option<Counter> {
+        self.head.issued()
+    }
+
+    fn known(&mut self) -> Known {
+        let head = &self.head;
+        let work_out = || Known { digest: head.digest(), knowledge: Arc::new(head.knowledge().clone()) };
+        self.known.get_or_insert_with(work_out).clone()
+    }
+
+    fn set_head(&mut self, head: Head) {
+        self.head = head;
+        self.known = None;
+    }
+
+    /// A number nobody else in this replica has, for tickets and views.
+    fn fresh_name(&mut self) -> u64 {
+        self.issued_names = self.issued_names.saturating_add(1);
+        self.issued_names
+    }
+
+    fn fresh_ticket(&mut self) -> Ticket {
+        Ticket(self.fresh_name())
+    }
+
+    fn fresh_view(&mut self) -> ViewId {
+        ViewId(self.fresh_name())
+    }
+
+    fn notify(&mut self, event: Event) {
+        self.outputs.push_back(Output::Notify(event));
+    }
+
+    /// Sends a message, and says how long its frame is; `None` if it does not fit a frame, and nothing was sent.
+    fn send(&mut self, to: NodeId, message: &Message) -> Option<u64> {
+        let Ok(frame) = encode_message(message, self.config.max_frame_bytes) else {
+            self.notify(Event::LimitReached { limit: "max_frame_bytes" });
+            return None;
+        };
+        let bytes = u64::try_from(frame.len()).unwrap_or(u64::MAX);
+        self.stats.frames_sent = self.stats.frames_sent.saturating_add(1);
+        self.stats.bytes_sent = self.stats.bytes_sent.saturating_add(bytes);
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.last_sent = self.now;
+        }
+        self.outputs.push_back(Output::Send { to, frame });
+        Some(bytes)
+    }
+
+    /// Eight bytes that replicas of one network have in common.
+    fn network_hash(&self) -> u64 {
+        sip24_64(self.config.network.as_bytes(), b"reconvene sync network")
+    }
+}

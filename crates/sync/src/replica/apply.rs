@@ -1,0 +1,308 @@
+//! The one way into the store: a serial queue of jobs, each of which becomes at most one batch at a time.
+
+use std::collections::BTreeSet;
+
+use reconvene_clock::{ClockError, Knowledge, MaxAhead, NodeId};
+use reconvene_store::{Applied, Batch, Class, Key, LocalWrite, Plan, PlanError, Record, Version};
+
+use super::Replica;
+use super::session::SessionKey;
+use crate::message::Message;
+use crate::ranges::union;
+use crate::wire::encoded_bytes;
+use crate::{Event, NewWrite, Output, Ticket, Want};
+
+/// A change that waits for its turn.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// A batch of this broker's own; without a ticket it is this replica's.
+    Local { ticket: Option<Ticket>, writes: Vec<NewWrite> },
+    /// A chunk of a session.
+    Chunk { key: SessionKey, bytes: u64, versions: Vec<(Key, Version)> },
+    /// The claim of a session, whose chunks are all before it in the queue or done.
+    Claim { key: SessionKey },
+    /// Urgent versions from a peer.
+    Push { from: NodeId, hops: u8, versions: Vec<(Key, Version)> },
+}
+
+/// The job whose rows are being read.
+#[derive(Debug)]
+pub(super) struct Applying {
+    ticket: Ticket,
+    keys: BTreeSet<Key>,
+    job: Job,
+}
+
+impl Replica {
+    /// Takes a job into the queue.
+    pub(super) fn enqueue(&mut self, job: Job) {
+        self.jobs.push_back(job);
+        self.next_job();
+    }
+
+    /// How many pushes wait.
+    pub(super) fn queued_pushes(&self) -> usize {
+        self.jobs.iter().filter(|job| matches!(job, Job::Push { .. })).count()
+    }
+
+    /// Begins the next job, if none is under way. At most one is, so that each plans from what the last one left.
+    fn next_job(&mut self) {
+        while self.applying.is_none() {
+            let Some(job) = self.jobs.pop_front() else { return };
+            let keys = match &job {
+                Job::Claim { key } => {
+                    self.join_claim(*key);
+                    continue;
+                }
+                Job::Local { writes, .. } => writes.iter().map(|write| write.key.clone()).collect(),
+                Job::Chunk { versions, .. } | Job::Push { versions, .. } => Plan::keys_needed(versions),
+            };
+            let ticket = self.fresh_ticket();
+            self.outputs.push_back(Output::Load { ticket, view: None, want: Want::Keys(keys.clone()) });
+            self.applying = Some(Applying { ticket, keys, job });
+        }
+    }
+
+    /// Records were read, for the job under way or for a session.
+    pub(super) fn loaded(&mut self, ticket: Ticket, records: Vec<Record>, more: bool) {
+        if let Some(key) = self.loads.remove(&ticket) {
+            self.view_loaded(key, ticket, &records, more);
+            return;
+        }
+        let Some(Applying { keys, job, .. }) = self.applying.take_if(|applying| applying.ticket == ticket) else {
+            return;
+        };
+        let plan = Plan::new(self.head.clone(), keys, records, &self.config.store);
+        match job {
+            Job::Local { ticket, writes } => self.apply_local(plan, ticket, writes),
+            Job::Chunk { key, bytes, versions } => self.apply_chunk(plan, key, bytes, versions),
+            Job::Push { from, hops, versions } => self.apply_push(plan, from, hops, versions),
+            // Claims read no rows, so none is ever under way.
+            Job::Claim { .. } => {}
+        }
+        self.next_job();
+    }
+
+    fn apply_local(&mut self, mut plan: Plan, ticket: Option<Ticket>, writes: Vec<NewWrite>) {
+        let mut dots = Vec::with_capacity(writes.len());
+        for NewWrite { key, class, body, replaces } in writes {
+            // Own stamps follow the greatest one seen, however far wall time has gone back since. A clock that is full
+            // repeats its last stamp, which only ever breaks ties.
+            self.hlc = self.hlc.tick_at(self.wall, MaxAhead::from_millis(u64::MAX)).unwrap_or(self.hlc);
+            match plan.write(LocalWrite { key, class, body, hlc: self.hlc, replaces }) {
+                Ok(dot) => dots.push(dot),
+                Err(error) => {
+                    self.outputs.extend(ticket.map(|ticket| Output::WriteRefused { ticket, error }));
+                    return;
+                }
+            }
+        }
+        let urgent = if dots.is_empty() { Vec::new() } else { self.persist(plan.finish(), |_| true) };
+        self.outputs.extend(ticket.map(|ticket| Output::Written { ticket, dots }));
+        let hops = self.hop_limit();
+        self.push(None, hops, urgent);
+        if self.config.cascade_on_local_writes {
+            self.note_news();
+        }
+    }
+
+    fn apply_chunk(&mut self, plan: Plan, key: SessionKey, bytes: u64, versions: Vec<(Key, Version)>) {
+        let result = self.apply_versions(plan, key.0, versions);
+        let window = self.config.window_bytes;
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let incoming = &mut session.incoming;
+        incoming.new_versions = incoming.new_versions.saturating_add(result.new);
+        incoming.spoiled |= result.refused;
+        if !result.rest.is_empty() {
+            // The batch was full. The chunk counts as applied once all of it is.
+            self.jobs.push_front(Job::Chunk { key, bytes, versions: result.rest });
+            return;
+        }
+        incoming.applied_chunks = incoming.applied_chunks.saturating_add(1);
+        incoming.applied_bytes = incoming.applied_bytes.saturating_add(bytes);
+        if incoming.applied_bytes.saturating_sub(incoming.credited_bytes) >= window / 2 {
+            incoming.credited_bytes = incoming.applied_bytes;
+            let applied_bytes = incoming.applied_bytes;
+            self.send(key.0, &Message::Credit { session: key.1, applied_bytes });
+        }
+        self.advance(key);
+    }
+
+    fn apply_push(&mut self, plan: Plan, from: NodeId, hops: u8, versions: Vec<(Key, Version)>) {
+        let result = self.apply_versions(plan, from, versions);
+        if let Some(hops) = hops.checked_sub(1) {
+            self.push(Some(from), hops, result.urgent);
+        }
+        if !result.rest.is_empty() {
+            self.jobs.push_front(Job::Push { from, hops, versions: result.rest });
+        }
+    }
+
+    /// Joins what a peer claims, now that all its chunks are in.
+    ///
+    /// If one of its versions was refused, nothing is joined: the claim covers what that version superseded, which the
+    /// peer no longer holds, and joining it would lose live data to a version that is not here.
+    fn join_claim(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let Some(claim) = session.incoming.claim.as_ref() else { return };
+        if claim.whole && !session.incoming.spoiled && !claim.knowledge.is_empty() {
+            let knowledge = union(Knowledge::new(), &claim.knowledge);
+            let mut plan = Plan::new(self.head.clone(), [], [], &self.config.store);
+            match plan.claim(&knowledge) {
+                Ok(()) => {
+                    self.persist(plan.finish(), |_| false);
+                }
+                Err(error) => self.report_refusal(key.0, &error),
+            }
+        }
+        self.direction_done(key);
+    }
+
+    /// Plans the versions a peer sent, as many as fit one batch, and persists them.
+    fn apply_versions(&mut self, mut plan: Plan, from: NodeId, versions: Vec<(Key, Version)>) -> Outcome {
+        let mut result = Outcome::default();
+        let mut new = BTreeSet::new();
+        let mut ahead = None;
+        let mut versions = versions.into_iter();
+        let mut planned = false;
+        while let Some((key, version)) = versions.next() {
+            let (dot, hlc) = (version.dot, version.hlc);
+            match plan.apply(key.clone(), version.clone()) {
+                Ok(Applied::Known) => {
+                    self.stats.duplicates_received = self.stats.duplicates_received.saturating_add(1);
+                }
+                Ok(Applied::New | Applied::Concurrent | Applied::Obsolete) => {
+                    self.stats.records_received = self.stats.records_received.saturating_add(1);
+                    result.new = result.new.saturating_add(1);
+                    new.insert(dot);
+                }
+                Err(PlanError::BatchFull { .. }) if planned => {
+                    result.rest = std::iter::once((key, version)).chain(versions).collect();
+                    break;
+                }
+                Err(error) => {
+                    result.refused = true;
+                    self.report_refusal(from, &error);
+                    continue;
+                }
+            }
+            planned = true;
+            // The version is stored as it is; only this replica's clock refuses to follow it too far.
+            match self.hlc.observe_at(self.wall, hlc, self.config.max_ahead) {
+                Ok(hlc) => self.hlc = hlc,
+                Err(_) => {
+                    let by_ms = hlc.wall().as_millis().saturating_sub(self.wall.as_millis());
+                    ahead = ahead.max(Some((by_ms, dot.replica)));
+                }
+            }
+        }
+        if let Some((by_ms, replica)) = ahead {
+            self.notify(Event::AheadOfBound { replica, by_ms });
+        }
+        result.urgent = self.persist(plan.finish(), |version| new.contains(&version.dot));
+        if result.new > 0 {
+            self.note_news();
+        }
+        result
+    }
+
+    /// Makes a batch durable, if it changes anything, and gives the urgent versions among those asked for.
+    fn persist(&mut self, batch: Batch, wanted: impl Fn(&Version) -> bool) -> Vec<(Key, Version)> {
+        let knowledge_grew = batch.head().knowledge() != self.head.knowledge();
+        if batch.is_empty() && !knowledge_grew {
+            return Vec::new();
+        }
+        let urgent = batch.versions().filter(|(_, version)| version.class == Class::URGENT && wanted(version));
+        let urgent: Vec<_> = urgent.map(|(key, version)| (key.clone(), version.clone())).collect();
+        self.set_head(batch.head().clone());
+        let mut members = Vec::new();
+        let mut siblings = Vec::new();
+        for row in batch.rows() {
+            let Some(record) = row.after() else { continue };
+            members
+                .extend(record.key().as_bytes().starts_with(crate::Member::PREFIX.as_bytes()).then(|| record.clone()));
+            let count = record.siblings().len();
+            siblings.extend((count > 1 && !row.added().is_empty()).then(|| (record.key().clone(), count)));
+        }
+        self.outputs.push_back(Output::Persist(batch));
+        for record in members {
+            self.learn_member(&record);
+        }
+        for (key, count) in siblings {
+            self.notify(Event::Siblings { key, count });
+        }
+        urgent
+    }
+
+    /// Says why something of a peer's was not applied.
+    fn report_refusal(&mut self, from: NodeId, error: &PlanError) {
+        let event = if let PlanError::DotCollision { dot, .. } = error {
+            Event::DotCollision { dot: *dot, from }
+        } else if let PlanError::Clock(ClockError::StateLoss { held, .. }) = error {
+            Event::Amnesia { peer: from, held: held.get() }
+        } else {
+            Event::Refused { from, error: error.clone() }
+        };
+        self.notify(event);
+    }
+
+    /// Sends urgent versions to a few peers at once. Losing them is harmless: sessions bring them as well.
+    pub(super) fn push(&mut self, not_to: Option<NodeId>, hops: u8, versions: Vec<(Key, Version)>) {
+        if versions.is_empty() {
+            return;
+        }
+        let linked = self.peers.iter().filter(|(node, peer)| peer.linked && peer.verified && Some(**node) != not_to);
+        let mut targets: Vec<NodeId> = linked.map(|(node, _)| *node).collect();
+        self.rng.draw(&mut targets, self.config.push_fan_out);
+        targets.truncate(self.config.push_fan_out);
+        for versions in self.push_frames(versions) {
+            let count = u64::try_from(versions.len()).unwrap_or(u64::MAX);
+            let message = Message::Push { hops, versions };
+            for target in &targets {
+                if self.send(*target, &message).is_some() {
+                    self.stats.pushes_sent = self.stats.pushes_sent.saturating_add(count);
+                }
+            }
+        }
+    }
+
+    /// Urgent versions in frames of the greatest size allowed, by dot. One that is larger by itself is left out.
+    fn push_frames(&self, mut versions: Vec<(Key, Version)>) -> Vec<Vec<(Key, Version)>> {
+        versions.sort_by_key(|(_, version)| version.dot);
+        let limit = self.config.max_push_bytes.min(self.config.max_frame_bytes).saturating_sub(64);
+        let mut frames: Vec<Vec<(Key, Version)>> = Vec::new();
+        let mut used = limit;
+        for (key, version) in versions {
+            let bytes = encoded_bytes(&key, &version);
+            if bytes > limit {
+                continue;
+            }
+            used = used.saturating_add(bytes);
+            match frames.last_mut() {
+                Some(frame) if used <= limit => frame.push((key, version)),
+                _ => {
+                    used = bytes;
+                    frames.push(vec![(key, version)]);
+                }
+            }
+        }
+        frames
+    }
+
+    /// As many hops as reach every member when each passes news on to two others, and one to spare.
+    pub(super) fn hop_limit(&self) -> u8 {
+        let members = u64::try_from(self.members.len()).unwrap_or(u64::MAX).max(1);
+        let log2 = u64::BITS.saturating_sub(members.saturating_sub(1).leading_zeros());
+        u8::try_from(log2).unwrap_or(u8::MAX).saturating_add(1)
+    }
+}
+
+/// What came of the versions of one frame.
+#[derive(Debug, Default)]
+struct Outcome {
+    new: u64,
+    refused: bool,
+    urgent: Vec<(Key, Version)>,
+    /// What did not fit the batch.
+    rest: Vec<(Key, Version)>,
+}

@@ -1,0 +1,312 @@
+//! What each kind of frame changes.
+
+use reconvene_clock::{Knowledge, NodeId};
+use reconvene_store::{Key, Version};
+
+use super::Replica;
+use super::apply::Job;
+use super::session::{Session, SessionKey, summary_for};
+use crate::message::{Claim, Delta, Hello, HelloBack, Message, SessionId, Summary, WIRE_VERSION};
+use crate::ranges::union;
+use crate::wire::decode_message;
+use crate::{Event, Output, RejectReason};
+
+impl Replica {
+    /// A frame arrived. One that does not decode changes a counter and nothing else.
+    pub(super) fn receive(&mut self, from: NodeId, frame: &[u8]) {
+        let bytes = u64::try_from(frame.len()).unwrap_or(u64::MAX);
+        self.stats.bytes_received = self.stats.bytes_received.saturating_add(bytes);
+        if from == self.node() {
+            return;
+        }
+        let Ok(message) = decode_message(frame, self.config.max_frame_bytes) else {
+            self.stats.frames_refused = self.stats.frames_refused.saturating_add(1);
+            return;
+        };
+        if !self.heard(from) {
+            return;
+        }
+        if self.leaving {
+            return;
+        }
+        match message {
+            Message::Hello(hello) => self.on_hello(from, bytes, hello),
+            Message::HelloBack(back) => self.on_hello_back(from, bytes, back),
+            Message::InSync { session, digest, check } => {
+                let key = (from, session);
+                let valid = check == self.in_sync_check(session, &digest);
+                let Some(open) = self.sessions.get(&key).filter(|open| valid && open.initiated) else { return };
+                let (told, bytes) = (open.told.clone(), open.bytes.saturating_add(bytes));
+                self.verified(from);
+                if digest.root == told.digest.root {
+                    self.stats.converged_exchange_bytes = bytes;
+                    self.found_equal(from, told);
+                } else {
+                    self.notify(Event::Divergence { peer: from });
+                }
+                self.stats.in_sync_sessions = self.stats.in_sync_sessions.saturating_add(1);
+                self.complete(key);
+            }
+            Message::Delta(delta) => self.on_delta(from, bytes, delta),
+            Message::Claim(claim) => self.on_claim(from, claim),
+            Message::Credit { session, applied_bytes } => self.credit((from, session), applied_bytes),
+            Message::Ack { session, digest } => {
+                let key = (from, session);
+                let Some(open) = self.sessions.get(&key).filter(|open| open.initiated) else { return };
+                let Some(outgoing) = open.outgoing.as_ref().filter(|outgoing| outgoing.claimed) else { return };
+                let known = outgoing.known.clone();
+                if digest == known.digest {
+                    self.found_equal(from, known);
+                }
+                self.complete(key);
+            }
+            Message::Busy { session, retry_after_ms } => {
+                let key = (from, session);
+                if self.sessions.get(&key).is_some_and(|open| open.initiated) {
+                    self.end(key);
+                    self.retry_later(from, retry_after_ms.min(self.config.busy_max_ms));
+                }
+            }
+            Message::Reject { session, why } => {
+                let key = (from, session);
+                if self.sessions.contains_key(&key) {
+                    self.notify(Event::Rejected { peer: from, why, by_peer: true });
+                    self.fail(key);
+                }
+            }
+            Message::Push { hops, versions } => self.on_push(from, hops, versions),
+            Message::Probe { target } => {
+                let age_ms = if target == self.node() { Some(0) } else { self.silence_of(target) };
+                self.send(from, &Message::ProbeBack { target, age_ms });
+            }
+            // Having heard it is all there is to it.
+            Message::ProbeBack { .. } => {}
+            Message::Leave => self.peer_left(from),
+        }
+    }
+
+    fn on_hello(&mut self, from: NodeId, bytes: u64, hello: Hello) {
+        let key = (from, hello.session);
+        if let Some(why) = self.objection(from, &hello) {
+            self.send(from, &Message::Reject { session: hello.session, why });
+            self.notify(Event::Rejected { peer: from, why, by_peer: false });
+            if why == RejectReason::Network {
+                self.drop_link(from, why);
+            }
+            return;
+        }
+        self.verified(from);
+        let known = self.known();
+        if hello.digest.knowledge == known.digest.knowledge {
+            let check = self.in_sync_check(hello.session, &known.digest);
+            let answer = Message::InSync { session: hello.session, digest: known.digest, check };
+            let answered = self.send(from, &answer).unwrap_or(0);
+            self.abandon_hello(from);
+            if hello.digest.root == known.digest.root {
+                self.stats.converged_exchange_bytes = bytes.saturating_add(answered);
+                self.found_equal(from, known);
+            } else {
+                self.notify(Event::Divergence { peer: from });
+            }
+            self.stats.in_sync_sessions = self.stats.in_sync_sessions.saturating_add(1);
+            self.stats.sessions = self.stats.sessions.saturating_add(1);
+            self.session_succeeded(from);
+            return;
+        }
+        match self.sessions.get(&key) {
+            // The full summary that was asked for; anything else is a repetition.
+            Some(open) if !open.initiated && open.theirs.is_none() => {}
+            Some(_) => return,
+            None if self.is_recent(key) => return,
+            None => {
+                if !self.admit(from, hello.session) {
+                    return;
+                }
+                let window = hello.window_bytes.min(self.config.window_bytes);
+                self.sessions.insert(key, Session::new(false, self.now, known, window));
+            }
+        }
+        self.answer_hello(key, &hello);
+    }
+
+    fn answer_hello(&mut self, key: SessionKey, hello: &Hello) {
+        let known = self.known();
+        let theirs = self.resolve(key.0, &hello.summary, hello.digest.knowledge);
+        self.check_memory(key.0, theirs.as_ref());
+        let peer = self.peers.get(&key.0);
+        let base = peer.and_then(|peer| peer.base.as_ref()).filter(|base| Some(base.digest.knowledge) == hello.base);
+        let back = HelloBack {
+            session: key.1,
+            from: self.replica(),
+            version: WIRE_VERSION,
+            capabilities: 0,
+            digest: known.digest,
+            window_bytes: self.config.window_bytes,
+            need_full: theirs.is_none(),
+            summary: summary_for(&known, base),
+        };
+        self.send(key.0, &Message::HelloBack(back));
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        session.progressed = self.now;
+        session.told = known;
+        session.theirs = theirs;
+        self.start_sending(key);
+    }
+
+    fn on_hello_back(&mut self, from: NodeId, bytes: u64, back: HelloBack) {
+        let key = (from, back.session);
+        let Some(session) = self.sessions.get_mut(&key).filter(|open| open.initiated && open.theirs.is_none()) else {
+            return;
+        };
+        session.bytes = session.bytes.saturating_add(bytes);
+        session.progressed = self.now;
+        session.window_bytes = back.window_bytes.min(self.config.window_bytes);
+        if back.version != WIRE_VERSION {
+            self.notify(Event::Rejected { peer: from, why: RejectReason::Version, by_peer: false });
+            self.fail(key);
+            return;
+        }
+        if back.from == self.replica() || self.belongs_to_another(from, back.from) {
+            self.notify(Event::Rejected { peer: from, why: RejectReason::Identity, by_peer: false });
+            self.send(from, &Message::Reject { session: key.1, why: RejectReason::Identity });
+            self.fail(key);
+            return;
+        }
+        self.verified(from);
+        if back.need_full {
+            self.say_hello_in_full(key);
+        }
+        let theirs = self.resolve(from, &back.summary, back.digest.knowledge);
+        self.check_memory(from, theirs.as_ref());
+        if theirs.is_none() {
+            // It answered on top of what this side said it remembers, and has forgotten since. Next time in full.
+            if let Some(peer) = self.peers.get_mut(&from) {
+                peer.base = None;
+            }
+            self.fail(key);
+            return;
+        }
+        // With a full hello under way, this answer is the first of two; both say the same.
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.theirs = theirs;
+        }
+        self.answer_direction(key);
+    }
+
+    fn on_delta(&mut self, from: NodeId, bytes: u64, delta: Delta) {
+        let key = (from, delta.session);
+        let (window, max_chunks) = (self.config.window_bytes, self.config.max_chunks);
+        let max_frame = u64::try_from(self.config.max_frame_bytes).unwrap_or(u64::MAX);
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let incoming = &mut session.incoming;
+        if delta.chunk >= max_chunks || !incoming.chunks.insert(delta.chunk) {
+            return;
+        }
+        incoming.received_bytes = incoming.received_bytes.saturating_add(bytes);
+        if incoming.received_bytes.saturating_sub(incoming.applied_bytes) > window.saturating_add(max_frame) {
+            self.send(from, &Message::Reject { session: key.1, why: RejectReason::Budget });
+            self.notify(Event::Rejected { peer: from, why: RejectReason::Budget, by_peer: false });
+            self.fail(key);
+            return;
+        }
+        session.progressed = self.now;
+        self.enqueue(Job::Chunk { key, bytes, versions: delta.versions });
+    }
+
+    fn on_claim(&mut self, from: NodeId, claim: Claim) {
+        let key = (from, claim.session);
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if session.incoming.claim.is_none() {
+            session.incoming.claim = Some(claim);
+            self.advance(key);
+        }
+    }
+
+    fn on_push(&mut self, from: NodeId, hops: u8, versions: Vec<(Key, Version)>) {
+        if !self.peers.get(&from).is_some_and(|peer| peer.verified) {
+            return;
+        }
+        if self.queued_pushes() >= self.config.max_queued_pushes {
+            self.notify(Event::LimitReached { limit: "max_queued_pushes" });
+            return;
+        }
+        let hops = hops.min(self.hop_limit());
+        self.enqueue(Job::Push { from, hops, versions });
+    }
+
+    /// Why not to talk to this peer at all.
+    fn objection(&self, from: NodeId, hello: &Hello) -> Option<RejectReason> {
+        if hello.network != self.network_hash() {
+            return Some(RejectReason::Network);
+        }
+        if hello.versions.0 > WIRE_VERSION || hello.versions.1 < WIRE_VERSION {
+            return Some(RejectReason::Version);
+        }
+        let not_its_own = hello.from == self.replica() || self.belongs_to_another(from, hello.from);
+        not_its_own.then_some(RejectReason::Identity)
+    }
+
+    /// Whether there is room for a session that a peer wants; if not, it is told when to come again.
+    fn admit(&mut self, from: NodeId, id: SessionId) -> bool {
+        let waiting = self.sessions.iter().find(|((node, _), open)| {
+            *node == from && open.initiated && open.theirs.is_none() && open.incoming.chunks.is_empty()
+        });
+        if waiting.is_some() {
+            // Both said hello at once: the one with the lower name goes on.
+            if self.node() < from {
+                return false;
+            }
+            self.abandon_hello(from);
+        }
+        let older = self.sessions.iter().find(|((node, _), open)| *node == from && !open.initiated);
+        if let Some(key) = older.map(|(key, _)| *key) {
+            self.fail(key);
+        }
+        let inbound = self.sessions.values().filter(|open| !open.initiated).count();
+        if inbound < self.config.max_inbound_sessions {
+            return true;
+        }
+        let retry_after_ms = self.rng.between(self.config.busy_retry_ms / 2, self.config.busy_retry_ms);
+        self.send(from, &Message::Busy { session: id, retry_after_ms });
+        false
+    }
+
+    /// Gives up an own hello to this peer that was not answered, because the peer's serves as well.
+    fn abandon_hello(&mut self, node: NodeId) {
+        let waiting = self.sessions.iter().filter(|((peer, _), open)| {
+            *peer == node && open.initiated && open.theirs.is_none() && open.incoming.chunks.is_empty()
+        });
+        for key in waiting.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.end(key);
+        }
+    }
+
+    /// What a peer knows, from its summary; `None` if it builds on something that is not remembered here.
+    fn resolve(&self, node: NodeId, summary: &Summary, knowledge_hash: u64) -> Option<Knowledge> {
+        let base = self.peers.get(&node).and_then(|peer| peer.base.as_ref());
+        let base_of = |hash: u64| base.filter(|base| base.digest.knowledge == hash);
+        match summary {
+            Summary::Unchanged => base_of(knowledge_hash).map(|base| (*base.knowledge).clone()),
+            Summary::Since { base, added } => base_of(*base).map(|base| union((*base.knowledge).clone(), added)),
+            Summary::Full(ranges) => Some(union(Knowledge::new(), ranges)),
+        }
+    }
+
+    /// A peer that knows own writes which this store never made is proof of lost state.
+    fn check_memory(&mut self, peer: NodeId, theirs: Option<&Knowledge>) {
+        let held = theirs.and_then(|theirs| theirs.last_of(self.replica()));
+        if let Some(held) = held.filter(|_| held > self.issued()) {
+            self.notify(Event::Amnesia { peer, held: held.get() });
+        }
+    }
+
+    fn is_recent(&self, key: SessionKey) -> bool {
+        self.peers.get(&key.0).is_some_and(|peer| peer.recent_sessions.contains(&key.1))
+    }
+
+    /// Ends the link to a peer that has no business here.
+    pub(super) fn drop_link(&mut self, peer: NodeId, why: RejectReason) {
+        self.outputs.push_back(Output::Disconnect { from: peer, why });
+        self.link_down(peer);
+    }
+}

@@ -1,0 +1,192 @@
+//! When things happen: rounds, cascades, retries, probes, silence.
+
+use reconvene_clock::{NodeId, Timestamp};
+
+use super::Replica;
+use super::session::SessionKey;
+use crate::after::{after, millis_between};
+use crate::message::Message;
+use crate::rng::Rng;
+use crate::{Config, PeerState, RejectReason};
+
+/// The timers that belong to no peer, session or address.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    next_round: Timestamp,
+    cascade: Option<Cascade>,
+    /// Something changed since the last round.
+    news: bool,
+    /// Peers that wait for a free slot.
+    wanted: Vec<NodeId>,
+}
+
+/// Rounds in quick succession, until some of them in a row brought nothing.
+#[derive(Debug)]
+struct Cascade {
+    at: Timestamp,
+    quiet: u32,
+}
+
+impl Schedule {
+    pub(super) fn new(now: Timestamp, config: &Config, rng: &mut Rng) -> Self {
+        let wait = jittered(config.sync_interval_ms, rng);
+        Self { next_round: after(now, wait), cascade: None, news: false, wanted: Vec::new() }
+    }
+}
+
+/// A period, give or take a fifth.
+fn jittered(period_ms: u64, rng: &mut Rng) -> u64 {
+    let fifth = period_ms / 5;
+    rng.between(period_ms.saturating_sub(fifth), period_ms.saturating_add(fifth))
+}
+
+impl Replica {
+    /// Something is new here that others may lack, or a link stands that may bring something.
+    pub(super) fn note_news(&mut self) {
+        self.schedule.news = true;
+        let (min, max) = (self.config.cascade_min_ms, self.config.cascade_max_ms);
+        match &mut self.schedule.cascade {
+            Some(cascade) => cascade.quiet = 0,
+            None => {
+                let at = after(self.now, self.rng.between(min, max));
+                self.schedule.cascade = Some(Cascade { at, quiet: 0 });
+            }
+        }
+    }
+
+    /// Does everything that is due by now.
+    pub(super) fn run_timers(&mut self) {
+        self.watch_sessions();
+        self.watch_peers();
+        self.dial();
+        if self.leaving {
+            return;
+        }
+        if self.schedule.next_round <= self.now {
+            let wait = jittered(self.config.sync_interval_ms, &mut self.rng);
+            self.schedule.next_round = after(self.now, wait);
+            self.round(self.config.fan_out);
+        }
+        if self.schedule.cascade.as_ref().is_some_and(|cascade| cascade.at <= self.now) {
+            self.cascade_round();
+        }
+        self.fill_slots();
+    }
+
+    /// All timers.
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
+        let idle = self.config.session_idle_ms;
+        let (probe, view) = (self.config.probe_interval_ms, self.config.view_max_ms);
+        let sessions =
+            self.sessions.values().map(move |open| after(open.progressed, idle).min(after(open.started, view)));
+        let awake = !self.leaving;
+        let rounds = awake.then_some(self.schedule.next_round);
+        let cascade = self.schedule.cascade.as_ref().map(|cascade| cascade.at).filter(|_| awake);
+        let peers = self.peers.values().flat_map(move |peer| {
+            let probe = (peer.linked && awake).then(|| after(peer.last_sent, probe));
+            [probe, peer.retry_at.filter(|_| awake), self.silence_deadline(peer)]
+        });
+        let addresses = self.addresses.values().filter_map(|entry| entry.due);
+        sessions.chain(rounds).chain(cascade).chain(peers.flatten()).chain(addresses)
+    }
+
+    /// When silence will change the state of a peer.
+    fn silence_deadline(&self, peer: &super::links::Peer) -> Option<Timestamp> {
+        match peer.state {
+            PeerState::Alive => Some(after(peer.last_heard, self.config.suspect_after_ms)),
+            PeerState::Suspect => Some(after(peer.last_heard, self.config.unreachable_after_ms)),
+            PeerState::Unreachable | PeerState::Left => None,
+        }
+    }
+
+    /// One round of anti-entropy: the peer longest without a session, and others at random.
+    fn round(&mut self, fan_out: usize) {
+        self.stats.rounds = self.stats.rounds.saturating_add(1);
+        let idle = self.peers.iter().filter(|(node, peer)| {
+            peer.linked && peer.state != PeerState::Left && peer.retry_at.is_none() && !self.in_session_with(**node)
+        });
+        let mut candidates: Vec<NodeId> = idle.map(|(node, _)| *node).collect();
+        let last = |node: &NodeId| self.peers.get(node).and_then(|peer| peer.last_session);
+        let longest = (0..candidates.len()).min_by_key(|index| candidates.get(*index).and_then(last));
+        if let Some(longest) = longest {
+            candidates.swap(0, longest);
+        }
+        if let Some((_, others)) = candidates.split_first_mut() {
+            self.rng.draw(others, fan_out.saturating_sub(1));
+        }
+        candidates.truncate(fan_out);
+        self.schedule.wanted = candidates;
+    }
+
+    fn cascade_round(&mut self) {
+        let news = std::mem::take(&mut self.schedule.news);
+        let Some(Cascade { quiet, .. }) = self.schedule.cascade.take() else { return };
+        let quiet = if news { 0 } else { quiet.saturating_add(1) };
+        if quiet < self.config.quiet_rounds {
+            let wait = self.rng.between(self.config.cascade_min_ms, self.config.cascade_max_ms);
+            self.schedule.cascade = Some(Cascade { at: after(self.now, wait), quiet });
+        }
+        self.round(self.config.cascade_fan_out);
+    }
+
+    /// Starts sessions with the peers that wait for one, as long as there are slots.
+    fn fill_slots(&mut self) {
+        while !self.schedule.wanted.is_empty() {
+            let outbound = self.sessions.values().filter(|open| open.initiated).count();
+            if outbound >= self.config.max_outbound_sessions {
+                return;
+            }
+            let node = self.schedule.wanted.remove(0);
+            let ready = self.peers.get(&node).is_some_and(|peer| peer.linked && peer.state != PeerState::Left);
+            if ready && !self.in_session_with(node) {
+                self.say_hello(node);
+            }
+        }
+    }
+
+    fn in_session_with(&self, node: NodeId) -> bool {
+        self.sessions.keys().any(|(peer, _)| *peer == node)
+    }
+
+    /// Drops sessions that stand still, or hold a view for too long.
+    fn watch_sessions(&mut self) {
+        let (idle, view) = (self.config.session_idle_ms, self.config.view_max_ms);
+        let stuck = self
+            .sessions
+            .iter()
+            .filter(|(_, open)| after(open.progressed, idle) <= self.now || after(open.started, view) <= self.now);
+        for key in stuck.map(|(key, _)| *key).collect::<Vec<SessionKey>>() {
+            self.fail(key);
+        }
+    }
+
+    /// Retries, probes, and what silence means.
+    fn watch_peers(&mut self) {
+        for node in self.peers.keys().copied().collect::<Vec<_>>() {
+            let Some(peer) = self.peers.get_mut(&node) else { continue };
+            let silence = millis_between(peer.last_heard, self.now);
+            if peer.retry_at.is_some_and(|at| at <= self.now) {
+                peer.retry_at = None;
+                if !self.schedule.wanted.contains(&node) {
+                    self.schedule.wanted.push(node);
+                }
+            }
+            let quiet = peer.linked && after(peer.last_sent, self.config.probe_interval_ms) <= self.now;
+            let (linked, state) = (peer.linked, peer.state);
+            if quiet && !self.leaving {
+                self.send(node, &Message::Probe { target: node });
+            }
+            if matches!(state, PeerState::Left | PeerState::Unreachable) {
+                continue;
+            }
+            if silence >= self.config.unreachable_after_ms {
+                if linked {
+                    self.drop_link(node, RejectReason::Silence);
+                }
+                self.set_state(node, PeerState::Unreachable);
+            } else if silence >= self.config.suspect_after_ms {
+                self.set_state(node, PeerState::Suspect);
+            }
+        }
+    }
+}

@@ -1,0 +1,474 @@
+//! The bytes of messages: wire structures, and the way from and to domain values.
+
+use std::collections::BTreeSet;
+
+use reconvene_clock::{Counter, Dot, Height, Hlc, NodeId, ReplicaId, VectorClock};
+use reconvene_store::{Body, Class, Digest, Fingerprint, Key, KeyContext, Version};
+use serde::{Deserialize, Serialize};
+
+use crate::RejectReason;
+use crate::codec::{Bytes, CodecError, CodecProblem, List, decode, encode};
+use crate::frame::{Kind, open, seal};
+use crate::message::{Claim, Delta, Hello, HelloBack, Message, SessionId, Summary};
+use crate::ranges::WireRanges;
+
+/// The frame of a message.
+///
+/// # Errors
+///
+/// [`CodecError`] if it would be longer than `limit`.
+pub(crate) fn encode_message(message: &Message, limit: usize) -> Result<Vec<u8>, CodecError> {
+    let (kind, body) = match message {
+        Message::Hello(hello) => (Kind::Hello, encode(&WireHello::new(hello))?),
+        Message::HelloBack(back) => (Kind::HelloBack, encode(&WireHelloBack::new(back))?),
+        Message::InSync { session, digest, check } => {
+            let body = WireInSync { session: session.into(), digest: digest.into(), check: check.to_be_bytes() };
+            (Kind::InSync, encode(&body)?)
+        }
+        Message::Delta(Delta { session, chunk, versions }) => {
+            let body = WireDelta { session: session.into(), chunk: *chunk, versions: WireVersions::new(versions)? };
+            (Kind::Delta, encode(&body)?)
+        }
+        Message::Claim(claim) => (Kind::Claim, encode(&WireClaim::new(claim))?),
+        Message::Credit { session, applied_bytes } => {
+            (Kind::Credit, encode(&WireCredit { session: session.into(), applied_bytes: *applied_bytes })?)
+        }
+        Message::Ack { session, digest } => {
+            (Kind::Ack, encode(&WireAck { session: session.into(), digest: digest.into() })?)
+        }
+        Message::Busy { session, retry_after_ms } => {
+            (Kind::Busy, encode(&WireBusy { session: session.into(), retry_after_ms: *retry_after_ms })?)
+        }
+        Message::Reject { session, why } => {
+            (Kind::Reject, encode(&WireReject { session: session.into(), why: reason_number(*why) })?)
+        }
+        Message::Push { hops, versions } => {
+            (Kind::Push, encode(&WirePush { hops: *hops, versions: WireVersions::new(versions)? })?)
+        }
+        Message::Probe { target } => (Kind::Probe, encode(&WireProbe { target: *target.as_bytes() })?),
+        Message::ProbeBack { target, age_ms } => {
+            (Kind::ProbeBack, encode(&WireProbeBack { target: *target.as_bytes(), age_ms: *age_ms })?)
+        }
+        Message::Leave => (Kind::Leave, Vec::new()),
+    };
+    let frame = seal(kind, &body);
+    if frame.len() > limit {
+        return Err(CodecProblem::TooLarge { bytes: frame.len(), limit }.into());
+    }
+    Ok(frame)
+}
+
+/// The message in a frame. Only the canonical bytes of a message decode.
+///
+/// # Errors
+///
+/// [`CodecError`] for anything else, or a frame longer than `limit`.
+pub(crate) fn decode_message(frame: &[u8], limit: usize) -> Result<Message, CodecError> {
+    let (kind, body) = open(frame, limit)?;
+    let message = match kind {
+        Kind::Hello => Message::Hello(decode::<WireHello>(body)?.read()?),
+        Kind::HelloBack => Message::HelloBack(decode::<WireHelloBack>(body)?.read()?),
+        Kind::InSync => {
+            let WireInSync { session, digest, check } = decode(body)?;
+            Message::InSync { session: session.into(), digest: digest.into(), check: u64::from_be_bytes(check) }
+        }
+        Kind::Delta => {
+            let WireDelta { session, chunk, versions } = decode(body)?;
+            Message::Delta(Delta { session: session.into(), chunk, versions: versions.read()? })
+        }
+        Kind::Claim => Message::Claim(decode::<WireClaim>(body)?.read()?),
+        Kind::Credit => {
+            let WireCredit { session, applied_bytes } = decode(body)?;
+            Message::Credit { session: session.into(), applied_bytes }
+        }
+        Kind::Ack => {
+            let WireAck { session, digest } = decode(body)?;
+            Message::Ack { session: session.into(), digest: digest.into() }
+        }
+        Kind::Busy => {
+            let WireBusy { session, retry_after_ms } = decode(body)?;
+            Message::Busy { session: session.into(), retry_after_ms }
+        }
+        Kind::Reject => {
+            let WireReject { session, why } = decode(body)?;
+            // Later versions may know more reasons, so an unknown number is no error and cannot be encoded again.
+            let why = reason_of(why);
+            if why == RejectReason::Unknown {
+                return Ok(Message::Reject { session: session.into(), why });
+            }
+            Message::Reject { session: session.into(), why }
+        }
+        Kind::Push => {
+            let WirePush { hops, versions } = decode(body)?;
+            Message::Push { hops, versions: versions.read()? }
+        }
+        Kind::Probe => Message::Probe { target: NodeId::from_bytes(decode::<WireProbe>(body)?.target) },
+        Kind::ProbeBack => {
+            let WireProbeBack { target, age_ms } = decode(body)?;
+            Message::ProbeBack { target: NodeId::from_bytes(target), age_ms }
+        }
+        Kind::Leave if body.is_empty() => Message::Leave,
+        Kind::Leave => return Err(CodecProblem::NotCanonical.into()),
+    };
+    // The serializer accepts overlong numbers; one value must have one spelling.
+    if encode_message(&message, limit)? == frame { Ok(message) } else { Err(CodecProblem::NotCanonical.into()) }
+}
+
+type Id = [u8; 8];
+
+impl From<&SessionId> for Id {
+    fn from(session: &SessionId) -> Self {
+        session.0.to_be_bytes()
+    }
+}
+
+impl From<Id> for SessionId {
+    fn from(bytes: Id) -> Self {
+        Self(u64::from_be_bytes(bytes))
+    }
+}
+
+fn replica_of(id: Id) -> Result<ReplicaId, CodecError> {
+    Ok(ReplicaId::new(u64::from_be_bytes(id)).ok_or(CodecProblem::Range("replica"))?)
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireDigest {
+    root: [u8; 16],
+    knowledge: Id,
+}
+
+impl From<&Digest> for WireDigest {
+    fn from(digest: &Digest) -> Self {
+        Self { root: digest.root.as_u128().to_be_bytes(), knowledge: digest.knowledge.to_be_bytes() }
+    }
+}
+
+impl From<WireDigest> for Digest {
+    fn from(wire: WireDigest) -> Self {
+        let root = Fingerprint::from_u128(u128::from_be_bytes(wire.root));
+        Self { root, knowledge: u64::from_be_bytes(wire.knowledge) }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum WireSummary {
+    Unchanged,
+    Since { base: Id, added: WireRanges },
+    Full(WireRanges),
+}
+
+impl WireSummary {
+    fn new(summary: &Summary) -> Self {
+        match summary {
+            Summary::Unchanged => Self::Unchanged,
+            Summary::Since { base, added } => {
+                Self::Since { base: base.to_be_bytes(), added: WireRanges::new(added.iter().copied()) }
+            }
+            Summary::Full(ranges) => Self::Full(WireRanges::new(ranges.iter().copied())),
+        }
+    }
+
+    fn read(&self) -> Result<Summary, CodecError> {
+        Ok(match self {
+            Self::Unchanged => Summary::Unchanged,
+            Self::Since { base, added } => Summary::Since { base: u64::from_be_bytes(*base), added: added.read()? },
+            Self::Full(ranges) => Summary::Full(ranges.read()?),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireHello {
+    network: Id,
+    from: Id,
+    session: Id,
+    lowest_version: u8,
+    highest_version: u8,
+    capabilities: u16,
+    digest: WireDigest,
+    window_bytes: u64,
+    base: Option<Id>,
+    summary: WireSummary,
+}
+
+impl WireHello {
+    fn new(hello: &Hello) -> Self {
+        Self {
+            network: hello.network.to_be_bytes(),
+            from: hello.from.get().to_be_bytes(),
+            session: (&hello.session).into(),
+            lowest_version: hello.versions.0,
+            highest_version: hello.versions.1,
+            capabilities: hello.capabilities,
+            digest: (&hello.digest).into(),
+            window_bytes: hello.window_bytes,
+            base: hello.base.map(u64::to_be_bytes),
+            summary: WireSummary::new(&hello.summary),
+        }
+    }
+
+    fn read(self) -> Result<Hello, CodecError> {
+        Ok(Hello {
+            network: u64::from_be_bytes(self.network),
+            from: replica_of(self.from)?,
+            session: self.session.into(),
+            versions: (self.lowest_version, self.highest_version),
+            capabilities: self.capabilities,
+            digest: self.digest.into(),
+            window_bytes: self.window_bytes,
+            base: self.base.map(u64::from_be_bytes),
+            summary: self.summary.read()?,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireHelloBack {
+    session: Id,
+    from: Id,
+    version: u8,
+    capabilities: u16,
+    digest: WireDigest,
+    window_bytes: u64,
+    need_full: bool,
+    summary: WireSummary,
+}
+
+impl WireHelloBack {
+    fn new(back: &HelloBack) -> Self {
+        Self {
+            session: (&back.session).into(),
+            from: back.from.get().to_be_bytes(),
+            version: back.version,
+            capabilities: back.capabilities,
+            digest: (&back.digest).into(),
+            window_bytes: back.window_bytes,
+            need_full: back.need_full,
+            summary: WireSummary::new(&back.summary),
+        }
+    }
+
+    fn read(self) -> Result<HelloBack, CodecError> {
+        Ok(HelloBack {
+            session: self.session.into(),
+            from: replica_of(self.from)?,
+            version: self.version,
+            capabilities: self.capabilities,
+            digest: self.digest.into(),
+            window_bytes: self.window_bytes,
+            need_full: self.need_full,
+            summary: self.summary.read()?,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireInSync {
+    session: Id,
+    digest: WireDigest,
+    check: Id,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireDelta<'a> {
+    session: Id,
+    chunk: u32,
+    #[serde(borrow)]
+    versions: WireVersions<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireClaim {
+    session: Id,
+    chunks: u32,
+    whole: bool,
+    knowledge: WireRanges,
+    digest: WireDigest,
+}
+
+impl WireClaim {
+    fn new(claim: &Claim) -> Self {
+        Self {
+            session: (&claim.session).into(),
+            chunks: claim.chunks,
+            whole: claim.whole,
+            knowledge: WireRanges::new(claim.knowledge.iter().copied()),
+            digest: (&claim.digest).into(),
+        }
+    }
+
+    fn read(self) -> Result<Claim, CodecError> {
+        Ok(Claim {
+            session: self.session.into(),
+            chunks: self.chunks,
+            whole: self.whole,
+            knowledge: self.knowledge.read()?,
+            digest: self.digest.into(),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireCredit {
+    session: Id,
+    applied_bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireAck {
+    session: Id,
+    digest: WireDigest,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireBusy {
+    session: Id,
+    retry_after_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireReject {
+    session: Id,
+    why: u8,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WirePush<'a> {
+    hops: u8,
+    #[serde(borrow)]
+    versions: WireVersions<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireProbe {
+    target: [u8; 16],
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireProbeBack {
+    target: [u8; 16],
+    age_ms: Option<u64>,
+}
+
+const REASONS: [(u8, RejectReason); 6] = [
+    (1, RejectReason::Network),
+    (2, RejectReason::Version),
+    (3, RejectReason::Identity),
+    (4, RejectReason::Budget),
+    (5, RejectReason::Silence),
+    (6, RejectReason::Loop),
+];
+
+fn reason_number(why: RejectReason) -> u8 {
+    REASONS.iter().find(|(_, reason)| *reason == why).map_or(0, |(number, _)| *number)
+}
+
+fn reason_of(number: u8) -> RejectReason {
+    REASONS.iter().find(|(known, _)| *known == number).map_or(RejectReason::Unknown, |(_, reason)| *reason)
+}
+
+/// Bounds of what one frame may hold, whatever its size.
+const MAX_VERSIONS: usize = 65_536;
+const MAX_REPLICAS: usize = 65_536;
+const MAX_CONTEXT: usize = 65_536;
+
+/// A dot on the wire: the place of its replica in the table, and its counter minus one.
+type WireDot = (u32, u64);
+
+/// Versions, ascending by dot; replicas and stamps are shared among them.
+#[derive(Serialize, Deserialize)]
+struct WireVersions<'a> {
+    /// All replicas that the versions name, strictly ascending.
+    replicas: List<Id, MAX_REPLICAS>,
+    /// The least stamp; 0 without versions.
+    hlc: u64,
+    #[serde(borrow)]
+    versions: List<WireVersion<'a>, MAX_VERSIONS>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireVersion<'a> {
+    #[serde(borrow)]
+    key: Bytes<'a>,
+    dot: WireDot,
+    context: List<WireDot, MAX_CONTEXT>,
+    upto: List<WireDot, MAX_CONTEXT>,
+    /// Minus one.
+    height: u64,
+    /// Minus the least stamp of the frame.
+    hlc: u64,
+    class: u8,
+    #[serde(borrow)]
+    value: Option<Bytes<'a>>,
+}
+
+impl<'a> WireVersions<'a> {
+    fn new(versions: &'a [(Key, Version)]) -> Result<Self, CodecError> {
+        let mut replicas = BTreeSet::new();
+        for (_, version) in versions {
+            replicas.insert(version.dot.replica);
+            replicas.extend(version.context.dots().iter().map(|dot| dot.replica));
+            replicas.extend(version.context.upto().iter().map(|dot| dot.replica));
+        }
+        let table: Vec<ReplicaId> = replicas.into_iter().collect();
+        let dot = |dot: Dot| -> Result<WireDot, CodecError> {
+            let place = table.binary_search(&dot.replica).map_err(|_| CodecProblem::Range("replica"))?;
+            let place = u32::try_from(place).map_err(|_| CodecProblem::Range("replica"))?;
+            Ok((place, dot.counter.get().saturating_sub(1)))
+        };
+        let least = versions.iter().map(|(_, version)| version.hlc.as_u64()).min().unwrap_or(0);
+        let list = versions.iter().map(|(key, version)| {
+            Ok(WireVersion {
+                key: Bytes(key.as_bytes()),
+                dot: dot(version.dot)?,
+                context: List(version.context.dots().iter().copied().map(dot).collect::<Result<_, _>>()?),
+                upto: List(version.context.upto().iter().map(dot).collect::<Result<_, _>>()?),
+                height: version.height.get().saturating_sub(1),
+                hlc: version.hlc.as_u64().saturating_sub(least),
+                class: version.class.get(),
+                value: version.body.value().map(Bytes),
+            })
+        });
+        let list = list.collect::<Result<Vec<_>, CodecError>>()?;
+        let replicas = table.iter().map(|replica| replica.get().to_be_bytes()).collect();
+        Ok(Self { replicas: List(replicas), hlc: least, versions: List(list) })
+    }
+
+    fn read(&self) -> Result<Vec<(Key, Version)>, CodecError> {
+        let table: Vec<ReplicaId> = self.replicas.0.iter().map(|id| replica_of(*id)).collect::<Result<_, _>>()?;
+        let dot = |(place, counter): &WireDot| -> Result<Dot, CodecError> {
+            let replica = usize::try_from(*place).ok().and_then(|place| table.get(place));
+            let counter = counter.checked_add(1).and_then(Counter::new);
+            let (replica, counter) = replica.zip(counter).ok_or(CodecProblem::Range("dot"))?;
+            Ok(Dot::new(*replica, counter))
+        };
+        let mut versions: Vec<(Key, Version)> = Vec::new();
+        for wire in &self.versions.0 {
+            let version = Version {
+                dot: dot(&wire.dot)?,
+                context: KeyContext::from_parts(
+                    wire.context.0.iter().map(dot).collect::<Result<Vec<_>, _>>()?,
+                    wire.upto.0.iter().map(dot).collect::<Result<VectorClock, _>>()?,
+                ),
+                height: wire.height.checked_add(1).and_then(Height::new).ok_or(CodecProblem::Range("height"))?,
+                hlc: Hlc::from_u64(self.hlc.checked_add(wire.hlc).ok_or(CodecProblem::Range("stamp"))?),
+                class: Class::new(wire.class),
+                body: wire.value.map_or(Body::Tombstone, |value| Body::of(value.0)),
+            };
+            if versions.last().is_some_and(|(_, previous)| previous.dot >= version.dot) {
+                return Err(CodecProblem::NotCanonical.into());
+            }
+            versions.push((Key::new(wire.key.0).map_err(|_| CodecProblem::Range("key"))?, version));
+        }
+        Ok(versions)
+    }
+}
+
+/// About how many bytes a version adds to a frame, never less.
+pub(crate) fn encoded_bytes(key: &Key, version: &Version) -> usize {
+    let entries = version.context.dots().len().saturating_add(version.context.upto().len());
+    // An entry: 5 bytes of place, 9 of counter, 8 of table. The rest: lengths, dot, height, stamp, class, table.
+    let fixed = 80_usize.saturating_add(entries.saturating_mul(22));
+    fixed.saturating_add(key.as_bytes().len()).saturating_add(version.body.byte_len())
+}
