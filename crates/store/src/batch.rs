@@ -41,10 +41,7 @@ impl RowChange {
 
 /// One change of the live index, which finds the key of a live dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "every backend performs every change"
-)]
+#[expect(clippy::exhaustive_enums, reason = "every backend performs every change")]
 pub enum IndexChange<'a> {
     /// The dot is live under the key.
     Insert {
@@ -88,14 +85,8 @@ impl Batch {
     /// The changes of the live index. Each dot is in at most one.
     pub fn index(&self) -> impl Iterator<Item = IndexChange<'_>> {
         self.rows.iter().flat_map(|row| {
-            let removed = row
-                .removed
-                .iter()
-                .map(|dot| IndexChange::Remove { dot: *dot });
-            removed.chain(row.added.iter().map(|dot| IndexChange::Insert {
-                dot: *dot,
-                key: &row.key,
-            }))
+            let removed = row.removed.iter().map(|dot| IndexChange::Remove { dot: *dot });
+            removed.chain(row.added.iter().map(|dot| IndexChange::Insert { dot: *dot, key: &row.key }))
         })
     }
 

@@ -42,10 +42,7 @@ impl KeyContext {
     /// The context that names `dots` and everything up to the entries of `upto`, in canonical form.
     #[must_use]
     pub fn from_parts(dots: impl IntoIterator<Item = Dot>, upto: VectorClock) -> Self {
-        let mut context = Self {
-            dots: dots.into_iter().collect(),
-            upto,
-        };
+        let mut context = Self { dots: dots.into_iter().collect(), upto };
         context.normalise();
         context
     }
@@ -96,10 +93,7 @@ impl KeyContext {
     /// The caller answers for two things: `prefix` is the contiguous part of the writer's Knowledge, and the write
     /// leaves no sibling. Otherwise the entry would cover dots that nobody here explains.
     pub(crate) fn collapse(&mut self, prefix: &VectorClock) {
-        for run in self
-            .dots
-            .chunk_by(|left, right| left.replica == right.replica)
-        {
+        for run in self.dots.chunk_by(|left, right| left.replica == right.replica) {
             if let Some(last) = run.last()
                 && run.len() > Self::COLLAPSE_ABOVE
                 && prefix.contains(*last)
@@ -125,17 +119,12 @@ mod tests {
     use super::*;
 
     fn dot(replica: u64, counter: u64) -> Dot {
-        Dot::new(
-            ReplicaId::new(replica).unwrap(),
-            Counter::new(counter).unwrap(),
-        )
+        Dot::new(ReplicaId::new(replica).unwrap(), Counter::new(counter).unwrap())
     }
 
     #[test]
     fn nine_dots_collapse_where_the_prefix_reaches_them() {
-        let dots = (1..=9)
-            .map(|counter| dot(1, counter * 2))
-            .chain([dot(2, 5)]);
+        let dots = (1..=9).map(|counter| dot(1, counter * 2)).chain([dot(2, 5)]);
         let mut context = KeyContext::from_parts(dots, VectorClock::new());
         let before = context.clone();
         context.collapse(&VectorClock::from_iter([dot(1, 17), dot(2, 9)]));
@@ -147,8 +136,7 @@ mod tests {
 
     #[test]
     fn eight_dots_stay() {
-        let mut context =
-            KeyContext::from_parts((1..=8).map(|counter| dot(1, counter)), VectorClock::new());
+        let mut context = KeyContext::from_parts((1..=8).map(|counter| dot(1, counter)), VectorClock::new());
         let before = context.clone();
         context.collapse(&VectorClock::from_iter([dot(1, 8)]));
         assert_eq!(context, before);

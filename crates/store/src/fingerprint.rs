@@ -104,10 +104,7 @@ impl Fingerprints {
 
     /// The fingerprints of these records, worked out from scratch. O(bytes).
     #[must_use]
-    pub fn of_records<'a>(
-        network: NetworkId,
-        records: impl IntoIterator<Item = &'a Record>,
-    ) -> Self {
+    pub fn of_records<'a>(network: NetworkId, records: impl IntoIterator<Item = &'a Record>) -> Self {
         let mut prints = Self::empty(network);
         for record in records {
             for version in record.siblings() {
@@ -126,10 +123,7 @@ impl Fingerprints {
     /// The fingerprint of the live values whose keys fall into this bucket.
     #[must_use]
     pub fn bucket(&self, bucket: u8) -> Fingerprint {
-        self.buckets
-            .get(usize::from(bucket))
-            .copied()
-            .unwrap_or_default()
+        self.buckets.get(usize::from(bucket)).copied().unwrap_or_default()
     }
 
     /// The bucket that `key` falls into.
@@ -165,12 +159,7 @@ impl Fingerprints {
         self.change(key, version, Fingerprint::minus);
     }
 
-    fn change(
-        &mut self,
-        key: &Key,
-        version: &Version,
-        change: impl Fn(Fingerprint, Fingerprint) -> Fingerprint,
-    ) {
+    fn change(&mut self, key: &Key, version: &Version, change: impl Fn(Fingerprint, Fingerprint) -> Fingerprint) {
         let Body::Value(value) = &version.body else {
             return;
         };
@@ -198,8 +187,7 @@ impl Fingerprints {
     /// the same bytes.
     fn term(&self, key: &Key, version: &Version, value: &[u8]) -> Fingerprint {
         let key = key.as_bytes();
-        let mut bytes =
-            Vec::with_capacity(key.len().saturating_add(value.len()).saturating_add(24));
+        let mut bytes = Vec::with_capacity(key.len().saturating_add(value.len()).saturating_add(24));
         bytes.extend_from_slice(&u64::try_from(key.len()).unwrap_or(u64::MAX).to_be_bytes());
         bytes.extend_from_slice(key);
         bytes.extend_from_slice(&version.dot.replica.get().to_be_bytes());

@@ -37,10 +37,7 @@ impl Display for Revision {
 
 /// Whose store it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "given by whoever creates a store, complete"
-)]
+#[expect(clippy::exhaustive_structs, reason = "given by whoever creates a store, complete")]
 pub struct Identity {
     /// The broker, for life.
     pub node: NodeId,
@@ -136,10 +133,7 @@ impl Head {
                 bytes.extend_from_slice(&number.to_be_bytes());
             }
         }
-        Digest {
-            root: self.fingerprints.root(),
-            knowledge: self.fingerprints.keyed_hash(&bytes),
-        }
+        Digest { root: self.fingerprints.root(), knowledge: self.fingerprints.keyed_hash(&bytes) }
     }
 }
 
@@ -147,10 +141,7 @@ impl Head {
 ///
 /// Equal record sets have equal roots; equal knowledge with different roots means that one of the two is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a digest is these two, and both are compared"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a digest is these two, and both are compared")]
 pub struct Digest {
     /// The fingerprint of every live value, and of nothing else.
     pub root: Fingerprint,

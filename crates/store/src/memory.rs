@@ -9,8 +9,8 @@ use reconvene_clock::{Dot, DotRange};
 
 use self::tree::Tree;
 use crate::{
-    Batch, Capabilities, CommitError, Cursor, Durability, Head, Identity, IndexChange, Key, Limits,
-    MetadataStore, NetworkId, Page, Prefix, Record, Revision, Snapshot, StoreError,
+    Batch, Capabilities, CommitError, Cursor, Durability, Head, Identity, IndexChange, Key, Limits, MetadataStore,
+    NetworkId, Page, Prefix, Record, Revision, Snapshot, StoreError,
 };
 
 /// Keeps everything in memory, within bounds: when it is full it says so, and evicts nothing.
@@ -58,41 +58,23 @@ impl MemoryStore {
     #[must_use]
     pub fn for_network(identity: Identity, network: NetworkId, limits: Limits) -> Self {
         let head = Arc::new(Head::new(identity, network));
-        let state = MemorySnapshot {
-            head,
-            records: Tree::new(),
-            live: Tree::new(),
-            bytes: 0,
-        };
-        Self {
-            limits,
-            state: RwLock::new(state),
-        }
+        let state = MemorySnapshot { head, records: Tree::new(), live: Tree::new(), bytes: 0 };
+        Self { limits, state: RwLock::new(state) }
     }
 
     fn apply(&self, batch: &Batch) -> Result<Revision, CommitError> {
         let refused = |what, count, limit| {
-            if count > limit {
-                Err(CommitError::Refused { what, count, limit })
-            } else {
-                Ok(())
-            }
+            if count > limit { Err(CommitError::Refused { what, count, limit }) } else { Ok(()) }
         };
         refused("rows", batch.len(), self.limits.batch_rows)?;
         refused("bytes", batch.byte_len(), self.limits.batch_bytes)?;
         let mut state = self.state.write();
-        let (store, planned_for) = (
-            state.head.identity().replica,
-            batch.head().identity().replica,
-        );
+        let (store, planned_for) = (state.head.identity().replica, batch.head().identity().replica);
         if planned_for != store {
             return Err(CommitError::Foreign { planned_for, store });
         }
         if batch.based_on() != state.head.revision() {
-            return Err(CommitError::Conflict {
-                head: state.head.revision(),
-                based_on: batch.based_on(),
-            });
+            return Err(CommitError::Conflict { head: state.head.revision(), based_on: batch.based_on() });
         }
         state.bytes = state.room_for(batch, &self.limits)?;
         // Nothing can fail from here on.
@@ -127,12 +109,8 @@ impl MemorySnapshot {
                 bytes = bytes.saturating_add(after.byte_len());
             }
         }
-        for (what, count, held, limit) in [
-            ("rows", rows, self.records.len(), limits.store_rows),
-            ("bytes", bytes, self.bytes, limits.store_bytes),
-        ] {
-            // A full store still takes what makes it no fuller.
-            if count > limit && count > held {
+        for (what, count, limit) in [("rows", rows, limits.store_rows), ("bytes", bytes, limits.store_bytes)] {
+            if count > limit {
                 return Err(CommitError::Full { what, count, limit });
             }
         }
@@ -144,11 +122,7 @@ impl MetadataStore for MemoryStore {
     type Snapshot = MemorySnapshot;
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            durability: Durability::None,
-            shared: false,
-            limits: self.limits,
-        }
+        Capabilities { durability: Durability::None, shared: false, limits: self.limits }
     }
 
     async fn snapshot(&self) -> Result<MemorySnapshot, StoreError> {
@@ -179,18 +153,11 @@ impl Snapshot for MemorySnapshot {
             Some(after) => key <= after || key.as_bytes() < prefix.as_bytes(),
             None => key.as_bytes() < prefix.as_bytes(),
         });
-        let records = walk
-            .take_while(|(key, _)| prefix.matches(key))
-            .map(|(_, record)| record.clone());
-        Ok(Page::fill(at, records, |record| {
-            (record.key().clone(), record.byte_len())
-        }))
+        let records = walk.take_while(|(key, _)| prefix.matches(key)).map(|(_, record)| record.clone());
+        Ok(Page::fill(at, records, |record| (record.key().clone(), record.byte_len())))
     }
 
-    async fn by_origin(
-        &self,
-        at: &Cursor<DotRange>,
-    ) -> Result<Page<(Dot, Key), DotRange>, StoreError> {
+    async fn by_origin(&self, at: &Cursor<DotRange>) -> Result<Page<(Dot, Key), DotRange>, StoreError> {
         let range = at.range();
         let first = Dot::new(range.replica(), range.first());
         let walk = self.live.iter_from(|dot| match at.after() {
@@ -198,8 +165,6 @@ impl Snapshot for MemorySnapshot {
             None => *dot < first,
         });
         let dots = walk.take_while(|(dot, _)| range.contains(*dot)).cloned();
-        Ok(Page::fill(at, dots, |(dot, key)| {
-            (dot.counter, key.as_bytes().len().saturating_add(16))
-        }))
+        Ok(Page::fill(at, dots, |(dot, key)| (dot.counter, key.as_bytes().len().saturating_add(16))))
     }
 }

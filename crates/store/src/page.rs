@@ -21,10 +21,7 @@ impl Range for DotRange {
 }
 
 mod sealed {
-    #[expect(
-        unnameable_types,
-        reason = "which is what keeps `Range` to the two that backends read"
-    )]
+    #[expect(unnameable_types, reason = "which is what keeps `Range` to the two that backends read")]
     pub trait Sealed {}
     impl Sealed for super::Prefix {}
     impl Sealed for super::DotRange {}
@@ -51,12 +48,7 @@ impl<R: Range> Cursor<R> {
     /// The start of `range`, in pages of 1,024 items or 1 MiB.
     #[must_use]
     pub fn new(range: R) -> Self {
-        Self {
-            range,
-            after: None,
-            max_rows: 1_024,
-            max_bytes: 1 << 20,
-        }
+        Self { range, after: None, max_rows: 1_024, max_bytes: 1 << 20 }
     }
 
     /// Reads at most this many items at once; at least 1.
@@ -124,10 +116,7 @@ impl<T, R: Range> Page<T, R> {
         items: impl IntoIterator<Item = T>,
         measure: impl Fn(&T) -> (R::Position, usize),
     ) -> Self {
-        let mut page = Self {
-            items: Vec::new(),
-            next: None,
-        };
+        let mut page = Self { items: Vec::new(), next: None };
         let mut last = None;
         let mut bytes = 0_usize;
         for item in items {

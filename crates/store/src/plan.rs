@@ -5,17 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use reconvene_clock::{ClockError, Counter, Dot, Height, Hlc, Knowledge};
 
 use crate::record::{context_of, row_bytes};
-use crate::{
-    Batch, Body, Class, Head, Key, KeyContext, Limits, PlanError, Record, Revision, RowChange,
-    Version,
-};
+use crate::{Batch, Body, Class, Head, Key, KeyContext, Limits, PlanError, Record, Revision, RowChange, Version};
 
 /// What a local write replaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a write knows what it saw, or takes what is there"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a write knows what it saw, or takes what is there")]
 pub enum Replaces {
     /// Every live version of the key.
     #[default]
@@ -43,10 +37,7 @@ pub struct LocalWrite {
 
 /// What became of a replicated version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "these are the cases of the apply rules"
-)]
+#[expect(clippy::exhaustive_enums, reason = "these are the cases of the apply rules")]
 pub enum Applied {
     /// It is live and alone on its key.
     New,
@@ -133,33 +124,24 @@ impl Plan {
         found: impl IntoIterator<Item = Record>,
         limits: &Limits,
     ) -> Self {
-        let mut rows: BTreeMap<Key, Row> = looked_up
-            .into_iter()
-            .map(|key| (key, Row::default()))
-            .collect();
-        rows.extend(found.into_iter().map(|record| {
-            (
-                record.key().clone(),
-                Row {
-                    before: Some(record),
-                    after: None,
-                },
-            )
-        }));
-        Self {
-            based_on: head.revision,
-            head,
-            rows,
-            limits: *limits,
-            changed_rows: 0,
-            changed_bytes: 0,
-        }
+        let mut rows: BTreeMap<Key, Row> = looked_up.into_iter().map(|key| (key, Row::default())).collect();
+        rows.extend(found.into_iter().map(|record| (record.key().clone(), Row { before: Some(record), after: None })));
+        Self { based_on: head.revision, head, rows, limits: *limits, changed_rows: 0, changed_bytes: 0 }
     }
 
-    /// The head as planned so far, but for its fingerprints and revision.
+    /// What is known as planned so far.
     #[must_use]
     pub fn knowledge(&self) -> &Knowledge {
         &self.head.knowledge
+    }
+
+    /// The live versions of `key` as planned so far, ascending by dot; none if the key is new.
+    ///
+    /// # Errors
+    ///
+    /// [`RowNotLoaded`](PlanError::RowNotLoaded) if the key was not looked up.
+    pub fn siblings(&self, key: &Key) -> Result<&[Version], PlanError> {
+        Ok(self.row(key)?.siblings())
     }
 
     /// Plans a write of this replica, and returns the dot that names it.
@@ -173,21 +155,11 @@ impl Plan {
     /// [`HeightExhausted`](PlanError::HeightExhausted), [`Clock`](PlanError::Clock), or the limit that the write would
     /// exceed.
     pub fn write(&mut self, write: LocalWrite) -> Result<Dot, PlanError> {
-        let LocalWrite {
-            key,
-            class,
-            body,
-            hlc,
-            replaces,
-        } = write;
+        let LocalWrite { key, class, body, hlc, replaces } = write;
         let siblings = self.row(&key)?.siblings();
         let len = body.byte_len();
         if len > self.limits.value_bytes {
-            return Err(PlanError::ValueTooLarge {
-                key,
-                len,
-                limit: self.limits.value_bytes,
-            });
+            return Err(PlanError::ValueTooLarge { key, len, limit: self.limits.value_bytes });
         }
         let (mut context, mut after) = match replaces {
             Replaces::AllLive => (context_of(siblings), Vec::new()),
@@ -198,33 +170,15 @@ impl Plan {
         }
         let count = after.len().saturating_add(1);
         if count > self.limits.siblings {
-            return Err(PlanError::SiblingsFull {
-                key,
-                count,
-                limit: self.limits.siblings,
-            });
+            return Err(PlanError::SiblingsFull { key, count, limit: self.limits.siblings });
         }
         let count = context.dots().len();
         if count > self.limits.context_dots {
-            return Err(PlanError::ContextFull {
-                key,
-                count,
-                limit: self.limits.context_dots,
-            });
+            return Err(PlanError::ContextFull { key, count, limit: self.limits.context_dots });
         }
-        let dot = self
-            .head
-            .knowledge
-            .next_dot(self.head.identity.replica, self.head.issued)?;
+        let dot = self.head.knowledge.next_dot(self.head.identity.replica, self.head.issued)?;
         let height = Height::above(self.head.height).ok_or(PlanError::HeightExhausted)?;
-        let version = Version {
-            dot,
-            context,
-            height,
-            hlc,
-            class,
-            body,
-        };
+        let version = Version { dot, context, height, hlc, class, body };
         insert(&mut after, version.clone());
         self.replace_row(&key, after)?;
         self.head.issued = Some(dot.counter);
@@ -262,18 +216,10 @@ impl Plan {
         } else if row.siblings().iter().any(|live| live.replaces(dot)) {
             Applied::Obsolete
         } else {
-            let mut after: Vec<Version> = row
-                .siblings()
-                .iter()
-                .filter(|live| !version.replaces(live.dot))
-                .cloned()
-                .collect();
+            let mut after: Vec<Version> =
+                row.siblings().iter().filter(|live| !version.replaces(live.dot)).cloned().collect();
             insert(&mut after, version.clone());
-            let applied = if after.len() == 1 {
-                Applied::New
-            } else {
-                Applied::Concurrent
-            };
+            let applied = if after.len() == 1 { Applied::New } else { Applied::Concurrent };
             self.replace_row(&key, after)?;
             applied
         };
@@ -296,14 +242,7 @@ impl Plan {
 
     /// The batch that makes all of it real.
     pub fn finish(self) -> Batch {
-        let Self {
-            based_on,
-            mut head,
-            rows,
-            limits: _,
-            changed_rows,
-            changed_bytes,
-        } = self;
+        let Self { based_on, mut head, rows, limits: _, changed_rows, changed_bytes } = self;
         let mut changes = Vec::with_capacity(changed_rows);
         for (key, row) in rows {
             let (before, Some(after)) = (row.before(), &row.after) else {
@@ -311,12 +250,7 @@ impl Plan {
             };
             let gone = |version: &&Version| !after.iter().any(|kept| kept.dot == version.dot);
             let new = |version: &&Version| !before.iter().any(|held| held.dot == version.dot);
-            let mut change = RowChange {
-                after: None,
-                added: Vec::new(),
-                removed: Vec::new(),
-                key,
-            };
+            let mut change = RowChange { after: None, added: Vec::new(), removed: Vec::new(), key };
             for version in before.iter().filter(gone) {
                 head.fingerprints.remove(&change.key, version);
                 change.removed.push(version.dot);
@@ -329,18 +263,11 @@ impl Plan {
             changes.push(change);
         }
         head.revision = based_on.next();
-        Batch {
-            based_on,
-            rows: changes,
-            head,
-            byte_len: changed_bytes,
-        }
+        Batch { based_on, rows: changes, head, byte_len: changed_bytes }
     }
 
     fn row(&self, key: &Key) -> Result<&Row, PlanError> {
-        self.rows
-            .get(key)
-            .ok_or_else(|| PlanError::RowNotLoaded { key: key.clone() })
+        self.rows.get(key).ok_or_else(|| PlanError::RowNotLoaded { key: key.clone() })
     }
 
     /// Replaces the live versions of a key, if row and batch stay within their limits.
@@ -348,35 +275,20 @@ impl Plan {
         let limits = &self.limits;
         let len = row_bytes(key, &after);
         if len > limits.row_bytes {
-            return Err(PlanError::RowTooLarge {
-                key: key.clone(),
-                len,
-                limit: limits.row_bytes,
-            });
+            return Err(PlanError::RowTooLarge { key: key.clone(), len, limit: limits.row_bytes });
         }
-        let row = self
-            .rows
-            .get_mut(key)
-            .ok_or_else(|| PlanError::RowNotLoaded { key: key.clone() })?;
+        let row = self.rows.get_mut(key).ok_or_else(|| PlanError::RowNotLoaded { key: key.clone() })?;
         let (one_more, less) = match &row.after {
             Some(planned) => (0, row_bytes(key, planned)),
             None => (1, 0),
         };
         let rows = self.changed_rows.saturating_add(one_more);
         if rows > limits.batch_rows {
-            return Err(PlanError::BatchFull {
-                what: "rows",
-                count: rows,
-                limit: limits.batch_rows,
-            });
+            return Err(PlanError::BatchFull { what: "rows", count: rows, limit: limits.batch_rows });
         }
         let bytes = self.changed_bytes.saturating_sub(less).saturating_add(len);
         if bytes > limits.batch_bytes {
-            return Err(PlanError::BatchFull {
-                what: "bytes",
-                count: bytes,
-                limit: limits.batch_bytes,
-            });
+            return Err(PlanError::BatchFull { what: "bytes", count: bytes, limit: limits.batch_bytes });
         }
         row.after = Some(after);
         self.changed_rows = rows;
@@ -387,11 +299,9 @@ impl Plan {
     /// Fails if `named` is above every counter this store gave out.
     fn check_own(&self, named: Option<Counter>) -> Result<(), PlanError> {
         match named {
-            Some(held) if named > self.head.issued => Err(ClockError::StateLoss {
-                held,
-                issued: self.head.issued,
+            Some(held) if named > self.head.issued => {
+                Err(ClockError::StateLoss { held, issued: self.head.issued }.into())
             }
-            .into()),
             _ => Ok(()),
         }
     }
@@ -413,46 +323,26 @@ impl Plan {
 /// The context of a write whose writer had `seen` this, and the versions that stay beside it.
 ///
 /// What is dead here and named by no exact dot here is left out: it is under a collapsed part, which blocks it.
-fn replace_seen(
-    key: &Key,
-    siblings: &[Version],
-    seen: &KeyContext,
-) -> Result<(KeyContext, Vec<Version>), PlanError> {
+fn replace_seen(key: &Key, siblings: &[Version], seen: &KeyContext) -> Result<(KeyContext, Vec<Version>), PlanError> {
     let all = context_of(siblings);
     // A context of another key would make dots known that are live there and nowhere replaced.
     let covered = |end: &Dot| all.upto().contains(*end);
     let foreign = seen.dots().iter().copied().find(|dot| !all.contains(*dot));
     if let Some(dot) = foreign.or_else(|| seen.upto().iter().find(|end| !covered(end))) {
-        return Err(PlanError::ForeignContext {
-            key: key.clone(),
-            dot,
-        });
+        return Err(PlanError::ForeignContext { key: key.clone(), dot });
     }
-    let named_here = seen
-        .dots()
-        .iter()
-        .copied()
-        .filter(|dot| all.dots().binary_search(dot).is_ok());
+    let named_here = seen.dots().iter().copied().filter(|dot| all.dots().binary_search(dot).is_ok());
     let mut context = KeyContext::from_parts(named_here, seen.upto().clone());
-    let (replaced, kept): (Vec<&Version>, Vec<&Version>) = siblings
-        .iter()
-        .partition(|version| seen.contains(version.dot));
+    let (replaced, kept): (Vec<&Version>, Vec<&Version>) =
+        siblings.iter().partition(|version| seen.contains(version.dot));
     context.merge(&context_of(replaced));
     Ok((context, kept.into_iter().cloned().collect()))
 }
 
 /// The greatest counter of `own` that a version is or names.
 fn named_of(own: reconvene_clock::ReplicaId, version: &Version) -> Option<Counter> {
-    let exact = version
-        .context
-        .dots()
-        .iter()
-        .chain([&version.dot])
-        .filter(|dot| dot.replica == own);
-    exact
-        .map(|dot| dot.counter)
-        .max()
-        .max(version.context.upto().get(own))
+    let exact = version.context.dots().iter().chain([&version.dot]).filter(|dot| dot.replica == own);
+    exact.map(|dot| dot.counter).max().max(version.context.upto().get(own))
 }
 
 fn insert(siblings: &mut Vec<Version>, version: Version) {

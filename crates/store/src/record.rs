@@ -34,25 +34,15 @@ impl Record {
         }
         for version in &siblings {
             if let Some(dead) = siblings.iter().find(|other| version.replaces(other.dot)) {
-                return Err(RecordError::Dead {
-                    dot: dead.dot,
-                    by: version.dot,
-                    key,
-                });
+                return Err(RecordError::Dead { dot: dead.dot, by: version.dot, key });
             }
         }
-        Ok(Self {
-            key,
-            siblings: siblings.into(),
-        })
+        Ok(Self { key, siblings: siblings.into() })
     }
 
     /// The record of versions that the planner has already ordered; `None` if there are none.
     pub(crate) fn of_siblings(key: Key, siblings: &[Version]) -> Option<Self> {
-        (!siblings.is_empty()).then(|| Self {
-            key,
-            siblings: siblings.into(),
-        })
+        (!siblings.is_empty()).then(|| Self { key, siblings: siblings.into() })
     }
 
     /// The key.
@@ -69,18 +59,13 @@ impl Record {
 
     /// The live versions that are values, ascending by dot.
     pub fn values(&self) -> impl Iterator<Item = (&Version, &[u8])> {
-        self.siblings
-            .iter()
-            .filter_map(|version| Some((version, version.body.value()?)))
+        self.siblings.iter().filter_map(|version| Some((version, version.body.value()?)))
     }
 
     /// The live version with this dot.
     #[must_use]
     pub fn version(&self, dot: Dot) -> Option<&Version> {
-        let place = self
-            .siblings
-            .binary_search_by_key(&dot, |version| version.dot)
-            .ok()?;
+        let place = self.siblings.binary_search_by_key(&dot, |version| version.dot).ok()?;
         self.siblings.get(place)
     }
 
@@ -107,8 +92,5 @@ pub(crate) fn context_of<'a>(versions: impl IntoIterator<Item = &'a Version>) ->
 }
 
 pub(crate) fn row_bytes(key: &Key, siblings: &[Version]) -> usize {
-    siblings
-        .iter()
-        .map(Version::byte_len)
-        .fold(key.as_bytes().len(), usize::saturating_add)
+    siblings.iter().map(Version::byte_len).fold(key.as_bytes().len(), usize::saturating_add)
 }

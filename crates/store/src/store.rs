@@ -2,9 +2,7 @@
 
 use reconvene_clock::{Dot, DotRange};
 
-use crate::{
-    Batch, CommitError, Cursor, Head, Key, Limits, Page, Prefix, Record, Revision, StoreError,
-};
+use crate::{Batch, CommitError, Cursor, Head, Key, Limits, Page, Prefix, Record, Revision, StoreError};
 
 /// What survives, once [`MetadataStore::commit`] has returned `Ok`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,10 +86,7 @@ pub trait Snapshot: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StoreError`] if the store cannot be read.
-    fn by_prefix(
-        &self,
-        at: &Cursor<Prefix>,
-    ) -> impl Future<Output = Result<Page<Record, Prefix>, StoreError>> + Send;
+    fn by_prefix(&self, at: &Cursor<Prefix>) -> impl Future<Output = Result<Page<Record, Prefix>, StoreError>> + Send;
 
     /// The live dots of a range with their keys, tombstones included, ascending by dot, a page at a time.
     ///

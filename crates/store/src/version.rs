@@ -37,10 +37,7 @@ impl Class {
 
 /// What a version says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a version sets a value or deletes it; there is no third thing"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a version sets a value or deletes it; there is no third thing")]
 pub enum Body {
     /// The key has this value.
     Value(Arc<[u8]>),
@@ -73,10 +70,7 @@ impl Body {
 
 /// One write. Immutable: its dot names it for ever, and no store or relay stamps, trims or edits it again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a version is exactly what travels; a new part is a new format"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a version is exactly what travels; a new part is a new format")]
 pub struct Version {
     /// The name of the write.
     pub dot: Dot,
@@ -111,14 +105,7 @@ impl Version {
     /// The size that limits count: the body, 16 bytes for each entry of the context and 48 bytes for the rest.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        let entries = self
-            .context
-            .dots()
-            .len()
-            .saturating_add(self.context.upto().len());
-        self.body
-            .byte_len()
-            .saturating_add(entries.saturating_mul(16))
-            .saturating_add(48)
+        let entries = self.context.dots().len().saturating_add(self.context.upto().len());
+        self.body.byte_len().saturating_add(entries.saturating_mul(16)).saturating_add(48)
     }
 }

@@ -30,10 +30,7 @@ type Split<K, V> = Option<Child<K, V>>;
 
 impl<K: Ord + Clone, V: Clone> Tree<K, V> {
     pub(super) fn new() -> Self {
-        Self {
-            root: Arc::new(Node::Leaf(Vec::new())),
-            len: 0,
-        }
+        Self { root: Arc::new(Node::Leaf(Vec::new())), len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -59,11 +56,7 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
         if let Some(right) = split {
             let left = Arc::clone(&self.root);
             // The first child's key is only compared from the next insert on, which lowers it where needed.
-            let children = first_key(&left)
-                .map(|key| (key, left))
-                .into_iter()
-                .chain([right])
-                .collect();
+            let children = first_key(&left).map(|key| (key, left)).into_iter().chain([right]).collect();
             self.root = Arc::new(Node::Inner(children));
         }
         if previous.is_none() {
@@ -96,25 +89,17 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
         loop {
             match node {
                 Node::Inner(children) => {
-                    let place = children
-                        .partition_point(|(key, _)| before(key))
-                        .saturating_sub(1);
+                    let place = children.partition_point(|(key, _)| before(key)).saturating_sub(1);
                     let mut rest = children.get(place..).unwrap_or_default().iter();
                     let Some((_, child)) = rest.next() else {
-                        return Iter {
-                            above,
-                            entries: [].iter(),
-                        };
+                        return Iter { above, entries: [].iter() };
                     };
                     above.push(rest);
                     node = child;
                 }
                 Node::Leaf(entries) => {
                     let place = entries.partition_point(|(key, _)| before(key));
-                    return Iter {
-                        above,
-                        entries: entries.get(place..).unwrap_or_default().iter(),
-                    };
+                    return Iter { above, entries: entries.get(place..).unwrap_or_default().iter() };
                 }
             }
         }
@@ -123,9 +108,7 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
 
 /// The index of the child that holds `key` if any does.
 fn child_for<K: Ord, T>(children: &[(K, T)], key: &K) -> usize {
-    children
-        .partition_point(|(first, _)| first <= key)
-        .saturating_sub(1)
+    children.partition_point(|(first, _)| first <= key).saturating_sub(1)
 }
 
 fn first_key<K: Clone, V>(node: &Node<K, V>) -> Option<K> {
@@ -135,11 +118,7 @@ fn first_key<K: Clone, V>(node: &Node<K, V>) -> Option<K> {
     }
 }
 
-fn insert<K: Ord + Clone, V: Clone>(
-    node: &mut Arc<Node<K, V>>,
-    key: K,
-    value: V,
-) -> (Option<V>, Split<K, V>) {
+fn insert<K: Ord + Clone, V: Clone>(node: &mut Arc<Node<K, V>>, key: K, value: V) -> (Option<V>, Split<K, V>) {
     match Arc::make_mut(node) {
         Node::Leaf(entries) => {
             let place = entries.partition_point(|(held, _)| *held < key);
@@ -150,10 +129,7 @@ fn insert<K: Ord + Clone, V: Clone>(
             }
             entries.insert(place, (key, value));
             let right = split(entries);
-            (
-                None,
-                right.map(|(key, right)| (key, Arc::new(Node::Leaf(right)))),
-            )
+            (None, right.map(|(key, right)| (key, Arc::new(Node::Leaf(right)))))
         }
         Node::Inner(children) => {
             let place = child_for(children, &key);
@@ -168,10 +144,7 @@ fn insert<K: Ord + Clone, V: Clone>(
                 children.insert(place.saturating_add(1), right);
             }
             let right = split(children);
-            (
-                previous,
-                right.map(|(key, right)| (key, Arc::new(Node::Inner(right)))),
-            )
+            (previous, right.map(|(key, right)| (key, Arc::new(Node::Inner(right)))))
         }
     }
 }
@@ -198,11 +171,7 @@ fn remove<K: Ord + Clone, V: Clone>(node: &mut Arc<Node<K, V>>, key: &K) -> Opti
             let removed = remove(child, key);
             if child.len() < MIN {
                 // The last child is joined with its left neighbour, any other with its right one.
-                let left = if place.saturating_add(1) < children.len() {
-                    place
-                } else {
-                    place.saturating_sub(1)
-                };
+                let left = if place.saturating_add(1) < children.len() { place } else { place.saturating_sub(1) };
                 join(children, left);
             }
             removed
@@ -284,20 +253,9 @@ mod tests {
     use super::*;
 
     /// Checks order, separators, depth and fill of a node, and returns its depth.
-    fn check(
-        node: &Node<u16, u32>,
-        at_least: Option<u16>,
-        below: Option<u16>,
-        root: bool,
-    ) -> usize {
-        let within = |key: u16| {
-            at_least.is_none_or(|least| least <= key) && below.is_none_or(|below| key < below)
-        };
-        assert!(
-            node.len() <= MAX && (root || node.len() >= MIN),
-            "fill {}",
-            node.len()
-        );
+    fn check(node: &Node<u16, u32>, at_least: Option<u16>, below: Option<u16>, root: bool) -> usize {
+        let within = |key: u16| at_least.is_none_or(|least| least <= key) && below.is_none_or(|below| key < below);
+        assert!(node.len() <= MAX && (root || node.len() >= MIN), "fill {}", node.len());
         match node {
             Node::Leaf(entries) => {
                 assert!(entries.is_sorted_by(|left, right| left.0 < right.0));
@@ -307,16 +265,9 @@ mod tests {
             Node::Inner(children) => {
                 assert!(!root || children.len() > 1);
                 assert!(children.is_sorted_by(|left, right| left.0 < right.0));
-                let ends = children
-                    .iter()
-                    .skip(1)
-                    .map(|(key, _)| Some(*key))
-                    .chain([below]);
-                let depths: Vec<usize> = children
-                    .iter()
-                    .zip(ends)
-                    .map(|((key, child), end)| check(child, Some(*key), end, false))
-                    .collect();
+                let ends = children.iter().skip(1).map(|(key, _)| Some(*key)).chain([below]);
+                let depths: Vec<usize> =
+                    children.iter().zip(ends).map(|((key, child), end)| check(child, Some(*key), end, false)).collect();
                 assert!(depths.iter().all(|depth| *depth == depths[0]));
                 depths[0] + 1
             }
