@@ -1,1 +1,3 @@
 //! Simulated networks, fault plans and conformance suites for the Reconvene crates.
+
+pub mod suite;

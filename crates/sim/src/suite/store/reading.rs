@@ -1,0 +1,125 @@
+//! Reading a whole snapshot through pages, and whether what was read makes sense.
+
+use std::collections::BTreeMap;
+
+use reconvene_clock::{Counter, Dot, DotRange};
+use reconvene_store::{Cursor, Fingerprints, Key, Page, Prefix, Range, Record, Snapshot};
+
+use super::peer::{Peer, identity, keys};
+use crate::suite::block_on::block_on;
+use crate::suite::random::Random;
+
+/// Reads everything in every way, in pages of random size, and checks that the ways agree with each other.
+pub(super) fn read_all(snapshot: &impl Snapshot, random: &mut Random, pages: &mut u64) -> Result<Peer, String> {
+    let head = snapshot.head().clone();
+    let mut rows = BTreeMap::new();
+    for record in by_prefix(snapshot, Prefix::all(), random, pages)? {
+        rows.insert(record.key().clone(), record);
+    }
+    for prefix in ["a/", "a/2", "b", "d"] {
+        let found = by_prefix(snapshot, Prefix::new(prefix).map_err(|error| error.to_string())?, random, pages)?;
+        let expected = rows.values().filter(|row| row.key().as_bytes().starts_with(prefix.as_bytes()));
+        if found.iter().ne(expected) {
+            return Err(format!("the records under {prefix} are not those among all records"));
+        }
+    }
+    for key in keys() {
+        let record = block_on(snapshot.record(&key)).map_err(|error| error.to_string())?;
+        if record.as_ref() != rows.get(&key) {
+            return Err(format!("record({key}) is not what by_prefix says"));
+        }
+    }
+    let mut live: Vec<(Dot, Key)> = Vec::new();
+    for row in rows.values() {
+        live.extend(row.siblings().iter().map(|version| (version.dot, row.key().clone())));
+    }
+    live.sort();
+    for number in 0..4 {
+        let origin = identity(number).replica;
+        let whole = DotRange::new(origin, Counter::MIN, Counter::MAX);
+        let first = random.below(12);
+        let part = DotRange::new(origin, counter(first), counter(first.saturating_add(random.below(12))));
+        for range in [whole, part].into_iter().flatten() {
+            let found = by_origin(snapshot, range, random, pages)?;
+            if found.iter().ne(live.iter().filter(|(dot, _)| range.contains(*dot))) {
+                return Err(format!("the index of {range} says {found:?}, and live is {live:?}"));
+            }
+        }
+    }
+    if *head.fingerprints() != Fingerprints::of_records(head.network(), rows.values()) {
+        return Err("the fingerprints are not those of the records".to_owned());
+    }
+    if let Some((dot, _)) = live.iter().find(|(dot, _)| !head.knowledge().contains(*dot)) {
+        return Err(format!("{dot} is live and not known"));
+    }
+    Ok(Peer { head, rows })
+}
+
+fn by_prefix(
+    snapshot: &impl Snapshot,
+    prefix: Prefix,
+    random: &mut Random,
+    pages: &mut u64,
+) -> Result<Vec<Record>, String> {
+    let mut cursor = sized(Cursor::new(prefix), random);
+    let mut all: Vec<Record> = Vec::new();
+    loop {
+        let page = block_on(snapshot.by_prefix(&cursor)).map_err(|error| error.to_string())?;
+        *pages = pages.saturating_add(1);
+        check_page(&cursor, &page, Record::byte_len)?;
+        all.extend(page.items);
+        match page.next {
+            Some(next) => cursor = next,
+            None => break,
+        }
+    }
+    if !all.is_sorted_by(|left, right| left.key() < right.key()) {
+        return Err(format!("by_prefix does not ascend: {:?}", all.iter().map(Record::key).collect::<Vec<_>>()));
+    }
+    Ok(all)
+}
+
+fn by_origin(
+    snapshot: &impl Snapshot,
+    range: DotRange,
+    random: &mut Random,
+    pages: &mut u64,
+) -> Result<Vec<(Dot, Key)>, String> {
+    let mut cursor = sized(Cursor::new(range), random);
+    let mut all: Vec<(Dot, Key)> = Vec::new();
+    loop {
+        let page = block_on(snapshot.by_origin(&cursor)).map_err(|error| error.to_string())?;
+        *pages = pages.saturating_add(1);
+        check_page(&cursor, &page, |(_, key)| key.as_bytes().len())?;
+        all.extend(page.items);
+        match page.next {
+            Some(next) => cursor = next,
+            None => break,
+        }
+    }
+    if !all.is_sorted_by(|left, right| left.0 < right.0) {
+        return Err(format!("by_origin does not ascend: {all:?}"));
+    }
+    Ok(all)
+}
+
+fn sized<R: Range>(cursor: Cursor<R>, random: &mut Random) -> Cursor<R> {
+    let cursor = if random.one_in(2) { cursor.with_rows(random.below(4)) } else { cursor };
+    if random.one_in(3) { cursor.with_bytes(random.below(200)) } else { cursor }
+}
+
+/// Checks the bounds of a page, and that there is something in it if it is not the last.
+fn check_page<T, R: Range>(cursor: &Cursor<R>, page: &Page<T, R>, bytes: impl Fn(&T) -> usize) -> Result<(), String> {
+    let (items, total) = (page.items.len(), page.items.iter().map(bytes).fold(0, usize::saturating_add));
+    if items > cursor.max_rows() || (items > 1 && total > cursor.max_bytes()) {
+        return Err(format!("a page of {items} items and {total} bytes answers {cursor:?}"));
+    }
+    if page.next.as_ref().is_some_and(|next| items == 0 || next.after() == cursor.after()) {
+        return Err(format!("a page gets no further than {cursor:?}"));
+    }
+    Ok(())
+}
+
+fn counter(below: usize) -> Counter {
+    Counter::new(u64::try_from(below).unwrap_or_default().saturating_add(1)).unwrap_or(Counter::MAX)
+}
