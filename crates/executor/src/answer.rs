@@ -9,10 +9,7 @@ use crate::id::{FencingToken, ResultDigest, SpecDigest, SubmissionId};
 /// The executor keeps the result until the answer [is final](Self::is_final). The same submission, repeated, gets the
 /// same final answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a wire format: a new answer is a new version"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a wire format: a new answer is a new version")]
 pub enum Answer {
     /// The result counts.
     Accepted {
@@ -42,9 +39,7 @@ impl Answer {
     #[must_use]
     pub const fn is_final(&self) -> bool {
         match self {
-            Self::Accepted { .. } | Self::AcceptedFailure | Self::Rejected(_) | Self::Fault(_) => {
-                true
-            }
+            Self::Accepted { .. } | Self::AcceptedFailure | Self::Rejected(_) | Self::Fault(_) => true,
             Self::Parked { .. } | Self::Busy { .. } => false,
         }
     }
@@ -52,10 +47,7 @@ impl Answer {
 
 /// How sure it is that an accepted result stays the job's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a wire format: a new rung is a new version"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a wire format: a new rung is a new version")]
 pub enum Finality {
     /// A broker that has not been heard yet may know a result that goes before it.
     Provisional,
@@ -65,10 +57,7 @@ pub enum Finality {
 
 /// Why a result does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a wire format: a new reason is a new version"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a wire format: a new reason is a new version")]
 pub enum Rejection {
     /// The attempt was never given to this executor and session.
     NotAssigned,
@@ -125,10 +114,7 @@ pub enum Rejection {
 
 /// One submission with two contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a wire format: a new field is a new version"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a wire format: a new field is a new version")]
 pub struct Equivocation {
     /// The digest that was submitted first, and stays.
     pub first: ResultDigest,

@@ -21,9 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::limits;
-use crate::message::{
-    Heartbeat, Order, Register, RosterEntry, Submit, Terms, ToBroker, ToExecutor,
-};
+use crate::message::{Heartbeat, Order, Register, RosterEntry, Submit, Terms, ToBroker, ToExecutor};
 use crate::report::Outcome;
 use crate::spec::{JobSpec, SpecError};
 
@@ -71,9 +69,8 @@ pub fn decode_to_executor(frame: &[u8]) -> Result<ToExecutor, CodecError> {
 /// The one encoding of a specification, for its digest. No limit applies: even a bad specification has a digest.
 pub(crate) fn canonical_spec(spec: &JobSpec) -> Vec<u8> {
     let mut bytes = vec![VERSION];
-    bincode::serde::encode_into_std_write(spec, &mut bytes, bincode::config::standard()).expect(
-        "a vector takes every byte, and a specification has no part that bincode cannot write",
-    );
+    bincode::serde::encode_into_std_write(spec, &mut bytes, bincode::config::standard())
+        .expect("a vector takes every byte, and a specification has no part that bincode cannot write");
     bytes
 }
 
@@ -82,32 +79,22 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
     bincode::serde::encode_into_std_write(value, &mut frame, bincode::config::standard())
         .map_err(|error| Kind::Encode(error.to_string()))?;
     if frame.len() > limits::FRAME_BYTES {
-        return Err(Kind::Limit {
-            what: "frame bytes",
-            found: frame.len(),
-            limit: limits::FRAME_BYTES,
-        }
-        .into());
+        return Err(Kind::Limit { what: "frame bytes", found: frame.len(), limit: limits::FRAME_BYTES }.into());
     }
     Ok(frame)
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, CodecError> {
     if frame.len() > limits::FRAME_BYTES {
-        return Err(Kind::Limit {
-            what: "frame bytes",
-            found: frame.len(),
-            limit: limits::FRAME_BYTES,
-        }
-        .into());
+        return Err(Kind::Limit { what: "frame bytes", found: frame.len(), limit: limits::FRAME_BYTES }.into());
     }
     let (&version, body) = frame.split_first().ok_or(Kind::Empty)?;
     if version != VERSION {
         return Err(Kind::Version(version).into());
     }
     let config = bincode::config::standard().with_limit::<{ limits::FRAME_BYTES }>();
-    let (value, read) = bincode::serde::decode_from_slice(body, config)
-        .map_err(|error| Kind::Decode(error.to_string()))?;
+    let (value, read) =
+        bincode::serde::decode_from_slice(body, config).map_err(|error| Kind::Decode(error.to_string()))?;
     match body.len().saturating_sub(read) {
         0 => Ok(value),
         bytes => Err(Kind::Trailing { bytes }.into()),
@@ -116,15 +103,7 @@ pub(crate) fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, CodecError>
 
 fn check_to_broker(message: &ToBroker) -> Result<(), CodecError> {
     match message {
-        ToBroker::Register(Register {
-            session: _,
-            registration: _,
-            capacity,
-            slots,
-            tags,
-            held,
-            kept,
-        }) => {
+        ToBroker::Register(Register { session: _, registration: _, capacity, slots, tags, held, kept }) => {
             for amount in [capacity.cpu_milli, capacity.memory_mib, capacity.gpu_milli] {
                 at_most("capacity", amount, limits::AMOUNT_MAX)?;
             }
@@ -133,14 +112,7 @@ fn check_to_broker(message: &ToBroker) -> Result<(), CodecError> {
             at_most("held attempts", held.len(), limits::ATTEMPTS)?;
             at_most("kept results", kept.len(), limits::ATTEMPTS)
         }
-        ToBroker::Heartbeat(Heartbeat {
-            session: _,
-            registration: _,
-            sequence: _,
-            running,
-            kept,
-            refused,
-        }) => {
+        ToBroker::Heartbeat(Heartbeat { session: _, registration: _, sequence: _, running, kept, refused }) => {
             at_most("running attempts", running.len(), limits::ATTEMPTS)?;
             at_most("kept results", kept.len(), limits::ATTEMPTS)?;
             at_most("refused orders", refused.len(), limits::ATTEMPTS)
@@ -161,34 +133,18 @@ fn check_submit(submit: &Submit) -> Result<(), CodecError> {
 
 fn check_to_executor(message: &ToExecutor) -> Result<(), CodecError> {
     match message {
-        ToExecutor::Registered {
-            session: _,
-            registration: _,
-            terms,
-            roster,
-            held,
-        } => {
+        ToExecutor::Registered { session: _, registration: _, terms, roster, held } => {
             check_terms(terms)?;
             check_roster(roster)?;
             at_most("held attempts", held.len(), limits::ATTEMPTS)
         }
-        ToExecutor::HeartbeatAnswer {
-            session: _,
-            registration: _,
-            sequence: _,
-            renewed,
-            lost,
-            orders,
-            roster,
-        } => {
+        ToExecutor::HeartbeatAnswer { session: _, registration: _, sequence: _, renewed, lost, orders, roster } => {
             at_most("renewed leases", renewed.len(), limits::ATTEMPTS)?;
             at_most("lost leases", lost.len(), limits::ATTEMPTS)?;
             check_orders(orders)?;
             check_roster(roster)
         }
-        ToExecutor::SessionBehind { .. }
-        | ToExecutor::NotRegistered { .. }
-        | ToExecutor::SubmitAnswer { .. } => Ok(()),
+        ToExecutor::SessionBehind { .. } | ToExecutor::NotRegistered { .. } | ToExecutor::SubmitAnswer { .. } => Ok(()),
     }
 }
 
@@ -197,12 +153,7 @@ fn check_orders(orders: &[Order]) -> Result<(), CodecError> {
     let mut payload = 0_usize;
     for order in orders {
         match order {
-            Order::Start {
-                attempt: _,
-                token: _,
-                spec,
-                lease_ms,
-            } => {
+            Order::Start { attempt: _, token: _, spec, lease_ms } => {
                 spec.validate().map_err(Kind::Spec)?;
                 at_most("lease of an order", *lease_ms, limits::TERM_MS)?;
                 payload = payload.saturating_add(spec.payload.len());
@@ -210,18 +161,11 @@ fn check_orders(orders: &[Order]) -> Result<(), CodecError> {
             Order::Stop { .. } => {}
         }
     }
-    at_most(
-        "payload bytes of orders",
-        payload,
-        limits::ORDERS_PAYLOAD_BYTES,
-    )
+    at_most("payload bytes of orders", payload, limits::ORDERS_PAYLOAD_BYTES)
 }
 
 fn check_terms(terms: &Terms) -> Result<(), CodecError> {
-    for (what, term) in [
-        ("lease", terms.lease_ms),
-        ("heartbeat interval", terms.heartbeat_ms),
-    ] {
+    for (what, term) in [("lease", terms.lease_ms), ("heartbeat interval", terms.heartbeat_ms)] {
         at_most(what, term, limits::TERM_MS)?;
         if term == 0 {
             return Err(Kind::Zero { what }.into());
@@ -235,29 +179,17 @@ fn check_roster(roster: &[RosterEntry]) -> Result<(), CodecError> {
     for entry in roster {
         at_most("address bytes", entry.address.len(), limits::ADDRESS_BYTES)?;
         if entry.address.is_empty() {
-            return Err(Kind::Zero {
-                what: "address bytes",
-            }
-            .into());
+            return Err(Kind::Zero { what: "address bytes" }.into());
         }
     }
     Ok(())
 }
 
-fn at_most<T: PartialOrd + ToUsize>(
-    what: &'static str,
-    found: T,
-    limit: T,
-) -> Result<(), CodecError> {
+fn at_most<T: PartialOrd + ToUsize>(what: &'static str, found: T, limit: T) -> Result<(), CodecError> {
     if found <= limit {
         Ok(())
     } else {
-        Err(Kind::Limit {
-            what,
-            found: found.to_usize(),
-            limit: limit.to_usize(),
-        }
-        .into())
+        Err(Kind::Limit { what, found: found.to_usize(), limit: limit.to_usize() }.into())
     }
 }
 
@@ -299,11 +231,7 @@ enum Kind {
     #[error("a frame has {bytes} bytes after its message")]
     Trailing { bytes: usize },
     #[error("{found} {what}, at most {limit} are allowed")]
-    Limit {
-        what: &'static str,
-        found: usize,
-        limit: usize,
-    },
+    Limit { what: &'static str, found: usize, limit: usize },
     #[error("{what} must not be zero")]
     Zero { what: &'static str },
     #[error("an order to start")]

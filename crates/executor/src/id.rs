@@ -19,10 +19,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), reconvene_executor::ParseIdError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a name is these two parts and will stay so"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a name is these two parts and will stay so")]
 pub struct JobId {
     /// The incarnation of the broker that admitted the job.
     pub admitted_by: ReplicaId,
@@ -34,10 +31,7 @@ impl JobId {
     /// The job with this name.
     #[must_use]
     pub const fn new(admitted_by: ReplicaId, sequence: u64) -> Self {
-        Self {
-            admitted_by,
-            sequence,
-        }
+        Self { admitted_by, sequence }
     }
 }
 
@@ -52,24 +46,14 @@ impl FromStr for JobId {
 
     /// Reads what `Display` writes, and nothing else: one name has one spelling.
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        let error = || ParseIdError {
-            what: "job id",
-            form: "<16 hexadecimal digits>-<number>",
-        };
+        let error = || ParseIdError { what: "job id", form: "<16 hexadecimal digits>-<number>" };
         let (replica, sequence) = text.split_once('-').ok_or_else(error)?;
         let id = Self {
-            admitted_by: u64::from_str_radix(replica, 16)
-                .ok()
-                .and_then(ReplicaId::new)
-                .ok_or_else(error)?,
+            admitted_by: u64::from_str_radix(replica, 16).ok().and_then(ReplicaId::new).ok_or_else(error)?,
             sequence: sequence.parse().map_err(|_| error())?,
         };
         // Signs, leading zeros and capitals parse as numbers, but they are no spelling of an id.
-        if id.to_string() == text {
-            Ok(id)
-        } else {
-            Err(error())
-        }
+        if id.to_string() == text { Ok(id) } else { Err(error()) }
     }
 }
 
@@ -112,10 +96,7 @@ impl Display for OwnershipEpoch {
 /// Two owners on two sides of a cut never give out the same name. `Ord` sorts; which attempt outranks which is the
 /// [`FencingToken`]'s to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a name is these four parts and will stay so"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a name is these four parts and will stay so")]
 pub struct AttemptId {
     /// The job.
     pub job: JobId,
@@ -130,11 +111,7 @@ pub struct AttemptId {
 impl Display for AttemptId {
     /// `<job>/<epoch>.<number>@<owner>`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}.{}@{}",
-            self.job, self.epoch, self.number, self.owner
-        )
+        write!(f, "{}/{}.{}@{}", self.job, self.epoch, self.number, self.owner)
     }
 }
 
@@ -143,10 +120,7 @@ impl Display for AttemptId {
 /// The order of the fields is the order of ownership. (With the number first, the loser of two claims to one epoch
 /// could outrank the winner for good.) Jobs with side effects pass the token on to what they change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "the comparison is these four fields and will stay so"
-)]
+#[expect(clippy::exhaustive_structs, reason = "the comparison is these four fields and will stay so")]
 pub struct FencingToken {
     /// The epoch of the owner.
     pub epoch: OwnershipEpoch,
@@ -168,10 +142,7 @@ impl FencingToken {
 
 /// One run of an executor process. A greater one has replaced the smaller ones, whose attempts no longer run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "the comparison is these two fields and will stay so"
-)]
+#[expect(clippy::exhaustive_structs, reason = "the comparison is these two fields and will stay so")]
 pub struct SessionEpoch {
     /// When the process started, by its own clock.
     pub start: Hlc,
@@ -195,10 +166,7 @@ impl Display for SessionEpoch {
 
 /// The name of an emergency declaration: the incarnation of the broker that declared it, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a name is these two parts and will stay so"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a name is these two parts and will stay so")]
 pub struct EmergencyId {
     /// The incarnation of the broker that declared it.
     pub declared_by: ReplicaId,
@@ -217,23 +185,16 @@ impl FromStr for EmergencyId {
 
     /// Reads what `Display` writes, and nothing else.
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        let id = text.parse::<JobId>().map_err(|_| ParseIdError {
-            what: "emergency id",
-            form: "<16 hexadecimal digits>-<number>",
-        })?;
-        Ok(Self {
-            declared_by: id.admitted_by,
-            number: id.sequence,
-        })
+        let id = text
+            .parse::<JobId>()
+            .map_err(|_| ParseIdError { what: "emergency id", form: "<16 hexadecimal digits>-<number>" })?;
+        Ok(Self { declared_by: id.admitted_by, number: id.sequence })
     }
 }
 
 /// The name of a submission: the incarnation of the broker that took it, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a name is these two parts and will stay so"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a name is these two parts and will stay so")]
 pub struct SubmissionId {
     /// The incarnation of the broker that took it.
     pub accepted_by: ReplicaId,
@@ -300,24 +261,11 @@ mod tests {
     fn an_id_has_one_spelling() {
         let job = JobId::new(replica(0xa11ce), 7);
         assert_eq!(job.to_string().parse(), Ok(job));
-        for wrong in [
-            "",
-            "-",
-            "a11ce-7",
-            "00000000000A11CE-7",
-            "00000000000a11ce-07",
-            "00000000000a11ce-+7",
-        ] {
+        for wrong in ["", "-", "a11ce-7", "00000000000A11CE-7", "00000000000a11ce-07", "00000000000a11ce-+7"] {
             assert!(wrong.parse::<JobId>().is_err(), "{wrong}");
         }
-        assert!(
-            "0000000000000000-7".parse::<JobId>().is_err(),
-            "no replica is called zero"
-        );
-        let emergency = EmergencyId {
-            declared_by: replica(3),
-            number: 9,
-        };
+        assert!("0000000000000000-7".parse::<JobId>().is_err(), "no replica is called zero");
+        let emergency = EmergencyId { declared_by: replica(3), number: 9 };
         assert_eq!(emergency.to_string().parse(), Ok(emergency));
     }
 
@@ -329,13 +277,7 @@ mod tests {
             owner: replica(owner),
             number,
         };
-        let ascending = [
-            token(1, 9, 9, 9),
-            token(2, 1, 9, 9),
-            token(2, 2, 1, 9),
-            token(2, 2, 2, 1),
-            token(2, 2, 2, 2),
-        ];
+        let ascending = [token(1, 9, 9, 9), token(2, 1, 9, 9), token(2, 2, 1, 9), token(2, 2, 2, 1), token(2, 2, 2, 2)];
         assert!(ascending.is_sorted());
     }
 }

@@ -14,10 +14,7 @@ use crate::spec::{JobSpec, Resources, Tag};
 
 /// What an executor tells a broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new message is a new wire version and must break every match"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a new message is a new wire version and must break every match")]
 pub enum ToBroker {
     /// "You are my home from now on." Repeated with a greater number until it is answered.
     Register(Register),
@@ -31,10 +28,7 @@ pub enum ToBroker {
 
 /// An executor makes a broker its home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a wire format: a new field is a new version"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a wire format: a new field is a new version")]
 pub struct Register {
     /// The run of the executor's process.
     pub session: SessionEpoch,
@@ -54,10 +48,7 @@ pub struct Register {
 
 /// An attempt that an executor runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a wire format: a new field is a new version"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a wire format: a new field is a new version")]
 pub struct HeldAttempt {
     /// The attempt.
     pub attempt: AttemptId,
@@ -72,10 +63,7 @@ pub struct HeldAttempt {
 /// An attempt that was ordered and is in none of the lists is not held: the order was lost, or the attempt has ended
 /// and its result was answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a wire format: a new field is a new version"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a wire format: a new field is a new version")]
 pub struct Heartbeat {
     /// The run of the executor's process.
     pub session: SessionEpoch,
@@ -93,10 +81,7 @@ pub struct Heartbeat {
 
 /// An order that an executor does not follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a wire format: a new field is a new version"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a wire format: a new field is a new version")]
 pub struct Refused {
     /// The attempt ordered.
     pub attempt: AttemptId,
@@ -106,10 +91,7 @@ pub struct Refused {
 
 /// Why an executor does not start an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a wire format: a new reason is a new version"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a wire format: a new reason is a new version")]
 pub enum Refusal {
     /// A greater token was seen for the job: somebody else owns it now, or ordered again.
     SmallerToken {
@@ -141,10 +123,7 @@ pub enum Refusal {
 ///
 /// (attempt, session, sequence) names the submission; a repetition has the same name and the same content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a wire format: a new field is a new version"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a wire format: a new field is a new version")]
 pub struct Submit {
     /// The attempt.
     pub attempt: AttemptId,
@@ -166,10 +145,7 @@ pub struct Submit {
 
 /// An executor's good-bye to its home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a wire format: a new field is a new version"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a wire format: a new field is a new version")]
 pub struct Leave {
     /// The run of the executor's process that ends.
     pub session: SessionEpoch,
@@ -179,10 +155,7 @@ pub struct Leave {
 
 /// What a broker tells an executor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new message is a new wire version and must break every match"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a new message is a new wire version and must break every match")]
 pub enum ToExecutor {
     /// The answer to a [`Register`]: the broker is the executor's home.
     Registered {
@@ -241,10 +214,7 @@ pub enum ToExecutor {
 
 /// How leases and heartbeats are kept at a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a wire format: a new field is a new version"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a wire format: a new field is a new version")]
 pub struct Terms {
     /// How long a lease lasts, in milliseconds, 1 to [`limits::TERM_MS`](crate::limits::TERM_MS).
     pub lease_ms: u64,
@@ -256,10 +226,7 @@ pub struct Terms {
 
 /// A broker that executors may turn to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a wire format: a new field is a new version"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a wire format: a new field is a new version")]
 pub struct RosterEntry {
     /// The broker.
     pub node: NodeId,
@@ -269,10 +236,7 @@ pub struct RosterEntry {
 
 /// What a new home says about an attempt that an executor brought along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a wire format: a new verdict is a new version"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a wire format: a new verdict is a new version")]
 pub enum HeldVerdict {
     /// Go on; the lease begins anew.
     Continue,
@@ -284,10 +248,7 @@ pub enum HeldVerdict {
 
 /// An attempt's lease is not renewed any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a wire format: a new field is a new version"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a wire format: a new field is a new version")]
 pub struct LeaseLost {
     /// The attempt.
     pub attempt: AttemptId,
@@ -297,14 +258,8 @@ pub struct LeaseLost {
 
 /// What an executor is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new order is a new wire version and must break every match"
-)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "starts are as common as stops, and lists of orders are short"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a new order is a new wire version and must break every match")]
+#[expect(clippy::large_enum_variant, reason = "starts are as common as stops, and lists of orders are short")]
 pub enum Order {
     /// Start an attempt.
     Start {
@@ -338,10 +293,7 @@ impl Order {
 
 /// Why a broker wants an attempt stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a wire format: a new reason is a new version"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a wire format: a new reason is a new version")]
 pub enum StopReason {
     /// The job has its result.
     Completed,

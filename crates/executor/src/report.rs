@@ -60,12 +60,7 @@ impl Report {
     #[must_use]
     pub fn success(output: Vec<u8>) -> Self {
         let digest = ResultDigest::of(&output);
-        Self {
-            outcome: Outcome::Success { output },
-            digest,
-            cost_resource_ms: 0,
-            quality_bp: limits::WHOLE_BP,
-        }
+        Self { outcome: Outcome::Success { output }, digest, cost_resource_ms: 0, quality_bp: limits::WHOLE_BP }
     }
 
     /// A failure for this reason, with the digest of the reason.
@@ -73,12 +68,7 @@ impl Report {
     pub fn failure(error: impl Into<String>) -> Self {
         let error = error.into();
         let digest = ResultDigest::of(error.as_bytes());
-        Self {
-            outcome: Outcome::Failure { error },
-            digest,
-            cost_resource_ms: 0,
-            quality_bp: 0,
-        }
+        Self { outcome: Outcome::Failure { error }, digest, cost_resource_ms: 0, quality_bp: 0 }
     }
 
     /// Says what makes this result equal to others, where that is not every byte of the output.
@@ -111,9 +101,7 @@ impl Report {
         match &mut self.outcome {
             Outcome::Success { output } if output.len() > limits::OUTPUT_BYTES => {
                 let (found, limit) = (output.len(), limits::OUTPUT_BYTES);
-                let failure = Self::failure(format!(
-                    "the output has {found} bytes, at most {limit} are taken"
-                ));
+                let failure = Self::failure(format!("the output has {found} bytes, at most {limit} are taken"));
                 failure.with_cost_resource_ms(self.cost_resource_ms)
             }
             Outcome::Success { .. } => self,
@@ -132,24 +120,13 @@ mod tests {
 
     #[test]
     fn a_report_is_brought_within_the_limits() {
-        let long = Report::success(vec![7; limits::OUTPUT_BYTES + 1])
-            .with_cost_resource_ms(u64::MAX)
-            .within_limits();
-        assert!(
-            matches!(&long.outcome, Outcome::Failure { error } if error.contains("524289 bytes")),
-            "{long:?}"
-        );
+        let long = Report::success(vec![7; limits::OUTPUT_BYTES + 1]).with_cost_resource_ms(u64::MAX).within_limits();
+        assert!(matches!(&long.outcome, Outcome::Failure { error } if error.contains("524289 bytes")), "{long:?}");
         assert_eq!(long.cost_resource_ms, limits::AMOUNT_MAX);
 
         let error = format!("x{}", "é".repeat(limits::ERROR_BYTES));
-        let Outcome::Failure { error } = Report::failure(error).within_limits().outcome else {
-            unreachable!()
-        };
-        assert_eq!(
-            error.len(),
-            limits::ERROR_BYTES - 1,
-            "cut between characters"
-        );
+        let Outcome::Failure { error } = Report::failure(error).within_limits().outcome else { unreachable!() };
+        assert_eq!(error.len(), limits::ERROR_BYTES - 1, "cut between characters");
 
         let good = Report::success(vec![7; limits::OUTPUT_BYTES]);
         assert_eq!(good.clone().within_limits(), good);

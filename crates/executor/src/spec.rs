@@ -12,13 +12,8 @@ use crate::id::{EmergencyId, SpecDigest};
 use crate::limits;
 
 /// An amount of the things that jobs use up while they run.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a new dimension must be thought about wherever amounts are compared"
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "a new dimension must be thought about wherever amounts are compared")]
 pub struct Resources {
     /// Thousandths of a processor core.
     pub cpu_milli: u64,
@@ -30,20 +25,12 @@ pub struct Resources {
 
 impl Resources {
     /// Nothing at all.
-    pub const NONE: Self = Self {
-        cpu_milli: 0,
-        memory_mib: 0,
-        gpu_milli: 0,
-    };
+    pub const NONE: Self = Self { cpu_milli: 0, memory_mib: 0, gpu_milli: 0 };
 
     /// This many thousandths of a core, MiB of memory and thousandths of an accelerator.
     #[must_use]
     pub const fn new(cpu_milli: u64, memory_mib: u64, gpu_milli: u64) -> Self {
-        Self {
-            cpu_milli,
-            memory_mib,
-            gpu_milli,
-        }
+        Self { cpu_milli, memory_mib, gpu_milli }
     }
 
     /// Whether this much fits into `room`, in every dimension.
@@ -57,9 +44,7 @@ impl Resources {
     /// ```
     #[must_use]
     pub const fn fits_in(self, room: Self) -> bool {
-        self.cpu_milli <= room.cpu_milli
-            && self.memory_mib <= room.memory_mib
-            && self.gpu_milli <= room.gpu_milli
+        self.cpu_milli <= room.cpu_milli && self.memory_mib <= room.memory_mib && self.gpu_milli <= room.gpu_milli
     }
 
     /// The sum, or `None` if a dimension overflows.
@@ -106,9 +91,7 @@ impl Tag {
     /// [`TagError`] if the name is empty, too long or has other characters.
     pub fn new(name: impl Into<String>) -> Result<Self, TagError> {
         let name = name.into();
-        let good = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-')
-        };
+        let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
         if (1..=limits::TAG_BYTES).contains(&name.len()) && name.bytes().all(good) {
             Ok(Self(name))
         } else {
@@ -153,10 +136,7 @@ impl TryFrom<String> for Tag {
 
 /// A text cannot be a [`Tag`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a tag is 1 to {} bytes of a-z, 0-9, '.', '_' and '-'; this text of {bytes} bytes is not",
-    limits::TAG_BYTES
-)]
+#[error("a tag is 1 to {} bytes of a-z, 0-9, '.', '_' and '-'; this text of {bytes} bytes is not", limits::TAG_BYTES)]
 pub struct TagError {
     bytes: usize,
 }
@@ -178,10 +158,7 @@ pub struct TagError {
 /// # Ok::<(), reconvene_executor::SpecError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "plain data that demos and brokers build field by field"
-)]
+#[expect(clippy::exhaustive_structs, reason = "plain data that demos and brokers build field by field")]
 pub struct JobSpec {
     /// Who submits. With [`client_key`](Self::client_key) it makes repeated submissions recognisable. At most
     /// [`limits::CLIENT_BYTES`] bytes; empty means nobody in particular.
@@ -224,11 +201,7 @@ impl JobSpec {
             deadline: None,
             estimate_ms: 0,
             work_core_ms: 0,
-            demand: Resources {
-                cpu_milli: 1_000,
-                memory_mib: 0,
-                gpu_milli: 0,
-            },
+            demand: Resources { cpu_milli: 1_000, memory_mib: 0, gpu_milli: 0 },
             requires: BTreeSet::new(),
             value: 1,
             region: String::new(),
@@ -322,26 +295,14 @@ impl JobSpec {
     /// [`SpecError`] with the first field that is out of range.
     pub fn validate(&self) -> Result<(), SpecError> {
         let at_most = |field, found: usize, limit: usize| {
-            if found <= limit {
-                Ok(())
-            } else {
-                Err(SpecError::new(
-                    field,
-                    found,
-                    format_args!("at most {limit}"),
-                ))
-            }
+            if found <= limit { Ok(()) } else { Err(SpecError::new(field, found, format_args!("at most {limit}"))) }
         };
         at_most("client bytes", self.client.len(), limits::CLIENT_BYTES)?;
         at_most("tags", self.requires.len(), limits::TAGS)?;
         at_most("region bytes", self.region.len(), limits::REGION_BYTES)?;
         at_most("payload bytes", self.payload.len(), limits::PAYLOAD_BYTES)?;
         if !(1..=limits::VALUE_MAX).contains(&self.value) {
-            return Err(SpecError::new(
-                "value",
-                self.value,
-                format_args!("1 to {}", limits::VALUE_MAX),
-            ));
+            return Err(SpecError::new("value", self.value, format_args!("1 to {}", limits::VALUE_MAX)));
         }
         for (field, amount) in [
             ("demand.cpu_milli", self.demand.cpu_milli),
@@ -351,11 +312,7 @@ impl JobSpec {
             ("work_core_ms", self.work_core_ms),
         ] {
             if amount > limits::AMOUNT_MAX {
-                return Err(SpecError::new(
-                    field,
-                    amount,
-                    format_args!("at most {}", limits::AMOUNT_MAX),
-                ));
+                return Err(SpecError::new(field, amount, format_args!("at most {}", limits::AMOUNT_MAX)));
             }
         }
         Ok(())
@@ -367,9 +324,7 @@ impl JobSpec {
     /// One pass over the payload and a copy of it.
     #[must_use]
     pub fn digest(&self) -> SpecDigest {
-        SpecDigest(reconvene_clock::digest::sha256(&codec::canonical_spec(
-            self,
-        )))
+        SpecDigest(reconvene_clock::digest::sha256(&codec::canonical_spec(self)))
     }
 }
 
@@ -388,11 +343,7 @@ pub struct SpecError {
 
 impl SpecError {
     fn new(field: &'static str, value: impl Display, expected: fmt::Arguments<'_>) -> Self {
-        Self {
-            field,
-            value: value.to_string(),
-            expected: expected.to_string(),
-        }
+        Self { field, value: value.to_string(), expected: expected.to_string() }
     }
 }
 
@@ -409,22 +360,14 @@ mod tests {
             ("value", good.clone().with_value(0)),
             ("value", good.clone().with_value(1_000_001)),
             ("region bytes", good.clone().with_region("x".repeat(129))),
-            (
-                "payload bytes",
-                JobSpec::new(vec![0; limits::PAYLOAD_BYTES + 1]),
-            ),
+            ("payload bytes", JobSpec::new(vec![0; limits::PAYLOAD_BYTES + 1])),
             ("estimate_ms", good.clone().with_estimate_ms(u64::MAX)),
-            (
-                "demand.gpu_milli",
-                good.clone().with_demand(Resources::new(0, 0, u64::MAX)),
-            ),
+            ("demand.gpu_milli", good.clone().with_demand(Resources::new(0, 0, u64::MAX))),
         ];
         for (field, spec) in bad {
             assert_eq!(spec.validate().unwrap_err().field, field);
         }
-        let tags = (0..=limits::TAGS).fold(good, |spec, n| {
-            spec.with_tag(Tag::new(format!("t{n}")).unwrap())
-        });
+        let tags = (0..=limits::TAGS).fold(good, |spec, n| spec.with_tag(Tag::new(format!("t{n}")).unwrap()));
         assert_eq!(tags.validate().unwrap_err().field, "tags");
     }
 
@@ -444,10 +387,7 @@ mod tests {
         }
         let (a, b) = ("a".parse::<Tag>().unwrap(), "b".parse::<Tag>().unwrap());
         assert_eq!(
-            spec.clone()
-                .with_tag(a.clone())
-                .with_tag(b.clone())
-                .digest(),
+            spec.clone().with_tag(a.clone()).with_tag(b.clone()).digest(),
             spec.with_tag(b).with_tag(a).digest(),
             "the order of adding tags is no part of the specification"
         );
@@ -457,17 +397,10 @@ mod tests {
     fn amounts_fit_in_every_dimension_or_not_at_all() {
         let room = Resources::new(10, 10, 10);
         assert!(room.fits_in(room));
-        for more in [
-            Resources::new(11, 0, 0),
-            Resources::new(0, 11, 0),
-            Resources::new(0, 0, 11),
-        ] {
+        for more in [Resources::new(11, 0, 0), Resources::new(0, 11, 0), Resources::new(0, 0, 11)] {
             assert!(!more.fits_in(room));
         }
         assert_eq!(room.checked_add(Resources::new(0, u64::MAX, 0)), None);
-        assert_eq!(
-            Resources::new(1, 20, 10).saturating_sub(room),
-            Resources::new(0, 10, 0)
-        );
+        assert_eq!(Resources::new(1, 20, 10).saturating_sub(room), Resources::new(0, 10, 0));
     }
 }

@@ -16,29 +16,17 @@ fn replica() -> impl Strategy<Value = ReplicaId> {
 }
 
 fn attempt() -> impl Strategy<Value = AttemptId> {
-    (
-        replica(),
-        any::<u64>(),
-        any::<u32>(),
-        replica(),
-        any::<u32>(),
-    )
-        .prop_map(|(by, sequence, epoch, owner, number)| AttemptId {
-            job: JobId::new(by, sequence),
-            epoch: OwnershipEpoch(epoch),
-            owner,
-            number,
-        })
+    (replica(), any::<u64>(), any::<u32>(), replica(), any::<u32>()).prop_map(|(by, sequence, epoch, owner, number)| {
+        AttemptId { job: JobId::new(by, sequence), epoch: OwnershipEpoch(epoch), owner, number }
+    })
 }
 
 fn token() -> impl Strategy<Value = FencingToken> {
-    (any::<u32>(), any::<u64>(), replica(), any::<u32>()).prop_map(|(epoch, tie, owner, number)| {
-        FencingToken {
-            epoch: OwnershipEpoch(epoch),
-            tie,
-            owner,
-            number,
-        }
+    (any::<u32>(), any::<u64>(), replica(), any::<u32>()).prop_map(|(epoch, tie, owner, number)| FencingToken {
+        epoch: OwnershipEpoch(epoch),
+        tie,
+        owner,
+        number,
     })
 }
 
@@ -52,10 +40,7 @@ fn resources() -> impl Strategy<Value = Resources> {
 }
 
 fn tags() -> impl Strategy<Value = std::collections::BTreeSet<Tag>> {
-    btree_set(
-        "[a-z0-9._-]{1,64}".prop_map(|name| Tag::new(name).unwrap()),
-        0..4,
-    )
+    btree_set("[a-z0-9._-]{1,64}".prop_map(|name| Tag::new(name).unwrap()), 0..4)
 }
 
 fn result_digest() -> impl Strategy<Value = ResultDigest> {
@@ -63,62 +48,36 @@ fn result_digest() -> impl Strategy<Value = ResultDigest> {
 }
 
 fn submission() -> impl Strategy<Value = SubmissionId> {
-    (replica(), any::<u64>()).prop_map(|(accepted_by, number)| SubmissionId {
-        accepted_by,
-        number,
-    })
+    (replica(), any::<u64>()).prop_map(|(accepted_by, number)| SubmissionId { accepted_by, number })
 }
 
 fn spec() -> impl Strategy<Value = JobSpec> {
-    let emergency = (replica(), any::<u64>()).prop_map(|(declared_by, number)| EmergencyId {
-        declared_by,
-        number,
-    });
+    let emergency = (replica(), any::<u64>()).prop_map(|(declared_by, number)| EmergencyId { declared_by, number });
     let amount = || 0..=limits::AMOUNT_MAX;
     (
-        (
-            "\\PC{0,20}",
-            any::<u64>(),
-            any::<u8>(),
-            option::of(any::<u64>()),
-            amount(),
-            amount(),
-        ),
-        (
-            resources(),
-            tags(),
-            1..=limits::VALUE_MAX,
-            "\\PC{0,20}",
-            option::of(emergency),
-            any::<bool>(),
-        ),
+        ("\\PC{0,20}", any::<u64>(), any::<u8>(), option::of(any::<u64>()), amount(), amount()),
+        (resources(), tags(), 1..=limits::VALUE_MAX, "\\PC{0,20}", option::of(emergency), any::<bool>()),
         vec(any::<u8>(), 0..64),
     )
-        .prop_map(
-            |(
-                (client, client_key, priority, deadline, estimate_ms, work_core_ms),
-                rest,
+        .prop_map(|((client, client_key, priority, deadline, estimate_ms, work_core_ms), rest, payload)| {
+            let (demand, requires, value, region, emergency, fenced) = rest;
+            let deadline = deadline.map(WallTime::from_millis);
+            JobSpec {
+                client,
+                client_key,
+                priority,
+                deadline,
+                estimate_ms,
+                work_core_ms,
+                demand,
+                requires,
+                value,
+                region,
+                emergency,
+                fenced,
                 payload,
-            )| {
-                let (demand, requires, value, region, emergency, fenced) = rest;
-                let deadline = deadline.map(WallTime::from_millis);
-                JobSpec {
-                    client,
-                    client_key,
-                    priority,
-                    deadline,
-                    estimate_ms,
-                    work_core_ms,
-                    demand,
-                    requires,
-                    value,
-                    region,
-                    emergency,
-                    fenced,
-                    payload,
-                }
-            },
-        )
+            }
+        })
 }
 
 fn held() -> impl Strategy<Value = HeldAttempt> {
@@ -153,94 +112,40 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 fn to_broker() -> impl Strategy<Value = ToBroker> {
     prop_oneof![
+        ((session(), any::<u64>(), resources(), 0..=limits::SLOTS, tags()), vec(held(), 0..4), vec(attempt(), 0..4))
+            .prop_map(|((session, registration, capacity, slots, tags), held, kept)| {
+                ToBroker::Register(Register { session, registration, capacity, slots, tags, held, kept })
+            }),
+        (session(), any::<u64>(), any::<u64>(), vec(held(), 0..4), vec(attempt(), 0..4), vec(refused(), 0..4))
+            .prop_map(|(session, registration, sequence, running, kept, refused)| {
+                ToBroker::Heartbeat(Heartbeat { session, registration, sequence, running, kept, refused })
+            }),
         (
-            (
-                session(),
-                any::<u64>(),
-                resources(),
-                0..=limits::SLOTS,
-                tags()
-            ),
-            vec(held(), 0..4),
-            vec(attempt(), 0..4)
-        )
-            .prop_map(
-                |((session, registration, capacity, slots, tags), held, kept)| {
-                    ToBroker::Register(Register {
-                        session,
-                        registration,
-                        capacity,
-                        slots,
-                        tags,
-                        held,
-                        kept,
-                    })
-                }
-            ),
-        (
-            session(),
-            any::<u64>(),
-            any::<u64>(),
-            vec(held(), 0..4),
-            vec(attempt(), 0..4),
-            vec(refused(), 0..4)
-        )
-            .prop_map(
-                |(session, registration, sequence, running, kept, refused)| {
-                    ToBroker::Heartbeat(Heartbeat {
-                        session,
-                        registration,
-                        sequence,
-                        running,
-                        kept,
-                        refused,
-                    })
-                }
-            ),
-        (
-            (
-                attempt(),
-                session(),
-                any::<u64>(),
-                any::<[u8; 32]>(),
-                result_digest()
-            ),
+            (attempt(), session(), any::<u64>(), any::<[u8; 32]>(), result_digest()),
             outcome(),
             0..=limits::AMOUNT_MAX,
             0..=limits::WHOLE_BP
         )
-            .prop_map(
-                |(
-                    (attempt, session, sequence, spec, digest),
+            .prop_map(|((attempt, session, sequence, spec, digest), outcome, cost_resource_ms, quality_bp)| {
+                let spec_digest = SpecDigest(spec);
+                ToBroker::Submit(Submit {
+                    attempt,
+                    session,
+                    sequence,
+                    spec_digest,
+                    digest,
                     outcome,
                     cost_resource_ms,
                     quality_bp,
-                )| {
-                    let spec_digest = SpecDigest(spec);
-                    ToBroker::Submit(Submit {
-                        attempt,
-                        session,
-                        sequence,
-                        spec_digest,
-                        digest,
-                        outcome,
-                        cost_resource_ms,
-                        quality_bp,
-                    })
-                }
-            ),
-        (session(), any::<u64>()).prop_map(|(session, registration)| ToBroker::Leave(Leave {
-            session,
-            registration
-        })),
+                })
+            }),
+        (session(), any::<u64>()).prop_map(|(session, registration)| ToBroker::Leave(Leave { session, registration })),
     ]
 }
 
 fn roster() -> impl Strategy<Value = Vec<RosterEntry>> {
-    let entry = (any::<[u8; 16]>(), "\\PC{1,20}").prop_map(|(node, address)| RosterEntry {
-        node: NodeId::new(node),
-        address,
-    });
+    let entry =
+        (any::<[u8; 16]>(), "\\PC{1,20}").prop_map(|(node, address)| RosterEntry { node: NodeId::new(node), address });
     vec(entry, 0..4)
 }
 
@@ -252,14 +157,12 @@ fn order() -> impl Strategy<Value = Order> {
         Just(StopReason::Preempted),
     ];
     prop_oneof![
-        (attempt(), token(), spec(), 0..=limits::TERM_MS).prop_map(
-            |(attempt, token, spec, lease_ms)| Order::Start {
-                attempt,
-                token,
-                spec,
-                lease_ms
-            }
-        ),
+        (attempt(), token(), spec(), 0..=limits::TERM_MS).prop_map(|(attempt, token, spec, lease_ms)| Order::Start {
+            attempt,
+            token,
+            spec,
+            lease_ms
+        }),
         (attempt(), reason).prop_map(|(attempt, reason)| Order::Stop { attempt, reason }),
     ]
 }
@@ -267,14 +170,9 @@ fn order() -> impl Strategy<Value = Order> {
 fn answer() -> impl Strategy<Value = Answer> {
     let rejection = prop_oneof![
         Just(Rejection::NotAssigned),
-        any::<[u8; 32]>().prop_map(|current| Rejection::StaleSpec {
-            current: SpecDigest(current)
-        }),
+        any::<[u8; 32]>().prop_map(|current| Rejection::StaleSpec { current: SpecDigest(current) }),
         option::of(submission()).prop_map(|canonical| Rejection::Late { canonical }),
-        (submission(), any::<u32>()).prop_map(|(canonical, agreement)| Rejection::Equivalent {
-            canonical,
-            agreement
-        }),
+        (submission(), any::<u32>()).prop_map(|(canonical, agreement)| Rejection::Equivalent { canonical, agreement }),
         Just(Rejection::Divergent),
         submission().prop_map(|by| Rejection::AlreadyAccepted { by }),
         submission().prop_map(|canonical| Rejection::LostTo { canonical }),
@@ -284,85 +182,35 @@ fn answer() -> impl Strategy<Value = Answer> {
         any::<u64>().prop_map(|limit| Rejection::TooLarge { limit }),
     ];
     prop_oneof![
-        Just(Answer::Accepted {
-            finality: Finality::Provisional
-        }),
-        Just(Answer::Accepted {
-            finality: Finality::Stable
-        }),
+        Just(Answer::Accepted { finality: Finality::Provisional }),
+        Just(Answer::Accepted { finality: Finality::Stable }),
         Just(Answer::AcceptedFailure),
         rejection.prop_map(Answer::Rejected),
-        (result_digest(), result_digest())
-            .prop_map(|(first, second)| Answer::Fault(Equivocation { first, second })),
+        (result_digest(), result_digest()).prop_map(|(first, second)| Answer::Fault(Equivocation { first, second })),
         any::<u64>().prop_map(|until_ms| Answer::Parked { until_ms }),
         any::<u64>().prop_map(|retry_after_ms| Answer::Busy { retry_after_ms }),
     ]
 }
 
 fn to_executor() -> impl Strategy<Value = ToExecutor> {
-    let terms = (
-        1..=limits::TERM_MS,
-        1..=limits::TERM_MS,
-        0..=limits::TERM_MS,
-    )
-        .prop_map(|(lease_ms, heartbeat_ms, drift_ms)| Terms {
-            lease_ms,
-            heartbeat_ms,
-            drift_ms,
-        });
-    let verdict = prop_oneof![
-        Just(HeldVerdict::Continue),
-        Just(HeldVerdict::Stop),
-        Just(HeldVerdict::SubmitOnly)
-    ];
-    let lost = (attempt(), option::of(attempt()))
-        .prop_map(|(attempt, successor)| LeaseLost { attempt, successor });
+    let terms = (1..=limits::TERM_MS, 1..=limits::TERM_MS, 0..=limits::TERM_MS)
+        .prop_map(|(lease_ms, heartbeat_ms, drift_ms)| Terms { lease_ms, heartbeat_ms, drift_ms });
+    let verdict = prop_oneof![Just(HeldVerdict::Continue), Just(HeldVerdict::Stop), Just(HeldVerdict::SubmitOnly)];
+    let lost = (attempt(), option::of(attempt())).prop_map(|(attempt, successor)| LeaseLost { attempt, successor });
     prop_oneof![
-        (
-            session(),
-            any::<u64>(),
-            terms,
-            roster(),
-            vec((attempt(), verdict), 0..4)
-        )
-            .prop_map(|(session, registration, terms, roster, held)| {
-                ToExecutor::Registered {
-                    session,
-                    registration,
-                    terms,
-                    roster,
-                    held,
-                }
-            }),
-        session().prop_map(|known| ToExecutor::SessionBehind { known }),
-        (
-            (session(), any::<u64>(), any::<u64>()),
-            vec(attempt(), 0..4),
-            vec(lost, 0..4),
-            vec(order(), 0..4),
-            roster()
-        )
-            .prop_map(
-                |((session, registration, sequence), renewed, lost, orders, roster)| {
-                    ToExecutor::HeartbeatAnswer {
-                        session,
-                        registration,
-                        sequence,
-                        renewed,
-                        lost,
-                        orders,
-                        roster,
-                    }
-                }
-            ),
-        any::<u64>().prop_map(|registration| ToExecutor::NotRegistered { registration }),
-        (attempt(), any::<u64>(), answer()).prop_map(|(attempt, sequence, answer)| {
-            ToExecutor::SubmitAnswer {
-                attempt,
-                sequence,
-                answer,
+        (session(), any::<u64>(), terms, roster(), vec((attempt(), verdict), 0..4)).prop_map(
+            |(session, registration, terms, roster, held)| {
+                ToExecutor::Registered { session, registration, terms, roster, held }
             }
-        }),
+        ),
+        session().prop_map(|known| ToExecutor::SessionBehind { known }),
+        ((session(), any::<u64>(), any::<u64>()), vec(attempt(), 0..4), vec(lost, 0..4), vec(order(), 0..4), roster())
+            .prop_map(|((session, registration, sequence), renewed, lost, orders, roster)| {
+                ToExecutor::HeartbeatAnswer { session, registration, sequence, renewed, lost, orders, roster }
+            }),
+        any::<u64>().prop_map(|registration| ToExecutor::NotRegistered { registration }),
+        (attempt(), any::<u64>(), answer())
+            .prop_map(|(attempt, sequence, answer)| { ToExecutor::SubmitAnswer { attempt, sequence, answer } }),
     ]
 }
 
@@ -412,10 +260,7 @@ proptest! {
 fn a_frame_with_bytes_left_over_is_refused() {
     let mut frame = encode_to_executor(&ToExecutor::NotRegistered { registration: 1 }).unwrap();
     frame.push(0);
-    assert_eq!(
-        decode_to_executor(&frame),
-        Err(CodecError(Kind::Trailing { bytes: 1 }))
-    );
+    assert_eq!(decode_to_executor(&frame), Err(CodecError(Kind::Trailing { bytes: 1 })));
 }
 
 #[test]
@@ -428,23 +273,15 @@ fn a_declared_length_is_not_believed() {
         sequence: 1,
         spec_digest: SpecDigest([0; 32]),
         digest: ResultDigest([0; 32]),
-        outcome: Outcome::Success {
-            output: vec![0xee; 3],
-        },
+        outcome: Outcome::Success { output: vec![0xee; 3] },
         cost_resource_ms: 0,
         quality_bp: 0,
     };
     let mut frame = encode_to_broker(&ToBroker::Submit(submit)).unwrap();
     let at = frame.len() - 2 - 3 - 1;
     assert_eq!(frame[at..at + 4], [3, 0xee, 0xee, 0xee]);
-    frame.splice(
-        at..=at,
-        [253].into_iter().chain((1_u64 << 60).to_le_bytes()),
-    );
-    assert!(matches!(
-        decode_to_broker(&frame),
-        Err(CodecError(Kind::Decode(_)))
-    ));
+    frame.splice(at..=at, [253].into_iter().chain((1_u64 << 60).to_le_bytes()));
+    assert!(matches!(decode_to_broker(&frame), Err(CodecError(Kind::Decode(_)))));
 }
 
 #[test]
@@ -477,21 +314,11 @@ fn limits_hold_in_both_directions() {
 
 fn golden_attempt() -> AttemptId {
     let owner = ReplicaId::new(0x0b).unwrap();
-    AttemptId {
-        job: JobId::new(ReplicaId::new(0x0a).unwrap(), 0x0c),
-        epoch: OwnershipEpoch(2),
-        owner,
-        number: 3,
-    }
+    AttemptId { job: JobId::new(ReplicaId::new(0x0a).unwrap(), 0x0c), epoch: OwnershipEpoch(2), owner, number: 3 }
 }
 
 fn golden_token() -> FencingToken {
-    FencingToken {
-        epoch: OwnershipEpoch(2),
-        tie: 0x77,
-        owner: ReplicaId::new(0x0b).unwrap(),
-        number: 3,
-    }
+    FencingToken { epoch: OwnershipEpoch(2), tie: 0x77, owner: ReplicaId::new(0x0b).unwrap(), number: 3 }
 }
 
 fn golden_session() -> SessionEpoch {
@@ -500,20 +327,12 @@ fn golden_session() -> SessionEpoch {
 
 fn golden(what: &str, frame: &[u8], expected: &str) {
     let found: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(
-        found,
-        expected.split_whitespace().collect::<String>(),
-        "{what}"
-    );
+    assert_eq!(found, expected.split_whitespace().collect::<String>(), "{what}");
 }
 
 #[test]
 fn golden_v1_to_broker() {
-    let held = HeldAttempt {
-        attempt: golden_attempt(),
-        token: golden_token(),
-        progress_bp: 0x1234,
-    };
+    let held = HeldAttempt { attempt: golden_attempt(), token: golden_token(), progress_bp: 0x1234 };
     let register = ToBroker::Register(Register {
         session: golden_session(),
         registration: 5,
@@ -528,10 +347,7 @@ fn golden_v1_to_broker() {
         &encode_to_broker(&register).unwrap(),
         "01 00 10 20 05 fbe803 02 03 04 01 03677075 01 0a0c020b03 02770b03 fb3412 01 0a0c020b03",
     );
-    let refused = Refused {
-        attempt: golden_attempt(),
-        reason: Refusal::NoFreeSlot,
-    };
+    let refused = Refused { attempt: golden_attempt(), reason: Refusal::NoFreeSlot };
     let heartbeat = ToBroker::Heartbeat(Heartbeat {
         session: golden_session(),
         registration: 5,
@@ -551,43 +367,23 @@ fn golden_v1_to_broker() {
         sequence: 7,
         spec_digest: SpecDigest([0x51; 32]),
         digest: ResultDigest([0x52; 32]),
-        outcome: Outcome::Success {
-            output: vec![0xfe, 0xff],
-        },
+        outcome: Outcome::Success { output: vec![0xfe, 0xff] },
         cost_resource_ms: 8,
         quality_bp: 9,
     });
-    let expected = format!(
-        "01 02 0a0c020b03 10 20 07 {} {} 00 02 feff 08 09",
-        "51".repeat(32),
-        "52".repeat(32)
-    );
+    let expected = format!("01 02 0a0c020b03 10 20 07 {} {} 00 02 feff 08 09", "51".repeat(32), "52".repeat(32));
     golden("submit", &encode_to_broker(&submit).unwrap(), &expected);
-    let leave = ToBroker::Leave(Leave {
-        session: golden_session(),
-        registration: 5,
-    });
-    golden(
-        "leave",
-        &encode_to_broker(&leave).unwrap(),
-        "01 03 10 20 05",
-    );
+    let leave = ToBroker::Leave(Leave { session: golden_session(), registration: 5 });
+    golden("leave", &encode_to_broker(&leave).unwrap(), "01 03 10 20 05");
 }
 
 #[test]
 fn golden_v1_to_executor() {
-    let roster = vec![RosterEntry {
-        node: NodeId::new([0x61; 16]),
-        address: "b:1".into(),
-    }];
+    let roster = vec![RosterEntry { node: NodeId::new([0x61; 16]), address: "b:1".into() }];
     let registered = ToExecutor::Registered {
         session: golden_session(),
         registration: 5,
-        terms: Terms {
-            lease_ms: 30,
-            heartbeat_ms: 5,
-            drift_ms: 2,
-        },
+        terms: Terms { lease_ms: 30, heartbeat_ms: 5, drift_ms: 2 },
         roster: roster.clone(),
         held: vec![(golden_attempt(), HeldVerdict::SubmitOnly)],
     };
@@ -599,35 +395,19 @@ fn golden_v1_to_executor() {
     );
     golden(
         "session behind",
-        &encode_to_executor(&ToExecutor::SessionBehind {
-            known: golden_session(),
-        })
-        .unwrap(),
+        &encode_to_executor(&ToExecutor::SessionBehind { known: golden_session() }).unwrap(),
         "01 01 10 20",
     );
-    let spec = JobSpec::new(vec![0xfe])
-        .with_client("c", 1)
-        .with_deadline(WallTime::from_millis(2));
+    let spec = JobSpec::new(vec![0xfe]).with_client("c", 1).with_deadline(WallTime::from_millis(2));
     let answer = ToExecutor::HeartbeatAnswer {
         session: golden_session(),
         registration: 5,
         sequence: 6,
         renewed: vec![golden_attempt()],
-        lost: vec![LeaseLost {
-            attempt: golden_attempt(),
-            successor: None,
-        }],
+        lost: vec![LeaseLost { attempt: golden_attempt(), successor: None }],
         orders: vec![
-            Order::Start {
-                attempt: golden_attempt(),
-                token: golden_token(),
-                spec,
-                lease_ms: 30,
-            },
-            Order::Stop {
-                attempt: golden_attempt(),
-                reason: StopReason::Cancelled,
-            },
+            Order::Start { attempt: golden_attempt(), token: golden_token(), spec, lease_ms: 30 },
+            Order::Stop { attempt: golden_attempt(), reason: StopReason::Cancelled },
         ],
         roster: vec![],
     };
@@ -638,26 +418,12 @@ fn golden_v1_to_executor() {
          02 00 0a0c020b03 02770b03 0163 01 64 01 02 00 00 fbe803 00 00 00 01 00 00 00 01 fe 1e \
          01 0a0c020b03 02 00",
     );
-    golden(
-        "not registered",
-        &encode_to_executor(&ToExecutor::NotRegistered { registration: 5 }).unwrap(),
-        "01 03 05",
-    );
-    let canonical = SubmissionId {
-        accepted_by: ReplicaId::new(0x0d).unwrap(),
-        number: 4,
-    };
+    golden("not registered", &encode_to_executor(&ToExecutor::NotRegistered { registration: 5 }).unwrap(), "01 03 05");
+    let canonical = SubmissionId { accepted_by: ReplicaId::new(0x0d).unwrap(), number: 4 };
     let answer = ToExecutor::SubmitAnswer {
         attempt: golden_attempt(),
         sequence: 7,
-        answer: Answer::Rejected(Rejection::Equivalent {
-            canonical,
-            agreement: 2,
-        }),
+        answer: Answer::Rejected(Rejection::Equivalent { canonical, agreement: 2 }),
     };
-    golden(
-        "submit answer",
-        &encode_to_executor(&answer).unwrap(),
-        "01 04 0a0c020b03 07 02 03 0d04 02",
-    );
+    golden("submit answer", &encode_to_executor(&answer).unwrap(), "01 04 0a0c020b03 07 02 03 0d04 02");
 }
