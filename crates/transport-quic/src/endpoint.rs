@@ -20,7 +20,7 @@ use crate::link::Running;
 use crate::links::Links;
 use crate::node_name::node_of_certificate;
 use crate::protocol::Protocol;
-use crate::registry::Registry;
+use crate::registry::{Origin, Registry};
 use crate::tls::{self, Verifier};
 
 /// A node's place on the network: one UDP socket for all protocols, for listening and dialling alike.
@@ -180,10 +180,10 @@ impl Shared {
         registry: &Arc<Registry>,
         connection: Connection,
         peer: NodeId,
-        address: Option<String>,
+        origin: Origin,
         room: tokio::sync::OwnedSemaphorePermit,
     ) -> Result<(), Refusal> {
-        let Some((link, outgoing)) = registry.attach(peer, address, room) else {
+        let Some((link, outgoing)) = registry.attach(peer, origin, room) else {
             return Err(Refusal::Protocol);
         };
         let running = Running {

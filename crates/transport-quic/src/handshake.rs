@@ -16,7 +16,7 @@ use crate::endpoint::Shared;
 use crate::error::{LinkError, Refusal};
 use crate::filter::canonical;
 use crate::hello::{self, ReadHelloError};
-use crate::registry::Registry;
+use crate::registry::{Origin, Registry};
 
 impl Shared {
     /// Answers inbound connections until the endpoint closes.
@@ -69,7 +69,7 @@ impl Shared {
             hello::write(&mut send, &ours).await?;
             let _ = send.finish();
             hello::read_accept(&mut receive).await?;
-            self.link_up(registry, connection.clone(), peer, theirs.address, room)?;
+            self.link_up(registry, connection.clone(), peer, Origin::Answered(theirs.address), room)?;
             Ok(())
         }
         .await;
@@ -126,7 +126,7 @@ impl Shared {
             let theirs = hello::read(&mut receive).await?;
             ours.check(&theirs)?;
             hello::write_accept(&mut send).await?;
-            let up = self.link_up(registry, connection.clone(), peer, Some(address.to_owned()), room);
+            let up = self.link_up(registry, connection.clone(), peer, Origin::Dialled(address.to_owned()), room);
             up.map_err(|_| End::Closed)?;
             Ok(peer)
         }

@@ -14,7 +14,7 @@ use crate::registry::{Event, Registry};
 /// All links of one [`Protocol`](crate::Protocol) at an endpoint. Clones are handles to the same links.
 ///
 /// A peer may have several connections, for instance when two nodes dial each other at once: it is up with the first
-/// and down with the last, and frames go over the newest. The endpoint lives as long as any of its handles.
+/// and down after the last, and frames go over the newest. The endpoint lives as long as any of its handles.
 #[derive(Clone)]
 pub struct Links {
     inner: Arc<Inner>,
@@ -28,7 +28,8 @@ struct Inner {
 
 /// What [`Links::recv`] returns.
 ///
-/// For each peer: one `LinkUp`, then its frames, then one `LinkDown`, and so on.
+/// For each peer: `LinkUp`, then its frames, then one `LinkDown`, and so on. A peer that is up and is dialled once more
+/// gives another `LinkUp`, with the address where it was found; never another `LinkDown` in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a new event must break every driver at compile time")]
 pub enum LinkEvent {
@@ -66,7 +67,7 @@ impl Links {
 
     /// Dials `address` (`host:port`) and returns who answered, once both sides have authenticated and answered hello.
     ///
-    /// [`LinkEvent::LinkUp`] follows unless the peer was up already. At most four addresses of a host name are tried,
+    /// [`LinkEvent::LinkUp`] with this address follows, also if the peer was up already. At most four addresses of a host name are tried,
     /// each for the hand-shake time-out. Cancel safe: a cancelled call leaves no connection, or a link that is up.
     ///
     /// # Errors

@@ -54,6 +54,15 @@ enum Space {
     Link { _link: Arc<Link> },
 }
 
+/// Which side began a connection, and where the peer may be reached.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// This side dialled that address.
+    Dialled(String),
+    /// The peer dialled, and may have said where it listens.
+    Answered(Option<String>),
+}
+
 /// One connection that is up.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -125,10 +134,12 @@ impl Registry {
     }
 
     /// Makes a link to `peer` that is up from now on; `None` if nobody receives.
+    ///
+    /// A dialled link is announced even if the peer was up: whoever dialled waits to hear who is at that address.
     pub(crate) fn attach(
         &self,
         peer: NodeId,
-        address: Option<String>,
+        origin: Origin,
         room: OwnedSemaphorePermit,
     ) -> Option<(Arc<Link>, Outgoing)> {
         let (urgent, urgent_frames) = LaneQueue::new(self.send_queue);
@@ -141,7 +152,11 @@ impl Registry {
             return None;
         };
         let links = peers.entry(peer).or_default();
-        if links.is_empty() {
+        if links.is_empty() || matches!(origin, Origin::Dialled(_)) {
+            let address = match origin {
+                Origin::Dialled(address) => Some(address),
+                Origin::Answered(advertised) => advertised,
+            };
             let event = LinkEvent::LinkUp { peer, address };
             // Fails only when the receiver is gone, and then nobody misses the event.
             let _ = events.send(Event { event, _space: Space::Link { _link: Arc::clone(&link) } });

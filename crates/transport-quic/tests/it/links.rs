@@ -206,16 +206,36 @@ async fn two_that_dial_each_other_at_once_are_up_once() {
         let (a, b) =
             soon(async { tokio::join!(one.links.connect(&two_address), two.links.connect(&one_address)) }).await;
         assert_eq!((a.unwrap(), b.unwrap()), (two.id(), one.id()));
-        assert!(matches!(one.event().await, LinkEvent::LinkUp { peer, .. } if peer == two.id()));
-        assert!(matches!(two.event().await, LinkEvent::LinkUp { peer, .. } if peer == one.id()));
-        // The next event is a frame: neither a second LinkUp nor a LinkDown in between.
-        one.links.send(two.id(), b"one").unwrap();
-        two.links.send(one.id(), b"two").unwrap();
-        assert_eq!((one.frame().await.1, two.frame().await.1), (b"two".to_vec(), b"one".to_vec()));
-        one.links.disconnect(two.id());
+        for (from, to) in [(&one, &two), (&two, &one)] {
+            from.links.send(to.id(), b"over either").unwrap();
+            let mut dialled = 0;
+            loop {
+                match to.event().await {
+                    LinkEvent::LinkUp { peer, address } if peer == from.id() => {
+                        // Both connections are known by the same address, as each side tells where it listens.
+                        assert_eq!(address, Some(from.address()));
+                        dialled += 1;
+                    }
+                    LinkEvent::Frame { frame, .. } => break assert_eq!(frame, b"over either"),
+                    other @ (LinkEvent::LinkUp { .. } | LinkEvent::LinkDown { .. }) => panic!("{other:?}"),
+                }
+            }
+            assert!((1..=2).contains(&dialled), "up with the first, and told where the peer was found");
+        }
+        soon(one.endpoint.close()).await;
         assert_eq!(one.event().await, LinkEvent::LinkDown { peer: two.id() });
         assert_eq!(two.event().await, LinkEvent::LinkDown { peer: one.id() });
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dialling_a_peer_that_is_up_tells_where_it_was_found() {
+    let (one, two) = pair().await;
+    soon(two.links.connect(&one.address())).await.unwrap();
+    assert_eq!(two.event().await, LinkEvent::LinkUp { peer: one.id(), address: Some(one.address()) });
+    // The side that was dialled knew already that the peer is up.
+    two.links.send(one.id(), b"next").unwrap();
+    assert_eq!(one.frame().await.1, b"next");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
