@@ -16,8 +16,8 @@ use crate::{
 /// Keeps everything in memory, within bounds: when it is full it says so, and evicts nothing.
 ///
 /// A snapshot clones three pointers; readers then hold no lock, and a commit copies only what a snapshot still shares
-/// on the paths it changes. Rows, index and head change together under one lock. Every future is
-/// [`ready`](crate::ready) at its first poll.
+/// on the paths it changes. Rows, index and head change together under one lock, so that taking a snapshot waits at most
+/// while another thread puts a batch into memory. Every future is [`ready`](crate::ready) at its first poll.
 ///
 /// ```
 /// use reconvene_clock::{NodeId, ReplicaId};

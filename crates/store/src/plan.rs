@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene_clock::{ClockError, Counter, Dot, Height, Hlc, Knowledge};
 
-use crate::record::{context_of, row_bytes};
+use crate::record::{context_of, row_bytes, version_in};
 use crate::{Batch, Body, Class, Head, Key, KeyContext, Limits, PlanError, Record, Revision, RowChange, Version};
 
 /// What a local write replaces.
@@ -99,10 +99,6 @@ impl Row {
 
     fn siblings(&self) -> &[Version] {
         self.after.as_deref().unwrap_or_else(|| self.before())
-    }
-
-    fn version(&self, dot: Dot) -> Option<&Version> {
-        self.siblings().iter().find(|version| version.dot == dot)
     }
 }
 
@@ -209,7 +205,7 @@ impl Plan {
         }
         self.check_own(named_of(self.head.identity.replica, &version))?;
         let applied = if self.head.knowledge.contains(dot) {
-            if row.version(dot).is_some_and(|held| *held != version) {
+            if version_in(row.siblings(), dot).is_some_and(|held| *held != version) {
                 return Err(PlanError::DotCollision { key, dot });
             }
             Applied::Known
@@ -248,8 +244,8 @@ impl Plan {
             let (before, Some(after)) = (row.before(), &row.after) else {
                 continue;
             };
-            let gone = |version: &&Version| !after.iter().any(|kept| kept.dot == version.dot);
-            let new = |version: &&Version| !before.iter().any(|held| held.dot == version.dot);
+            let gone = |version: &&Version| version_in(after, version.dot).is_none();
+            let new = |version: &&Version| version_in(before, version.dot).is_none();
             let mut change = RowChange { after: None, added: Vec::new(), removed: Vec::new(), key };
             for version in before.iter().filter(gone) {
                 head.fingerprints.remove(&change.key, version);
@@ -335,7 +331,7 @@ fn replace_seen(key: &Key, siblings: &[Version], seen: &KeyContext) -> Result<(K
     let mut context = KeyContext::from_parts(named_here, seen.upto().clone());
     let (replaced, kept): (Vec<&Version>, Vec<&Version>) =
         siblings.iter().partition(|version| seen.contains(version.dot));
-    context.merge(&context_of(replaced));
+    context.merge(&context_of(replaced.iter().copied()));
     Ok((context, kept.into_iter().cloned().collect()))
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reconvene_clock::Dot;
+use reconvene_clock::{Dot, VectorClock};
 
 use crate::{Key, KeyContext, RecordError, Version};
 
@@ -32,10 +32,10 @@ impl Record {
                 return Err(RecordError::Repeated { key, dot: left.dot });
             }
         }
-        for version in &siblings {
-            if let Some(dead) = siblings.iter().find(|other| version.replaces(other.dot)) {
-                return Err(RecordError::Dead { dot: dead.dot, by: version.dot, key });
-            }
+        let replaced = replaced_by(&siblings);
+        if let Some(dead) = siblings.iter().find(|version| replaced.contains(version.dot)) {
+            let by = siblings.iter().find(|version| version.replaces(dead.dot)).unwrap_or(dead);
+            return Err(RecordError::Dead { dot: dead.dot, by: by.dot, key });
         }
         Ok(Self { key, siblings: siblings.into() })
     }
@@ -65,8 +65,7 @@ impl Record {
     /// The live version with this dot.
     #[must_use]
     pub fn version(&self, dot: Dot) -> Option<&Version> {
-        let place = self.siblings.binary_search_by_key(&dot, |version| version.dot).ok()?;
-        self.siblings.get(place)
+        version_in(&self.siblings, dot)
     }
 
     /// What someone has seen who read the whole record: every sibling's dot and context.
@@ -82,13 +81,28 @@ impl Record {
     }
 }
 
-pub(crate) fn context_of<'a>(versions: impl IntoIterator<Item = &'a Version>) -> KeyContext {
-    let mut context = KeyContext::new();
-    for version in versions {
-        context.merge(&version.context);
-        context.add(version.dot);
+/// What someone has seen who read these versions.
+pub(crate) fn context_of<'a>(versions: impl IntoIterator<Item = &'a Version, IntoIter: Clone>) -> KeyContext {
+    let versions = versions.into_iter();
+    let read = versions.clone().map(|version| version.dot);
+    let replaced = replaced_by(versions);
+    KeyContext::from_parts(read.chain(replaced.dots().iter().copied()), replaced.upto().clone())
+}
+
+/// What these versions replace.
+fn replaced_by<'a>(versions: impl IntoIterator<Item = &'a Version, IntoIter: Clone>) -> KeyContext {
+    let contexts = versions.into_iter().map(|version| &version.context);
+    let mut upto = VectorClock::new();
+    for context in contexts.clone() {
+        upto.merge(context.upto());
     }
-    context
+    KeyContext::from_parts(contexts.flat_map(KeyContext::dots).copied(), upto)
+}
+
+/// The version with this dot among versions that ascend by dot.
+pub(crate) fn version_in(siblings: &[Version], dot: Dot) -> Option<&Version> {
+    let place = siblings.binary_search_by_key(&dot, |version| version.dot).ok()?;
+    siblings.get(place)
 }
 
 pub(crate) fn row_bytes(key: &Key, siblings: &[Version]) -> usize {
