@@ -8,6 +8,7 @@
 )]
 
 mod conformance;
+mod golden;
 mod laws;
 mod limits;
 mod plain;
