@@ -163,6 +163,7 @@ impl Config {
         must(self.probe_interval_ms > 0, "probe_interval_ms", "above 0")?;
         must(self.cascade_min_ms > 0, "cascade_min_ms", "above 0")?;
         must(self.cascade_min_ms <= self.cascade_max_ms, "cascade_max_ms", "at least cascade_min_ms")?;
+        must(self.unreachable_after_ms > 0, "unreachable_after_ms", "above 0")?;
         must(self.suspect_after_ms <= self.unreachable_after_ms, "unreachable_after_ms", "at least suspect_after_ms")?;
         must(self.max_inbound_sessions > 0, "max_inbound_sessions", "above 0")?;
         must(self.max_outbound_sessions > 0, "max_outbound_sessions", "above 0")?;

@@ -18,6 +18,8 @@ mod config;
 mod crc;
 mod driver;
 mod event;
+#[doc(hidden)]
+pub mod forge;
 mod frame;
 mod io;
 mod member;

@@ -109,8 +109,12 @@ impl Replica {
         }
     }
 
-    /// A valid frame came from this peer. False if there is no room to remember it.
-    pub(super) fn heard(&mut self, node: NodeId) -> bool {
+    /// A valid frame came from this peer. False if there is no room to remember it, or if it said goodbye before and
+    /// this is not a hello but something that was still on its way.
+    pub(super) fn heard(&mut self, node: NodeId, hello: bool) -> bool {
+        if !hello && self.peers.get(&node).is_some_and(|peer| peer.state == PeerState::Left) {
+            return false;
+        }
         if !self.peers.get(&node).is_some_and(|peer| peer.linked) {
             // A frame proves a link, whatever the order in which the driver saw them.
             if !self.make_room_for(node) {

@@ -23,10 +23,8 @@ impl Replica {
             self.stats.frames_refused = self.stats.frames_refused.saturating_add(1);
             return;
         };
-        if !self.heard(from) {
-            return;
-        }
-        if self.leaving {
+        let hello = matches!(message, Message::Hello(_));
+        if !self.heard(from, hello) || self.leaving {
             return;
         }
         match message {

@@ -1,0 +1,42 @@
+//! Replicas under faults.
+
+use reconvene_sim::replicas::{Sabotage, Scenario};
+
+/// Done when healed replicas are equal, and equal to the union of all acknowledged writes.
+#[test]
+fn sim_healed_replicas_equal_the_model() {
+    let mut versions = 0;
+    let mut crashes = 0;
+    for seed in 0..SEEDS {
+        let world = Scenario::new(seed).run().unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        versions += world.model().len();
+        crashes += (0..world.count()).map(|node| world.crashes(node)).sum::<u64>();
+    }
+    // Silence must not mean that nothing happened.
+    assert!(versions > 5_000, "only {versions} versions in {SEEDS} runs");
+    assert!(crashes > 50, "only {crashes} crashes in {SEEDS} runs");
+}
+
+#[test]
+fn sim_finds_claims_before_their_chunks() {
+    let found = (0..SEEDS).find_map(|seed| {
+        let mut scenario = Scenario::new(seed);
+        scenario.sabotage = Sabotage::ClaimBeforeChunks;
+        Some((seed, scenario.run().err()?))
+    });
+    let (seed, violation) = found.expect("a claim joined before its chunks must be found");
+    // Without the fault the same run is clean, so it is the fault that was found.
+    assert!(Scenario::new(seed).run().is_ok(), "seed {seed} fails without the fault too");
+    assert!(!violation.to_string().is_empty());
+}
+
+#[test]
+fn sim_same_seed_same_frames() {
+    for seed in 0..5 {
+        let runs = [0, 1].map(|_| Scenario::new(seed).run().unwrap().trace());
+        assert_eq!(runs[0], runs[1], "seed {seed}");
+    }
+    assert_ne!(Scenario::new(1).run().unwrap().trace(), Scenario::new(2).run().unwrap().trace());
+}
+
+const SEEDS: u64 = 200;

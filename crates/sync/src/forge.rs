@@ -1,0 +1,44 @@
+//! Frames as a faulty sender would make them, for the test kit alone: nothing here changes what a replica does.
+
+use crate::message::Message;
+use crate::wire::{decode_message, encode_message};
+
+const ANY_SIZE: usize = 16 << 20;
+
+/// The claim in `frame` as of a sender that claims before its chunks: it says that there are none to wait for.
+/// `None` if the frame is no claim.
+#[must_use]
+pub fn claim_without_chunks(frame: &[u8]) -> Option<Vec<u8>> {
+    let Ok(Message::Claim(mut claim)) = decode_message(frame, ANY_SIZE) else { return None };
+    claim.chunks = 0;
+    encode_message(&Message::Claim(claim), ANY_SIZE).ok()
+}
+
+/// The chunk in `frame` with `edit` done to each of its versions; `None` if the frame is no chunk.
+#[must_use]
+pub fn edit_chunk(
+    frame: &[u8],
+    mut edit: impl FnMut(&mut reconvene_store::Key, &mut reconvene_store::Version),
+) -> Option<Vec<u8>> {
+    let Ok(Message::Delta(mut delta)) = decode_message(frame, ANY_SIZE) else { return None };
+    for (key, version) in &mut delta.versions {
+        edit(key, version);
+    }
+    encode_message(&Message::Delta(delta), ANY_SIZE).ok()
+}
+
+/// The hello in `frame` as of a replica with another id; `None` if the frame is no hello.
+#[must_use]
+pub fn hello_from(frame: &[u8], replica: reconvene_clock::ReplicaId) -> Option<Vec<u8>> {
+    let Ok(Message::Hello(mut hello)) = decode_message(frame, ANY_SIZE) else { return None };
+    hello.from = replica;
+    encode_message(&Message::Hello(hello), ANY_SIZE).ok()
+}
+
+/// The root in a hello turned into another, as of a damaged store; `None` if the frame is no hello.
+#[must_use]
+pub fn hello_with_damage(frame: &[u8]) -> Option<Vec<u8>> {
+    let Ok(Message::Hello(mut hello)) = decode_message(frame, ANY_SIZE) else { return None };
+    hello.digest.root = reconvene_store::Fingerprint::from_u128(!hello.digest.root.as_u128());
+    encode_message(&Message::Hello(hello), ANY_SIZE).ok()
+}
