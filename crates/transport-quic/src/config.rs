@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use reconvene_sync::NetworkId;
+
 /// Which listen address peers are told, so that they can dial back.
 ///
 /// It is a hint: whoever dials it authenticates what answers there.
@@ -21,16 +23,20 @@ pub enum Advertise {
 ///
 /// ```
 /// use core::time::Duration;
+/// use reconvene_sync::NetworkId;
 /// use reconvene_transport_quic::EndpointConfig;
 ///
-/// let config = EndpointConfig::default().with_network(7).with_idle(Duration::from_secs(3), Duration::from_secs(1));
+/// let network = NetworkId::of_name("harbour");
+/// let config = EndpointConfig::default()
+///     .with_network(network)
+///     .with_idle(Duration::from_secs(3), Duration::from_secs(1));
 /// assert_eq!(config.keep_alive, Duration::from_secs(1));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointConfig {
-    /// Number of the network: peers of another network are refused after they have authenticated.
-    pub network: u64,
+    /// The network: peers of another one are refused after they have authenticated. All zeros by default.
+    pub network: NetworkId,
     /// Which listen address peers are told.
     pub advertise: Advertise,
     /// A connection on which nothing arrived for this long is down. 15 s by default.
@@ -57,7 +63,7 @@ pub struct EndpointConfig {
 impl Default for EndpointConfig {
     fn default() -> Self {
         Self {
-            network: 0,
+            network: NetworkId::new([0; 16]),
             advertise: Advertise::Bound,
             idle_timeout: Duration::from_secs(15),
             keep_alive: Duration::from_secs(5),
@@ -75,7 +81,7 @@ impl Default for EndpointConfig {
 impl EndpointConfig {
     /// The same settings for another network.
     #[must_use]
-    pub const fn with_network(mut self, network: u64) -> Self {
+    pub const fn with_network(mut self, network: NetworkId) -> Self {
         self.network = network;
         self
     }

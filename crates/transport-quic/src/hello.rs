@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! dialler                                   listener
-//!   magic 4  lowest 2  highest 2  protocol 1  network 8  length 1  address ---->
+//!   magic 4  lowest 2  highest 2  protocol 1  network 16  length 1  address --->
 //!   <---- the same fields
 //!   accept 1, end of stream ---->              only now is the dialler up at the listener
 //! ```
 //! Integers are big endian. One bidirectional stream, opened by the dialler, carries it.
 
 use quinn::{RecvStream, SendStream};
+use reconvene_sync::NetworkId;
 
 use crate::config::is_address;
 use crate::error::Refusal;
@@ -20,13 +21,13 @@ pub(crate) struct Hello {
     pub(crate) lowest: u16,
     pub(crate) highest: u16,
     pub(crate) protocol: Protocol,
-    pub(crate) network: u64,
+    pub(crate) network: NetworkId,
     /// Where this side listens, at most 255 printable ASCII characters.
     pub(crate) address: Option<String>,
 }
 
 impl Hello {
-    pub(crate) const fn new(protocol: Protocol, network: u64, address: Option<String>) -> Self {
+    pub(crate) const fn new(protocol: Protocol, network: NetworkId, address: Option<String>) -> Self {
         Self { lowest: VERSION, highest: VERSION, protocol, network, address }
     }
 
@@ -38,7 +39,7 @@ impl Hello {
         bytes.extend_from_slice(&self.lowest.to_be_bytes());
         bytes.extend_from_slice(&self.highest.to_be_bytes());
         bytes.push(self.protocol.number());
-        bytes.extend_from_slice(&self.network.to_be_bytes());
+        bytes.extend_from_slice(self.network.as_bytes());
         bytes.push(length);
         bytes.extend_from_slice(address.get(..usize::from(length)).unwrap_or_default());
         bytes
@@ -55,7 +56,7 @@ impl Hello {
             return Err(Refusal::Hello);
         }
         let protocol = Protocol::from_number(protocol).ok_or(Refusal::Protocol)?;
-        let hello = Self { lowest, highest, protocol, network: u64::from_be_bytes(n), address: None };
+        let hello = Self { lowest, highest, protocol, network: NetworkId::new(n), address: None };
         Ok((hello, usize::from(length)))
     }
 
@@ -79,7 +80,7 @@ pub(crate) async fn write(stream: &mut SendStream, hello: &Hello) -> Result<(), 
     stream.write_all(&hello.encode()).await
 }
 
-/// Reads a hello: at most 273 bytes, whatever the peer announces.
+/// Reads a hello: at most 281 bytes, whatever the peer announces.
 pub(crate) async fn read(stream: &mut RecvStream) -> Result<Hello, ReadHelloError> {
     let mut fixed = [0_u8; FIXED_BYTES];
     stream.read_exact(&mut fixed).await?;
@@ -136,7 +137,7 @@ const MAGIC: [u8; 4] = *b"RCNV";
 /// The one version there is.
 const VERSION: u16 = 1;
 
-const FIXED_BYTES: usize = 18;
+const FIXED_BYTES: usize = 26;
 
 const ACCEPT: u8 = 1;
 
@@ -144,17 +145,21 @@ const ACCEPT: u8 = 1;
 mod tests {
     use super::*;
 
+    fn network(number: u8) -> NetworkId {
+        NetworkId::new([number; 16])
+    }
+
     #[test]
     fn golden_hello_bytes() {
-        let hello = Hello::new(Protocol::Executor, 0x0102_0304_0506_0708, Some("[::1]:7400".to_owned()));
-        let expected = b"RCNV\x00\x01\x00\x01\x02\x01\x02\x03\x04\x05\x06\x07\x08\x0a[::1]:7400";
+        let hello = Hello::new(Protocol::Executor, NetworkId::new(*b"sixteen bytes id"), Some("[::1]:7400".to_owned()));
+        let expected = b"RCNV\x00\x01\x00\x01\x02sixteen bytes id\x0a[::1]:7400";
         assert_eq!(hello.encode(), expected);
     }
 
     #[test]
     fn hello_decodes_what_it_encodes() {
         for protocol in Protocol::ALL {
-            let hello = Hello::new(protocol, 99, None);
+            let hello = Hello::new(protocol, network(99), None);
             let bytes: [u8; FIXED_BYTES] = hello.encode().try_into().unwrap();
             assert_eq!(Hello::decode(&bytes), Ok((hello, 0)));
         }
@@ -162,7 +167,7 @@ mod tests {
 
     #[test]
     fn hello_of_something_else_is_refused() {
-        let good: [u8; FIXED_BYTES] = Hello::new(Protocol::Sync, 1, None).encode().try_into().unwrap();
+        let good: [u8; FIXED_BYTES] = Hello::new(Protocol::Sync, network(1), None).encode().try_into().unwrap();
         let with = |at: usize, byte: u8| {
             let mut bytes = good;
             bytes[at] = byte;
@@ -175,9 +180,9 @@ mod tests {
 
     #[test]
     fn sides_must_agree() {
-        let ours = Hello::new(Protocol::Sync, 1, None);
-        assert_eq!(ours.check(&Hello::new(Protocol::Sync, 2, None)), Err(Refusal::Network));
-        assert_eq!(ours.check(&Hello::new(Protocol::Client, 1, None)), Err(Refusal::Protocol));
+        let ours = Hello::new(Protocol::Sync, network(1), None);
+        assert_eq!(ours.check(&Hello::new(Protocol::Sync, network(2), None)), Err(Refusal::Network));
+        assert_eq!(ours.check(&Hello::new(Protocol::Client, network(1), None)), Err(Refusal::Protocol));
         let later = Hello { lowest: 2, highest: 3, ..ours.clone() };
         assert_eq!(ours.check(&later), Err(Refusal::Version));
         assert_eq!(later.check(&ours), Err(Refusal::Version));

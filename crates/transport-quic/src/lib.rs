@@ -26,6 +26,7 @@ mod node_name;
 mod protocol;
 mod registry;
 mod tls;
+mod traits;
 
 pub use authority::{Authority, Created};
 pub use config::{Advertise, EndpointConfig};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use quinn::Connection;
 use reconvene_clock::NodeId;
+use reconvene_sync::Lane;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -13,7 +14,7 @@ use tracing::debug;
 
 use crate::close;
 use crate::frame::{self, Fault};
-use crate::protocol::Lane;
+use crate::protocol::priority;
 use crate::registry::{Link, Outgoing, Queued, Registry};
 
 /// A connection whose peer is up, with all it needs to move frames.
@@ -73,7 +74,7 @@ impl Running {
 /// Writes what is queued on a stream of its own; returns when the queue ended and the peer has everything.
 async fn write_lane(connection: &Connection, lane: Lane, mut frames: UnboundedReceiver<Queued>) -> Result<(), Fault> {
     let mut stream = connection.open_uni().await.map_err(|_| Fault::Lost)?;
-    stream.set_priority(lane.priority()).map_err(|_| Fault::Broken)?;
+    stream.set_priority(priority(lane)).map_err(|_| Fault::Broken)?;
     while let Some(queued) = frames.recv().await {
         frame::write(&mut stream, &queued.frame).await?;
     }

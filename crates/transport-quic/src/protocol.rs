@@ -1,5 +1,7 @@
 //! What a connection is for, and which of its streams a frame takes.
 
+use reconvene_sync::{Lane, frame_lane};
+
 /// What the two ends of a connection speak to each other. Each connection carries exactly one protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(
@@ -36,29 +38,16 @@ impl Protocol {
     /// The stream that `frame` takes: bulk data must not hold up what is urgent.
     pub(crate) fn lane(self, frame: &[u8]) -> Lane {
         match self {
-            Self::Sync => sync_lane(frame),
+            Self::Sync => frame_lane(frame),
             Self::Executor | Self::Client => Lane::Urgent,
         }
     }
 }
 
-fn sync_lane(_frame: &[u8]) -> Lane {
-    Lane::Urgent
-}
-
-/// One of the two streams in each direction of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
-    Urgent,
-    Bulk,
-}
-
-impl Lane {
-    /// The priority for quinn: whatever waits on the urgent stream goes into packets first.
-    pub(crate) const fn priority(self) -> i32 {
-        match self {
-            Self::Urgent => 1,
-            Self::Bulk => 0,
-        }
+/// The priority of a lane's stream for quinn: whatever waits on the urgent stream goes into packets first.
+pub(crate) const fn priority(lane: Lane) -> i32 {
+    match lane {
+        Lane::Urgent => 1,
+        Lane::Bulk => 0,
     }
 }

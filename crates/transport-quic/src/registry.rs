@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use reconvene_clock::NodeId;
+use reconvene_sync::Lane;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::config::EndpointConfig;
 use crate::error::LinkError;
 use crate::links::LinkEvent;
-use crate::protocol::{Lane, Protocol};
+use crate::protocol::Protocol;
 
 /// The links of one protocol at one endpoint.
 ///

@@ -190,10 +190,10 @@ async fn raw_connect(client: &quinn::Endpoint, to: SocketAddr) -> Result<Connect
     soon(client.connect(to, "reconvene.invalid").unwrap()).await
 }
 
-/// The hello of a member: protocol sync, network 0, no address.
+/// The hello of a member: protocol sync, network of all zeros, no address.
 fn hello() -> Vec<u8> {
     let mut bytes = b"RCNV\x00\x01\x00\x01\x01".to_vec();
-    bytes.extend_from_slice(&[0; 9]);
+    bytes.extend_from_slice(&[0; 17]);
     bytes
 }
 
@@ -203,7 +203,7 @@ async fn raw_member(node: &Node, forge: &Forge) -> (quinn::Endpoint, Connection)
     let connection = raw_connect(&client, node.endpoint.local_addr()).await.unwrap();
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
     send.write_all(&hello()).await.unwrap();
-    let mut answer = [0; 18];
+    let mut answer = [0; 26];
     soon(receive.read_exact(&mut answer)).await.unwrap();
     assert_eq!(&answer[..4], b"RCNV");
     send.write_all(&[1]).await.unwrap();
@@ -373,7 +373,7 @@ async fn hostile_san_lookalike() {
     let connection = raw_connect(&client, node.endpoint.local_addr()).await.unwrap();
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
     send.write_all(&hello()).await.unwrap();
-    soon(receive.read_exact(&mut [0; 18])).await.unwrap();
+    soon(receive.read_exact(&mut [0; 26])).await.unwrap();
     drop(connection);
     unimpressed(&node, &forge).await;
 }
@@ -398,7 +398,11 @@ async fn hostile_early_frame() {
     let forge = Forge::new();
     let node = Node::new(&forge.authority);
     let client = raw_client(Some(&forge.good_papers()), b"reconvene/1");
-    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 300], b"RCNV\x00\x02\x00\x01\x01\0\0\0\0\0\0\0\0\0"] {
+    for bytes in [
+        &b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"[..],
+        &[0xff; 300],
+        b"RCNV\x00\x02\x00\x01\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    ] {
         let connection = raw_connect(&client, node.endpoint.local_addr()).await.unwrap();
         let mut frames = connection.open_uni().await.unwrap();
         frames.write_all(b"\0\0\0\x05early").await.unwrap();
@@ -459,7 +463,7 @@ async fn hostile_slowloris() {
     let client = raw_client(Some(&forge.good_papers()), b"reconvene/1");
 
     // Without a hello; with half of one; with one, but without the acceptance of the answer.
-    for count in [0, 7, 18] {
+    for count in [0, 7, 26] {
         let connection = raw_connect(&client, node.endpoint.local_addr()).await.unwrap();
         let (mut send, _receive) = connection.open_bi().await.unwrap();
         send.write_all(&hello()[..count]).await.unwrap();

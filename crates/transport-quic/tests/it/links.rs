@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reconvene_sync::{Incoming, Lane, NetworkId, Transport, frame_lane};
 use reconvene_transport_quic::{
     Advertise, Authority, BindError, Endpoint, EndpointConfig, LinkError, LinkEvent, Protocol, Refusal,
 };
@@ -32,6 +33,53 @@ async fn frames_of_one_lane_keep_their_order() {
         assert_eq!(two.frame().await.1, number.to_be_bytes());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn urgent_frames_overtake_bulk() {
+    let authority = Authority::generate().unwrap();
+    let mut config = EndpointConfig::default();
+    config.send_queue = 16 * 1024 * 1024;
+    let (one, two) = (Node::with(&authority, config), Node::new(&authority));
+    one.link_to(&two).await;
+    let (bulk, urgent) = (vec![DELTA; 256 * 1024], vec![PROBE; 10]);
+    assert_eq!((frame_lane(&bulk), frame_lane(&urgent)), (Lane::Bulk, Lane::Urgent));
+
+    for _ in 0..40 {
+        one.links.send(two.id(), &bulk).unwrap();
+    }
+    one.links.send(two.id(), &urgent).unwrap();
+    assert_eq!(one.links.dropped_frames(), 0);
+    let mut frames = Vec::new();
+    for _ in 0..41 {
+        frames.push(two.frame().await.1);
+    }
+    let position = frames.iter().position(|frame| *frame == urgent).unwrap();
+    assert!(position < 40, "what was sent last must not arrive last");
+    frames.remove(position);
+    assert!(frames.iter().all(|frame| *frame == bulk));
+}
+
+/// Anything that moves metadata between brokers through the trait, as a driver does.
+async fn through_the_trait(one: &impl Transport, two: &impl Transport, address: &str) {
+    let peer = one.connect(address).await.unwrap();
+    assert_eq!(one.recv().await.unwrap(), Incoming::LinkUp { peer, address: Some(address.to_owned()) });
+    let Incoming::LinkUp { peer: caller, .. } = two.recv().await.unwrap() else { panic!("expected a link") };
+    one.send(peer, b"frame").await.unwrap();
+    assert_eq!(two.recv().await.unwrap(), Incoming::Frame { from: caller, frame: b"frame".to_vec() });
+    two.disconnect(caller);
+    assert_eq!(one.recv().await.unwrap(), Incoming::LinkDown { peer });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_are_a_transport() {
+    let authority = Authority::generate().unwrap();
+    let (one, two) = (Node::new(&authority), Node::new(&authority));
+    soon(through_the_trait(&one.links, &two.links, &two.address())).await;
+}
+
+/// Kinds of sync frames, the first byte of each.
+const DELTA: u8 = 4;
+const PROBE: u8 = 11;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_protocol_has_links_of_its_own() {
@@ -72,7 +120,7 @@ async fn peers_that_cannot_talk_say_why() {
     let error = soon(client.connect(&two.address())).await.unwrap_err();
     assert!(matches!(error, LinkError::Refused { refusal: Refusal::Protocol, .. }), "{error:?}");
 
-    let foreign = Node::with(&authority, EndpointConfig::default().with_network(1));
+    let foreign = Node::with(&authority, EndpointConfig::default().with_network(NetworkId::of_name("foreign")));
     let error = soon(one.links.connect(&foreign.address())).await.unwrap_err();
     assert!(matches!(error, LinkError::Refused { refusal: Refusal::Network, .. }), "{error:?}");
 
@@ -160,11 +208,11 @@ async fn sending_says_what_cannot_be_sent() {
 async fn what_was_sent_before_close_arrives() {
     let (one, two) = pair().await;
     for number in 0..50_u8 {
-        one.links.send(two.id(), &[number; 5_000]).unwrap();
+        one.links.send(two.id(), &[&[PROBE, number][..], &[0; 5_000]].concat()).unwrap();
     }
     soon(one.endpoint.close()).await;
     for number in 0..50_u8 {
-        assert_eq!(two.frame().await.1, [number; 5_000]);
+        assert_eq!(two.frame().await.1[..2], [PROBE, number]);
     }
     assert_eq!(two.event().await, LinkEvent::LinkDown { peer: one.id() });
 
@@ -279,12 +327,12 @@ async fn a_peer_that_does_not_receive_holds_up_nobody() {
 async fn recv_that_is_cancelled_loses_nothing() {
     let (one, two) = pair().await;
     for number in 0..200_u8 {
-        one.links.send(two.id(), &[number]).unwrap();
+        one.links.send(two.id(), &[PROBE, number]).unwrap();
     }
     let mut next = 0;
     while next < 200 {
         if let Ok(event) = tokio::time::timeout(Duration::ZERO, two.links.recv()).await {
-            assert_eq!(event.unwrap(), LinkEvent::Frame { from: one.id(), frame: vec![next] });
+            assert_eq!(event.unwrap(), LinkEvent::Frame { from: one.id(), frame: vec![PROBE, next] });
             next += 1;
         } else {
             tokio::task::yield_now().await;
