@@ -1,4 +1,4 @@
-//! The executor side of Reconvene: wire types, a sans-io agent that survives its broker, and an async driver.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     test,
@@ -17,6 +17,8 @@ mod answer;
 mod bytes;
 pub mod codec;
 mod config;
+#[cfg(feature = "driver")]
+mod driver;
 mod event;
 mod id;
 pub mod limits;
@@ -24,6 +26,7 @@ pub mod message;
 mod report;
 mod rng;
 mod spec;
+mod trace;
 
 pub use reconvene_clock::{NodeId, Now, Timestamp, WallTime};
 
@@ -31,6 +34,11 @@ pub use self::agent::{Agent, Input, Output};
 pub use self::answer::{Answer, Equivocation, Finality, Rejection};
 pub use self::codec::CodecError;
 pub use self::config::{AgentConfig, ConfigError};
+#[cfg(feature = "driver")]
+pub use self::driver::{
+    BrokerLink, Ended, Events, Executor, ExecutorBuilder, ExecutorError, ExecutorHandle, LinkEvent, RunControl, Runner,
+    Status, TraceRunner,
+};
 pub use self::event::{Event, StopCause};
 pub use self::id::{
     AttemptId, EmergencyId, FencingToken, JobId, OwnershipEpoch, ParseIdError, ResultDigest, SessionEpoch, SpecDigest,
@@ -42,3 +50,4 @@ pub use self::message::{
 };
 pub use self::report::{Outcome, Report};
 pub use self::spec::{JobSpec, Resources, SpecError, Tag, TagError};
+pub use self::trace::TraceJob;
