@@ -73,7 +73,7 @@ pub struct Config {
     pub max_chunks: u32,
     /// The greatest frame, sent or received. A version that does not fit is left out of sessions. Default 2 MiB.
     pub max_frame_bytes: usize,
-    /// Greatest push; urgent versions beyond it travel with the next session. Default 64 KiB.
+    /// Greatest push, sent or received; urgent versions beyond it travel with the next session. Default 64 KiB.
     pub max_push_bytes: usize,
     /// Received pushes waiting to be applied; more are dropped, sessions bring them. Default 256.
     pub max_queued_pushes: usize,

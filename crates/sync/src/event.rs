@@ -43,7 +43,7 @@ pub enum Event {
     },
     /// A member was learnt of, or changed its address.
     Member(Member),
-    /// A key has more than one live version after a received change.
+    /// A key has more than one live version, and a new one is among them.
     Siblings {
         /// The key.
         key: Key,

@@ -1,6 +1,6 @@
 //! Counters.
 
-/// Counters of one replica since it was opened. They wrap never and are reset never.
+/// Counters of one replica since it was opened. They are never reset and stop at their maximum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

@@ -472,3 +472,6 @@ pub(crate) fn encoded_bytes(key: &Key, version: &Version) -> usize {
     let fixed = 80_usize.saturating_add(entries.saturating_mul(22));
     fixed.saturating_add(key.as_bytes().len()).saturating_add(version.body.byte_len())
 }
+
+#[cfg(test)]
+mod tests;

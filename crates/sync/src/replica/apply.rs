@@ -45,6 +45,12 @@ impl Replica {
         self.jobs.iter().filter(|job| matches!(job, Job::Push { .. })).count()
     }
 
+    /// Bytes of chunks that wait.
+    pub(super) fn queued_bytes(&self) -> u64 {
+        let bytes = self.jobs.iter().map(|job| if let Job::Chunk { bytes, .. } = job { *bytes } else { 0 });
+        bytes.fold(0, u64::saturating_add)
+    }
+
     /// Begins the next job, if none is under way. At most one is, so that each plans from what the last one left.
     fn next_job(&mut self) {
         while self.applying.is_none() {

@@ -64,13 +64,8 @@ impl Replica {
             self.notify(Event::LimitReached { limit: "max_peers" });
             return;
         }
-        self.linked(node);
-    }
-
-    fn linked(&mut self, node: NodeId) {
         let now = self.now;
         let peer = self.peers.entry(node).or_insert_with(|| Peer::new(now));
-        let was_linked = peer.linked;
         peer.linked = true;
         peer.last_heard = now;
         peer.last_sent = now;
@@ -80,9 +75,8 @@ impl Replica {
         for entry in self.addresses.values_mut().filter(|entry| entry.node == Some(node)) {
             *entry = Address { node: Some(node), ..Address::default() };
         }
-        if !was_linked {
-            self.note_news();
-        }
+        // Even if it was linked before: a broker that was restarted lost its sessions.
+        self.note_news();
     }
 
     /// A link is gone: its sessions end, and every known address of the peer is tried again, for ever.
@@ -109,22 +103,15 @@ impl Replica {
         }
     }
 
-    /// A valid frame came from this peer. False if there is no room to remember it, or if it said goodbye before and
-    /// this is not a hello but something that was still on its way.
+    /// A valid frame came from this peer. False if nothing should come of it: there is no link, or the peer said goodbye
+    /// before and this is not a hello but something that was still on its way.
     pub(super) fn heard(&mut self, node: NodeId, hello: bool) -> bool {
-        if !hello && self.peers.get(&node).is_some_and(|peer| peer.state == PeerState::Left) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.linked) else { return false };
+        if peer.state == PeerState::Left && !hello {
             return false;
         }
-        if !self.peers.get(&node).is_some_and(|peer| peer.linked) {
-            // A frame proves a link, whatever the order in which the driver saw them.
-            if !self.make_room_for(node) {
-                return false;
-            }
-            self.linked(node);
-        }
-        if let Some(peer) = self.peers.get_mut(&node) {
-            peer.last_heard = self.now;
-        }
+        peer.last_heard = now;
         self.set_state(node, PeerState::Alive);
         true
     }

@@ -72,7 +72,7 @@ impl Replica {
                     self.fail(key);
                 }
             }
-            Message::Push { hops, versions } => self.on_push(from, hops, versions),
+            Message::Push { hops, versions } => self.on_push(from, frame.len(), hops, versions),
             Message::Probe { target } => {
                 let age_ms = if target == self.node() { Some(0) } else { self.silence_of(target) };
                 self.send(from, &Message::ProbeBack { target, age_ms });
@@ -100,6 +100,7 @@ impl Replica {
             let answer = Message::InSync { session: hello.session, digest: known.digest, check };
             let answered = self.send(from, &answer).unwrap_or(0);
             self.abandon_hello(from);
+            self.end(key);
             if hello.digest.root == known.digest.root {
                 self.stats.converged_exchange_bytes = bytes.saturating_add(answered);
                 self.found_equal(from, known);
@@ -208,6 +209,12 @@ impl Replica {
             return;
         }
         session.progressed = self.now;
+        if self.queued_bytes() > self.max_queued_bytes() {
+            // Only peers that open session after session come here; the store does not keep up with them.
+            self.notify(Event::LimitReached { limit: "window_bytes" });
+            self.fail(key);
+            return;
+        }
         self.enqueue(Job::Chunk { key, bytes, versions: delta.versions });
     }
 
@@ -220,8 +227,12 @@ impl Replica {
         }
     }
 
-    fn on_push(&mut self, from: NodeId, hops: u8, versions: Vec<(Key, Version)>) {
+    fn on_push(&mut self, from: NodeId, bytes: usize, hops: u8, versions: Vec<(Key, Version)>) {
         if !self.peers.get(&from).is_some_and(|peer| peer.verified) {
+            return;
+        }
+        if bytes > self.config.max_push_bytes {
+            self.notify(Event::LimitReached { limit: "max_push_bytes" });
             return;
         }
         if self.queued_pushes() >= self.config.max_queued_pushes {
@@ -296,6 +307,14 @@ impl Replica {
         if let Some(held) = held.filter(|_| held > self.issued()) {
             self.notify(Event::Amnesia { peer, held: held.get() });
         }
+    }
+
+    /// What the windows of as many sessions as there may be allow to wait.
+    fn max_queued_bytes(&self) -> u64 {
+        let sessions = self.config.max_inbound_sessions.saturating_add(self.config.max_outbound_sessions);
+        let max_frame = u64::try_from(self.config.max_frame_bytes).unwrap_or(u64::MAX);
+        let each = self.config.window_bytes.saturating_add(max_frame);
+        u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(each)
     }
 
     fn is_recent(&self, key: SessionKey) -> bool {
