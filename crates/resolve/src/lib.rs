@@ -1,1 +1,61 @@
-//! Deterministic conflict resolution: five strategies as integer rank keys, the same answer on every replica, with reasons.
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::cast_possible_truncation,
+        reason = "tests index, add and unwrap freely"
+    )
+)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod id;
+mod key;
+mod tie;
+
+mod emergency;
+mod quantity;
+mod resources;
+
+mod facts;
+
+mod breakdown;
+mod error;
+mod head_start;
+mod strategy;
+
+mod five;
+mod kind;
+
+mod decision;
+mod reason;
+
+mod placement;
+
+pub use crate::breakdown::{FactorReading, KeyBreakdown, LinkReading};
+pub use crate::decision::{Context, Deciding, Decision, Standing, decide, explain_rank};
+pub use crate::emergency::{Level, ParseLevelError, scope_covers};
+pub use crate::error::ChainError;
+pub use crate::facts::{JobFacts, Outcome, RoundFacts, VersionFacts};
+pub use crate::five::{
+    CausalOrder, EmergencyFirst, FirstComeFirstServed, PriorityBased, ResourceOptimal, VectorClockCausal,
+};
+pub use crate::head_start::{HeadStartMinutes, MAX_HEAD_START_MINUTES};
+pub use crate::id::{AlgorithmId, CandidateId, SubjectId};
+pub use crate::key::RankKey;
+pub use crate::kind::{ContestRule, ParseStrategyError, StrategyKind};
+pub use crate::placement::{ExecutorFacts, balance, choose_executor, fits};
+pub use crate::quantity::{BasisPoints, JobValue, OutOfRange, Priority};
+pub use crate::reason::Reason;
+pub use crate::resources::{Dimension, Resources};
+pub use crate::strategy::{ContentionStrategy, ReconcileStrategy, rank, resolve, top};
+pub use crate::tie::tie_hash;
+
+/// The words of a [`RankKey`] before its id.
+pub const MAX_WORDS: usize = 6;

@@ -1,0 +1,92 @@
+//! A key taken apart: which link made which word, and of what.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::{BasisPoints, CandidateId, ChainError, MAX_WORDS, RankKey};
+
+/// One factor's part in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[expect(clippy::exhaustive_structs, reason = "what there is to say of a factor")]
+pub struct FactorReading {
+    /// What was measured.
+    pub name: &'static str,
+    /// The measure, normalised against its declared range.
+    pub share: BasisPoints,
+    /// What the whole of it would count: minutes of head start.
+    pub weight: u32,
+    /// What it counts here, in milliseconds of head start.
+    pub contribution_ms: u64,
+}
+
+/// One link of a key: its name, its word, and the factors behind it if there are any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[expect(clippy::exhaustive_structs, reason = "what there is to say of a link")]
+pub struct LinkReading {
+    /// What the link ranks by.
+    pub name: &'static str,
+    /// Its word; smaller goes first.
+    pub word: u64,
+    /// How the word came about, where it is a sum.
+    pub factors: Vec<FactorReading>,
+}
+
+impl LinkReading {
+    /// A link whose word is taken as it is.
+    #[must_use]
+    pub const fn plain(name: &'static str, word: u64) -> Self {
+        Self { name, word, factors: Vec::new() }
+    }
+}
+
+/// A key with its explanation: links from left to right, then the id.
+///
+/// Strategies of your own build one, and make their key from it or beside it; [`KeyBreakdown::key`] is bit-equal to what
+/// the strategy's `key` returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct KeyBreakdown {
+    id: CandidateId,
+    links: Vec<LinkReading>,
+}
+
+impl KeyBreakdown {
+    /// The key of `id` made by `links`, from left to right.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::TooManyWords`] if there are more links than a key has words.
+    pub fn new(id: CandidateId, links: Vec<LinkReading>) -> Result<Self, ChainError> {
+        if links.len() > MAX_WORDS {
+            return Err(ChainError::TooManyWords { words: links.len() });
+        }
+        Ok(Self { id, links })
+    }
+
+    /// The links, left to right.
+    #[must_use]
+    pub fn links(&self) -> &[LinkReading] {
+        &self.links
+    }
+
+    /// The key that these links make.
+    #[must_use]
+    pub fn key(&self) -> RankKey {
+        let mut words = [0; MAX_WORDS];
+        for (word, link) in words.iter_mut().zip(&self.links) {
+            *word = link.word;
+        }
+        RankKey::new(words, self.id)
+    }
+}
+
+impl fmt::Display for KeyBreakdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for link in &self.links {
+            write!(f, "{} {}, ", link.name, link.word)?;
+        }
+        write!(f, "id {}", self.id)
+    }
+}

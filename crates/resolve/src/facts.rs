@@ -1,0 +1,165 @@
+//! What a strategy may look at.
+
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+
+use reconvene_clock::{Height, Hlc, WallTime};
+
+use crate::{BasisPoints, CandidateId, JobValue, Level, Priority, Resources, SubjectId};
+
+/// One waiting job, as the broker that owns it knows it. Everything here is fixed when the job is admitted, but for its
+/// emergency level, which follows the declaration it names, and the late mark, which is set at most once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[expect(clippy::exhaustive_structs, reason = "what contention may depend on; a new fact is a new algorithm version")]
+pub struct JobFacts {
+    /// Names the job.
+    pub id: CandidateId,
+    /// The stamp that the first broker to admit the job gave it.
+    pub submitted: Hlc,
+    /// How urgent its submitter calls it.
+    pub priority: Priority,
+    /// When it should be done, if ever.
+    pub deadline: Option<WallTime>,
+    /// How long it is expected to run, in milliseconds.
+    pub estimate_ms: u64,
+    /// Declared work in core-milliseconds; `None` where nothing was declared.
+    pub work_core_ms: Option<u64>,
+    /// What it needs while it runs.
+    pub demand: Resources,
+    /// Tags that an executor must have.
+    pub requires: BTreeSet<String>,
+    /// What running it is worth.
+    pub value: JobValue,
+    /// The level of the emergency it serves, now.
+    pub level: Level,
+    /// Whether it was found to miss its deadline; it then has no deadline factor.
+    pub late: bool,
+    /// One more than the greatest height its first broker had observed.
+    pub height: Height,
+}
+
+impl JobFacts {
+    /// A job without priority, deadline, demand or emergency.
+    #[must_use]
+    pub fn new(id: CandidateId, submitted: Hlc) -> Self {
+        Self {
+            id,
+            submitted,
+            priority: Priority::default(),
+            deadline: None,
+            estimate_ms: 0,
+            work_core_ms: None,
+            demand: Resources::default(),
+            requires: BTreeSet::new(),
+            value: JobValue::ONE,
+            level: Level::ROUTINE,
+            late: false,
+            height: Height::MIN,
+        }
+    }
+}
+
+/// What all jobs of one ranking are measured against. A queue is ranked anew when the epoch changes, never by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[expect(clippy::exhaustive_structs, reason = "what contention may depend on; a new fact is a new algorithm version")]
+pub struct RoundFacts {
+    /// Raised whenever anything below changes.
+    pub epoch: u64,
+    /// The capacity that density is a share of: all executors of the broker together.
+    pub total: Resources,
+    /// The capacity that smallness is measured against: one ordinary executor, the same on all brokers.
+    pub reference: Resources,
+}
+
+impl RoundFacts {
+    /// The reference capacity of the design: 16 cores, 64 GiB, 4 graphics processors.
+    pub const REFERENCE: Resources = Resources::new(16_000, 65_536, 4_000);
+
+    /// A round over `total`, with the usual reference.
+    #[must_use]
+    pub const fn new(epoch: u64, total: Resources) -> Self {
+        Self { epoch, total, reference: Self::REFERENCE }
+    }
+}
+
+/// Whether an attempt did what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[expect(clippy::exhaustive_enums, reason = "the first word of every divergence key")]
+pub enum Outcome {
+    /// It did; before every failure.
+    Success,
+    /// It did not.
+    Failure,
+}
+
+impl Outcome {
+    /// 0 for success, 1 for failure: the word of a key.
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+        }
+    }
+}
+
+/// One version of a result, as the facts that every broker holds say. None of it is filled in on reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[expect(clippy::exhaustive_structs, reason = "what divergence may depend on; a new fact is a new algorithm version")]
+pub struct VersionFacts {
+    /// The job.
+    pub subject: SubjectId,
+    /// Names the version: who accepted it, and as its how-manyeth.
+    pub id: CandidateId,
+    /// Whether the attempt succeeded.
+    pub outcome: Outcome,
+    /// The stamp of its acceptance.
+    pub accepted: Hlc,
+    /// The ownership epoch of its attempt.
+    pub attempt_epoch: u32,
+    /// The number of its attempt within that epoch.
+    pub attempt_number: u32,
+    /// One more than the greatest height that the accepting broker had observed.
+    pub height: Height,
+    /// The emergency level of the job when it was accepted.
+    pub level: Level,
+    /// The quality that the executor declared.
+    pub quality: BasisPoints,
+    /// The score of the attempt's placement, frozen when it was placed; larger is better.
+    pub placement: u64,
+    /// What the attempt used, in resource-milliseconds.
+    pub cost_resource_ms: u64,
+    /// The digest of the result.
+    pub digest: [u8; 32],
+}
+
+impl VersionFacts {
+    /// A success of the first attempt, with nothing declared about it.
+    #[must_use]
+    pub const fn new(subject: SubjectId, id: CandidateId, accepted: Hlc) -> Self {
+        Self {
+            subject,
+            id,
+            outcome: Outcome::Success,
+            accepted,
+            attempt_epoch: 1,
+            attempt_number: 1,
+            height: Height::MIN,
+            level: Level::ROUTINE,
+            quality: BasisPoints::ZERO,
+            placement: 0,
+            cost_resource_ms: 0,
+            digest: [0; 32],
+        }
+    }
+
+    /// `epoch << 32 | number`: the word of a key.
+    #[must_use]
+    pub fn attempt_word(&self) -> u64 {
+        u64::from(self.attempt_epoch) << 32 | u64::from(self.attempt_number)
+    }
+}

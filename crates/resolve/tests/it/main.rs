@@ -1,0 +1,12 @@
+//! Worked examples and laws of the five strategies.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "tests index, add and unwrap freely"
+)]
+
+mod examples;
+mod laws;
