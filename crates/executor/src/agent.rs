@@ -374,10 +374,7 @@ impl Agent {
     fn seek(&mut self, seeking: Seeking) {
         let now = self.last.mono;
         match seeking.step {
-            Step::Registering { broker, .. } if seeking.until <= now => {
-                self.push(Output::Disconnect { broker });
-                self.try_next();
-            }
+            Step::Registering { broker, .. } if seeking.until <= now => self.close_and_go_on(broker),
             Step::Registering { broker, again, wait_ms, behind, .. } => {
                 if again <= now {
                     self.register(broker, seeking.until, wait_ms, behind);
@@ -418,11 +415,24 @@ impl Agent {
         let (broker, linked) = (home.broker, home.linked);
         let silent_ms = self.last.mono.saturating_since(home.last_answer);
         self.notify(Event::HomeLost { broker, silent_ms });
-        if linked {
-            self.push(Output::Disconnect { broker });
-        }
         self.candidates.start_round();
-        self.state = State::Seeking(Seeking { step: Step::Pausing, until: self.last.mono });
+        if linked {
+            self.close_and_go_on(broker);
+        } else {
+            self.try_next();
+        }
+    }
+
+    /// Closes the link to a broker that is silent, and tries the next one. Where that is the same one again, its link
+    /// is given a moment to close, lest the new one be taken for the old.
+    fn close_and_go_on(&mut self, broker: NodeId) {
+        self.push(Output::Disconnect { broker });
+        if self.candidates.is_only_one() {
+            let until = self.last.mono.saturating_add(self.config.connect_retry_ms);
+            self.state = State::Seeking(Seeking { step: Step::Pausing, until });
+        } else {
+            self.try_next();
+        }
     }
 
     fn reconnect(&mut self) {

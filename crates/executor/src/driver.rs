@@ -194,8 +194,8 @@ impl<L: BrokerLink, R: Runner> Driver<L, R> {
                 });
             }
             Output::Disconnect { broker } => {
-                // After what is queued; unless the queue is full, which nobody will take in any more.
-                if self.queue(broker, ToPeer::Disconnect).is_err() {
+                // A good-bye is sent first; to a broker that is merely silent there is nothing more to say.
+                if !self.agent.has_left() || self.queue(broker, ToPeer::Disconnect).is_err() {
                     self.link.disconnect(broker);
                 }
                 self.queues.remove(&broker);
@@ -235,6 +235,8 @@ impl<L: BrokerLink, R: Runner> Driver<L, R> {
     /// Hands something to a broker's sender task, which is started if there is none. Never waits.
     fn queue(&mut self, to: NodeId, what: ToPeer) -> Result<(), mpsc::error::TrySendError<ToPeer>> {
         let Self { queues, senders, link, .. } = self;
+        // Closed means that its task has panicked in the link's code.
+        queues.retain(|_, queue| !queue.is_closed());
         let queue = queues.entry(to).or_insert_with(|| {
             let (queue, items) = mpsc::channel(QUEUED_FRAMES);
             senders.spawn(send_all(Arc::clone(link), to, items));

@@ -147,6 +147,10 @@ impl Candidates {
         self.addresses.is_empty()
     }
 
+    pub(super) const fn is_only_one(&self) -> bool {
+        self.addresses.len() == 1
+    }
+
     pub(super) fn current(&self) -> Option<&str> {
         self.current.as_deref()
     }

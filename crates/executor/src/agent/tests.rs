@@ -641,6 +641,26 @@ fn an_orphan_finds_a_home_within_orphan_after_and_one_discovery_interval() {
 }
 
 #[test]
+fn an_orphan_with_one_broker_lets_the_link_close_before_it_connects_again() {
+    let mut config = config();
+    config.brokers = vec!["home".into()];
+    let mut scene = Scene::new(config);
+    scene.link_up(HOME, "home");
+    let message = ToExecutor::Registered {
+        session: scene.agent.session(),
+        registration: 1,
+        terms: scene.agent.terms,
+        roster: vec![],
+        held: vec![],
+    };
+    scene.receive(HOME, message);
+    let lost = scene.now.mono.as_millis() + 60_000;
+    let outputs = scene.run(61_000);
+    assert!(outputs.contains(&(lost, Output::Disconnect { broker: HOME })));
+    assert_eq!(connects(&outputs), [(lost + 1_000, "home".into())]);
+}
+
+#[test]
 fn a_refused_connection_moves_on_at_once_and_a_round_waits_for_the_interval() {
     let mut scene = Scene::at_home(config());
     scene.run(60_000);
