@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use reconvene_executor::BrokerLink;
 use reconvene_sync::{Incoming, Lane, NetworkId, Transport, frame_lane};
 use reconvene_transport_quic::{
-    Advertise, Authority, BindError, Endpoint, EndpointConfig, LinkError, LinkEvent, Protocol, Refusal,
+    Advertise, Authority, BindError, Endpoint, EndpointConfig, LinkError, LinkEvent, Links, Protocol, Refusal,
 };
 
 use crate::kit::{Node, pair, soon};
@@ -75,6 +76,32 @@ async fn links_are_a_transport() {
     let authority = Authority::generate().unwrap();
     let (one, two) = (Node::new(&authority), Node::new(&authority));
     soon(through_the_trait(&one.links, &two.links, &two.address())).await;
+}
+
+/// The executor's side of a link, through its trait.
+async fn through_the_executors_trait(executor: &impl BrokerLink, broker: &Links, address: &str) {
+    let node = executor.connect(address).await.unwrap();
+    assert_eq!(
+        executor.recv().await.unwrap(),
+        reconvene_executor::LinkEvent::LinkUp { peer: node, address: Some(address.to_owned()) }
+    );
+    let LinkEvent::LinkUp { peer, .. } = broker.recv().await.unwrap() else { panic!("expected a link") };
+    executor.send(node, b"beat").await.unwrap();
+    assert_eq!(broker.recv().await.unwrap(), LinkEvent::Frame { from: peer, frame: b"beat".to_vec() });
+    broker.send(peer, b"answer").unwrap();
+    let answer = reconvene_executor::LinkEvent::Frame { from: node, frame: b"answer".to_vec() };
+    assert_eq!(executor.recv().await.unwrap(), answer);
+    executor.disconnect(node);
+    assert_eq!(executor.recv().await.unwrap(), reconvene_executor::LinkEvent::LinkDown { peer: node });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_are_an_executors_broker_link() {
+    let authority = Authority::generate().unwrap();
+    let (one, two) = (Node::new(&authority), Node::new(&authority));
+    let executor = one.endpoint.links(Protocol::Executor).unwrap();
+    let broker = two.endpoint.links(Protocol::Executor).unwrap();
+    soon(through_the_executors_trait(&executor, &broker, &two.address())).await;
 }
 
 /// Kinds of sync frames, the first byte of each.
