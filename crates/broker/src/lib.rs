@@ -1,1 +1,38 @@
-//! A broker for networks that part and meet again: jobs redeployed when executors vanish, one canonical result everywhere.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::cast_possible_truncation,
+        clippy::wildcard_enum_match_arm,
+        reason = "tests index and add freely, and fail by panicking"
+    )
+)]
+
+mod command;
+mod config;
+mod coordinator;
+mod error;
+mod event;
+mod fact;
+mod statistics;
+mod strategy;
+mod view;
+
+pub use reconvene_clock::Now;
+pub use reconvene_resolve::StrategyKind;
+
+pub use self::command::{Command, PAGE_JOBS, Reply};
+pub use self::config::{Config, ConfigError};
+pub use self::coordinator::{Coordinator, Input, Output};
+pub use self::error::CommandError;
+pub use self::event::{Event, EventKind, LossCause, WaitReason};
+pub use self::fact::{
+    AttemptCause, AttemptFact, CancelFact, CodecError, EmergencyFact, ExecutorFact, ExecutorState, FACT_BYTES, Fact,
+    FactKey, OwnCause, OwnFact, Phase, PhaseMark, SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact, Verdict,
+};
+pub use self::statistics::Statistics;
+pub use self::view::{AttemptView, EmergencyView, ExecutorView, JobStatus, JobView, ResultView, SubmissionView};

@@ -1,0 +1,107 @@
+//! What clients ask of a broker, and what they are answered.
+
+use serde::{Deserialize, Serialize};
+
+use reconvene_executor::{EmergencyId, JobId, JobSpec, SubmissionId};
+
+use crate::Statistics;
+use crate::view::{EmergencyView, ExecutorView, JobView};
+
+/// Something a client asks for. Reads never wait for peers; a change is answered when it is durable here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Command {
+    /// Admit a job. A repeated (client, client key) known here is answered with the first job's name.
+    Submit {
+        /// What to run.
+        spec: JobSpec,
+    },
+    /// Declare an emergency.
+    DeclareEmergency {
+        /// Its level, 1 to 200.
+        level: u8,
+        /// The region it covers, with all that lies below; empty for everywhere.
+        region: String,
+        /// How long it stands, in milliseconds; 0 for the configured default.
+        lifetime_ms: u64,
+    },
+    /// End an emergency.
+    RevokeEmergency {
+        /// Its name.
+        id: EmergencyId,
+    },
+    /// Cancel a job. Refused as too late if a result has been accepted.
+    Cancel {
+        /// The job.
+        job: JobId,
+    },
+    /// One job with its attempts and results.
+    Job {
+        /// The job.
+        job: JobId,
+    },
+    /// Jobs by name, without the bytes of their results.
+    Jobs {
+        /// The job after which the page begins.
+        after: Option<JobId>,
+        /// The most jobs to answer with; at most [`PAGE_JOBS`] are.
+        limit: usize,
+    },
+    /// The executors that are known here.
+    Executors,
+    /// The emergencies that are known here.
+    Emergencies,
+    /// Counters.
+    Statistics,
+}
+
+/// The most jobs in one answer to [`Command::Jobs`].
+pub const PAGE_JOBS: usize = 256;
+
+/// The answer to a [`Command`] that was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Reply {
+    /// The job is admitted, durably here.
+    Submitted {
+        /// Its name.
+        job: JobId,
+    },
+    /// The emergency is declared, durably here.
+    EmergencyDeclared {
+        /// Its name.
+        id: EmergencyId,
+    },
+    /// The emergency is revoked, durably here.
+    EmergencyRevoked {
+        /// Its name.
+        id: EmergencyId,
+    },
+    /// The job is cancelled, durably here. A result accepted elsewhere before that is known may still win.
+    Cancelled {
+        /// The job.
+        job: JobId,
+    },
+    /// The job has a result already; nothing was written.
+    TooLate {
+        /// The job.
+        job: JobId,
+        /// Its result.
+        canonical: SubmissionId,
+    },
+    /// One job.
+    Job(Box<JobView>),
+    /// A page of jobs.
+    Jobs {
+        /// By name.
+        jobs: Vec<JobView>,
+        /// Whether more follow.
+        more: bool,
+    },
+    /// Executors by name.
+    Executors(Vec<ExecutorView>),
+    /// Emergencies by name.
+    Emergencies(Vec<EmergencyView>),
+    /// Counters.
+    Statistics(Box<Statistics>),
+}

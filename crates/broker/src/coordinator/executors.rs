@@ -1,0 +1,621 @@
+//! Executors whose home is this broker: registration, heartbeats, leases, silence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reconvene_clock::{NodeId, ReplicaId, Timestamp};
+use reconvene_executor::message::{
+    Heartbeat, HeldAttempt, HeldVerdict, LeaseLost, Leave, Order, Refusal, Register, RosterEntry, StopReason, Terms,
+    ToExecutor,
+};
+use reconvene_executor::{AttemptId, FencingToken, JobId, OwnershipEpoch, Resources, SessionEpoch, Tag, limits};
+
+use crate::coordinator::Coordinator;
+use crate::coordinator::suspicion::Gaps;
+use crate::coordinator::timers::Timer;
+use crate::fact::{ExecutorFact, ExecutorState, Phase};
+use crate::statistics::count;
+use crate::view::serves;
+use crate::{EventKind, ExecutorView, Fact, FactKey, LossCause};
+
+/// An executor that takes its orders from this broker.
+#[derive(Debug)]
+pub(super) struct Homed {
+    pub(super) session: SessionEpoch,
+    pub(super) registration: u64,
+    pub(super) capacity: Resources,
+    pub(super) slots: u32,
+    pub(super) tags: BTreeSet<Tag>,
+    pub(super) attempts: BTreeMap<AttemptId, Held>,
+    pub(super) suspect: bool,
+    /// Something of it was given up, so it must register before it is believed again.
+    pub(super) must_register: bool,
+    gone: bool,
+    heard: Timestamp,
+    gaps: Gaps,
+    /// Of the last heartbeat.
+    sequence: u64,
+}
+
+/// An attempt that an executor of ours has, or was offered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    pub(super) token: FencingToken,
+    pub(super) demand: Resources,
+    pub(super) state: HeldState,
+    /// When it is lost unless it is heard of before.
+    lost_at: Timestamp,
+    offers: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeldState {
+    /// Ordered, not confirmed.
+    Offered,
+    Running,
+    /// It has ended; its result is kept, or on its way.
+    Ended,
+    /// Told to stop.
+    Stopping(StopReason),
+}
+
+impl Homed {
+    /// Whether it may be given work.
+    pub(super) fn takes_work(&self) -> bool {
+        !self.suspect && !self.must_register && !self.gone
+    }
+
+    pub(super) fn free_slots(&self) -> u32 {
+        let used = self.attempts.values().filter(|held| held.state != HeldState::Ended).count();
+        self.slots.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn free(&self) -> Resources {
+        let used = self.attempts.values().filter(|held| held.state != HeldState::Ended);
+        used.fold(self.capacity, |free, held| free.saturating_sub(held.demand))
+    }
+
+    /// Whether it could run such a job when idle.
+    pub(super) fn could_run(&self, demand: Resources, requires: &BTreeSet<Tag>) -> bool {
+        self.slots > 0 && demand.fits_in(self.capacity) && requires.is_subset(&self.tags)
+    }
+
+    fn next_check(&self, detection_ms: u64) -> Timestamp {
+        let lost = self.attempts.values().map(|held| held.lost_at).min();
+        let silent = if self.suspect {
+            self.heard.saturating_add(detection_ms)
+        } else {
+            self.heard.saturating_add(self.gaps.suspect_after_ms())
+        };
+        lost.map_or(silent, |lost| if self.gone { lost } else { lost.min(silent) })
+    }
+}
+
+impl Coordinator {
+    pub(super) fn register(&mut self, from: NodeId, register: Register) {
+        let known = self.view.executor(from).map(|(home, fact)| (home, fact.clone()));
+        if let Some((_, fact)) = &known {
+            if register.session < fact.session {
+                self.send(from, ToExecutor::SessionBehind { known: fact.session });
+                return;
+            }
+            if register.session == fact.session && register.registration < fact.registration {
+                // An old message, or a counter that was lost: the next number is higher and will do.
+                self.send(from, ToExecutor::NotRegistered { registration: register.registration });
+                return;
+            }
+        }
+        let own = self.own.replica;
+        self.linked.insert(from);
+        let news = known.as_ref().is_none_or(|(home, fact)| {
+            *home != own || (fact.session, fact.registration) != (register.session, register.registration)
+        });
+        if news {
+            self.record_registration(from, &register, known.as_ref());
+        }
+        let held = self.receive_held(from, &register);
+        let Register { session, registration, .. } = register;
+        let terms = Terms {
+            lease_ms: self.config.lease_ms,
+            heartbeat_ms: self.config.heartbeat_ms,
+            drift_ms: self.config.drift_ms,
+        };
+        let roster = self.roster();
+        self.send(from, ToExecutor::Registered { session, registration, terms, roster, held });
+        self.placing = true;
+        self.handing = true;
+    }
+
+    fn record_registration(&mut self, from: NodeId, register: &Register, known: Option<&(ReplicaId, ExecutorFact)>) {
+        let own = self.own.replica;
+        let fact = ExecutorFact {
+            session: register.session,
+            registration: register.registration,
+            state: ExecutorState::Up,
+            capacity: register.capacity,
+            slots: register.slots,
+            tags: register.tags.clone(),
+        };
+        count(&mut self.statistics.registrations);
+        self.write(FactKey::Executor { executor: from, home: own }, Fact::Executor(fact));
+        let session = register.session;
+        match known {
+            Some((home, _)) if *home != own => {
+                count(&mut self.statistics.adopted);
+                self.notify(EventKind::ExecutorAdopted { executor: from, from: *home });
+            }
+            Some((_, before)) if before.session == session => {
+                self.notify(EventKind::ExecutorReappeared { executor: from, session });
+            }
+            _ => self.notify(EventKind::ExecutorJoined { executor: from, session }),
+        }
+        let heard = self.at.mono;
+        let entry = self.homed.entry(from).or_insert_with(|| Homed {
+            session,
+            registration: register.registration,
+            capacity: register.capacity,
+            slots: register.slots,
+            tags: BTreeSet::new(),
+            attempts: BTreeMap::new(),
+            suspect: false,
+            must_register: false,
+            gone: false,
+            heard,
+            gaps: Gaps::new(self.config.heartbeat_ms),
+            sequence: 0,
+        });
+        entry.session = session;
+        entry.registration = register.registration;
+        entry.capacity = register.capacity;
+        entry.slots = register.slots;
+        entry.tags.clone_from(&register.tags);
+        entry.suspect = false;
+        entry.must_register = false;
+        entry.gone = false;
+        entry.heard = heard;
+        entry.sequence = 0;
+    }
+
+    /// Compares what the executor holds with what the facts say it was given.
+    fn receive_held(&mut self, from: NodeId, register: &Register) -> Vec<(AttemptId, HeldVerdict)> {
+        let mut verdicts = Vec::new();
+        let holds: BTreeSet<AttemptId> = register.held.iter().map(|held| held.attempt).collect();
+        let keeps: BTreeSet<AttemptId> = register.kept.iter().copied().collect();
+        if let Some(homed) = self.homed.get_mut(&from) {
+            homed.attempts.retain(|attempt, held| {
+                holds.contains(attempt) || keeps.contains(attempt) || held.state == HeldState::Offered
+            });
+        }
+        for held in &register.held {
+            let verdict = self.receive_one(from, held, register);
+            verdicts.push((held.attempt, verdict));
+        }
+        for attempt in &register.kept {
+            self.renew(from, *attempt, None, HeldState::Ended);
+        }
+        // What it was given and does not name any more will not run. An order of ours that is on its way is repeated.
+        let missing: Vec<_> = self.view.working_on(from).collect();
+        for attempt in missing.into_iter().filter(|attempt| !holds.contains(attempt) && !keeps.contains(attempt)) {
+            let given = self.view.job(attempt.job).and_then(|job| job.attempts.get(&attempt)?.given_to());
+            let same_session = given.is_some_and(|(_, session)| session == register.session);
+            let on_its_way = self.homed.get(&from).is_some_and(|homed| homed.attempts.contains_key(&attempt));
+            if !(same_session && on_its_way) {
+                if let Some(homed) = self.homed.get_mut(&from) {
+                    homed.attempts.remove(&attempt);
+                }
+                self.lose(attempt, from, if same_session { LossCause::NotHeld } else { LossCause::NewSession });
+            }
+        }
+        self.watch(from);
+        verdicts
+    }
+
+    fn receive_one(&mut self, from: NodeId, held: &HeldAttempt, register: &Register) -> HeldVerdict {
+        let attempt = held.attempt;
+        let job = self.view.job(attempt.job);
+        if job.is_some_and(|job| job.spec.is_some() && job.is_over(self.config.retries)) {
+            return HeldVerdict::Stop;
+        }
+        let record = job.and_then(|job| job.attempts.get(&attempt));
+        if record.and_then(|record| record.given_to()).is_some_and(|(executor, _)| executor != from) {
+            return HeldVerdict::Stop;
+        }
+        let was_lost = record.and_then(|record| record.phase()) == Some(Phase::Lost);
+        self.renew(from, attempt, Some(held.token), HeldState::Running);
+        self.mark(attempt, Phase::Running, register.registration, held.progress_bp.min(limits::WHOLE_BP));
+        if was_lost {
+            count(&mut self.statistics.reappeared);
+            self.notify(EventKind::AttemptReappeared { attempt, executor: from });
+        }
+        HeldVerdict::Continue
+    }
+
+    /// Notes that the executor has this attempt: its lease begins anew.
+    fn renew(&mut self, from: NodeId, attempt: AttemptId, token: Option<FencingToken>, state: HeldState) {
+        let lost_at = self.at.mono.saturating_add(self.config.detection_ms());
+        let job = self.view.job(attempt.job);
+        let token = token.or_else(|| job.map(|job| job.token(&attempt)));
+        let demand = job.and_then(|job| job.spec.as_ref()).map_or(Resources::NONE, |spec| spec.fact.spec.demand);
+        let (Some(homed), Some(token)) = (self.homed.get_mut(&from), token) else { return };
+        let held = homed.attempts.entry(attempt).or_insert(Held { token, demand, state, lost_at, offers: 0 });
+        held.lost_at = lost_at;
+        held.state = state;
+    }
+
+    /// Notes an order before it is sent.
+    pub(super) fn hold(&mut self, executor: NodeId, attempt: AttemptId, token: FencingToken, demand: Resources) {
+        let lost_at = self.at.mono.saturating_add(self.config.detection_ms());
+        if let Some(homed) = self.homed.get_mut(&executor) {
+            let state = HeldState::Offered;
+            homed.attempts.insert(attempt, Held { token, demand, state, lost_at, offers: 0 });
+        }
+        self.watch(executor);
+    }
+
+    /// The executor has submitted the result of an attempt: it does not run any more.
+    pub(super) fn release(&mut self, executor: NodeId, attempt: AttemptId) {
+        if let Some(homed) = self.homed.get_mut(&executor)
+            && homed.attempts.remove(&attempt).is_some()
+        {
+            self.placing = true;
+            self.watch(executor);
+        }
+    }
+
+    pub(super) fn heartbeat(&mut self, from: NodeId, heartbeat: Heartbeat) {
+        let registered = self.homed.get(&from).is_some_and(|homed| {
+            (homed.session, homed.registration) == (heartbeat.session, heartbeat.registration) && !homed.must_register
+        });
+        if !registered {
+            self.send(from, ToExecutor::NotRegistered { registration: heartbeat.registration });
+            return;
+        }
+        self.linked.insert(from);
+        let at = self.at.mono;
+        let Some(homed) = self.homed.get_mut(&from) else { return };
+        if heartbeat.sequence < homed.sequence {
+            return;
+        }
+        if heartbeat.sequence > homed.sequence {
+            homed.gaps.push(at.saturating_since(homed.heard));
+        }
+        homed.sequence = heartbeat.sequence;
+        homed.heard = at;
+        let session = homed.session;
+        if core::mem::replace(&mut homed.suspect, false) {
+            self.placing = true;
+            self.notify(EventKind::ExecutorReappeared { executor: from, session });
+        }
+        for refused in &heartbeat.refused {
+            self.refused(from, refused.attempt, refused.reason);
+        }
+        let mut renewed = Vec::new();
+        let mut lost = Vec::new();
+        for held in &heartbeat.running {
+            self.hear_running(from, held, heartbeat.registration, &mut renewed, &mut lost);
+        }
+        for attempt in &heartbeat.kept {
+            self.hear_kept(from, *attempt);
+        }
+        self.hear_missing(from, &heartbeat);
+        self.watch(from);
+        self.answer(from, renewed, lost);
+    }
+
+    fn hear_running(
+        &mut self,
+        from: NodeId,
+        held: &HeldAttempt,
+        registration: u64,
+        renewed: &mut Vec<AttemptId>,
+        lost: &mut Vec<LeaseLost>,
+    ) {
+        let attempt = held.attempt;
+        let state = self.homed.get(&from).and_then(|homed| homed.attempts.get(&attempt)).map(|held| held.state);
+        let job = self.view.job(attempt.job).filter(|job| job.spec.is_some());
+        if let Some(HeldState::Stopping(_)) = state {
+            return;
+        }
+        if let Some(job) = job.filter(|job| job.is_over(self.config.retries)) {
+            let reason = if job.canonical().is_some() { StopReason::Completed } else { StopReason::Cancelled };
+            self.renew(from, attempt, Some(held.token), HeldState::Stopping(reason));
+            return;
+        }
+        // Our own attempts replace each other in the order of their tokens; an older one goes on without a lease.
+        let successor = job
+            .and_then(|job| job.current_attempt().map(|current| (current, job.token(&current))))
+            .filter(|(_, token)| *token > held.token)
+            .map(|(current, _)| current);
+        self.renew(from, attempt, Some(held.token), HeldState::Running);
+        if self.mark(attempt, Phase::Running, registration, held.progress_bp.min(limits::WHOLE_BP)) {
+            self.notify(EventKind::AttemptStarted { attempt, executor: from });
+        }
+        match successor {
+            Some(successor) => lost.push(LeaseLost { attempt, successor: Some(successor) }),
+            None => renewed.push(attempt),
+        }
+    }
+
+    fn hear_kept(&mut self, from: NodeId, attempt: AttemptId) {
+        if self.homed.get(&from).is_some_and(|homed| homed.attempts.contains_key(&attempt)) {
+            self.renew(from, attempt, None, HeldState::Ended);
+            self.placing = true;
+        }
+    }
+
+    /// What the executor does not name: orders it has not seen, attempts that ended, attempts that were stopped.
+    fn hear_missing(&mut self, from: NodeId, heartbeat: &Heartbeat) {
+        let running: BTreeSet<AttemptId> = heartbeat.running.iter().map(|held| held.attempt).collect();
+        let kept: BTreeSet<AttemptId> = heartbeat.kept.iter().copied().collect();
+        let Some(homed) = self.homed.get_mut(&from) else { return };
+        let mut freed = false;
+        homed.attempts.retain(|attempt, held| {
+            if running.contains(attempt) || kept.contains(attempt) {
+                return true;
+            }
+            match held.state {
+                HeldState::Offered => true,
+                HeldState::Running => {
+                    held.state = HeldState::Ended;
+                    freed = true;
+                    true
+                }
+                HeldState::Ended => true,
+                HeldState::Stopping(_) => {
+                    freed = true;
+                    false
+                }
+            }
+        });
+        self.placing |= freed;
+    }
+
+    fn refused(&mut self, from: NodeId, attempt: AttemptId, reason: Refusal) {
+        let Some(homed) = self.homed.get_mut(&from) else { return };
+        let registration = homed.registration;
+        let offered = homed.attempts.get(&attempt).is_some_and(|held| held.state == HeldState::Offered);
+        if !offered {
+            return;
+        }
+        if reason == Refusal::AlreadyEnded {
+            // It ran here, and its result is kept or was answered: nothing to place again yet.
+            if let Some(held) = homed.attempts.get_mut(&attempt) {
+                held.state = HeldState::Ended;
+            }
+            return;
+        }
+        homed.attempts.remove(&attempt);
+        let under = (homed.session, registration);
+        count(&mut self.statistics.refused);
+        self.locals.entry(attempt.job).or_default().refused_by.insert(from, under);
+        self.mark(attempt, Phase::Refused, registration, 0);
+        self.notify(EventKind::AttemptRefused { attempt, executor: from });
+        self.placing = true;
+    }
+
+    /// Sends renewals and the orders that are due.
+    fn answer(&mut self, to: NodeId, renewed: Vec<AttemptId>, lost: Vec<LeaseLost>) {
+        let orders = self.orders(to);
+        let roster = self.roster();
+        let Some(homed) = self.homed.get(&to) else { return };
+        let (session, registration, sequence) = (homed.session, homed.registration, homed.sequence);
+        let message = ToExecutor::HeartbeatAnswer { session, registration, sequence, renewed, lost, orders, roster };
+        self.send(to, message);
+    }
+
+    /// Sends new orders without waiting for the next heartbeat. They count from the last one, which is the safe side.
+    pub(super) fn order_now(&mut self, to: NodeId) {
+        if self.linked.contains(&to) && self.homed.get(&to).is_some_and(|homed| homed.sequence > 0) {
+            self.answer(to, Vec::new(), Vec::new());
+        }
+    }
+
+    fn orders(&mut self, to: NodeId) -> Vec<Order> {
+        let lease_ms = self.config.lease_ms;
+        let lost_at = self.at.mono.saturating_add(self.config.detection_ms());
+        let offers = self.config.offers;
+        let Some(homed) = self.homed.get_mut(&to) else { return Vec::new() };
+        let mut orders = Vec::new();
+        let mut bytes = 0_usize;
+        for (attempt, held) in &mut homed.attempts {
+            if orders.len() >= limits::ORDERS {
+                break;
+            }
+            match held.state {
+                HeldState::Stopping(reason) => orders.push(Order::Stop { attempt: *attempt, reason }),
+                HeldState::Offered if held.offers < offers => {
+                    let Some(spec) = self.view.job(attempt.job).and_then(|job| job.spec.as_ref()) else { continue };
+                    let size = spec.fact.spec.payload.len();
+                    if bytes.saturating_add(size) > limits::ORDERS_PAYLOAD_BYTES && bytes > 0 {
+                        continue;
+                    }
+                    bytes = bytes.saturating_add(size);
+                    held.offers = held.offers.saturating_add(1);
+                    held.lost_at = lost_at;
+                    let spec = spec.fact.spec.clone();
+                    orders.push(Order::Start { attempt: *attempt, token: held.token, spec, lease_ms });
+                }
+                HeldState::Offered | HeldState::Running | HeldState::Ended => {}
+            }
+        }
+        self.watch(to);
+        orders
+    }
+
+    /// Tells the executors of ours to stop what they do for a job.
+    pub(super) fn stop_attempts(&mut self, id: JobId, reason: StopReason) {
+        let (first, last) = attempts_of(id);
+        let mut stopped = Vec::new();
+        for (executor, homed) in &mut self.homed {
+            for (attempt, held) in homed.attempts.range_mut(first..=last) {
+                if matches!(held.state, HeldState::Offered | HeldState::Running) {
+                    held.state = HeldState::Stopping(reason);
+                    stopped.push((*executor, *attempt));
+                }
+            }
+        }
+        for (executor, attempt) in stopped {
+            self.notify(EventKind::AttemptStopped { attempt, executor });
+            self.order_now(executor);
+        }
+    }
+
+    pub(super) fn executor_leaves(&mut self, from: NodeId, leave: Leave) {
+        let Some(homed) = self.homed.get(&from) else { return };
+        if (homed.session, homed.registration) != (leave.session, leave.registration) {
+            return;
+        }
+        let attempts: Vec<_> = homed.attempts.keys().copied().collect();
+        for attempt in attempts {
+            self.give_up(from, attempt, LossCause::Left);
+        }
+        self.executor_gone(from);
+        self.homed.remove(&from);
+        self.timers.disarm(Timer::Executor(from));
+    }
+
+    /// Looks whether an executor of ours is silent, and which of its attempts are lost.
+    pub(super) fn check_executor(&mut self, executor: NodeId) {
+        let at = self.at.mono;
+        let detection_ms = self.config.detection_ms();
+        let Some(homed) = self.homed.get_mut(&executor) else { return };
+        let silent_ms = at.saturating_since(homed.heard);
+        let lost: Vec<_> = homed.attempts.iter().filter(|(_, held)| held.lost_at <= at).map(|(id, _)| *id).collect();
+        let gone = silent_ms >= detection_ms && !homed.gone;
+        if !homed.suspect && silent_ms >= homed.gaps.suspect_after_ms() {
+            homed.suspect = true;
+            self.notify(EventKind::ExecutorSuspect { executor, silent_ms });
+        }
+        for attempt in lost {
+            self.give_up(executor, attempt, LossCause::Silence);
+        }
+        if gone {
+            self.executor_gone(executor);
+        }
+        self.watch(executor);
+    }
+
+    fn give_up(&mut self, executor: NodeId, attempt: AttemptId, cause: LossCause) {
+        if let Some(homed) = self.homed.get_mut(&executor)
+            && let Some(held) = homed.attempts.remove(&attempt)
+        {
+            homed.must_register = true;
+            if !matches!(held.state, HeldState::Stopping(_)) {
+                self.lose(attempt, executor, cause);
+            }
+        }
+    }
+
+    /// Says to everybody that an executor of ours does not serve.
+    fn executor_gone(&mut self, executor: NodeId) {
+        let Some(homed) = self.homed.get_mut(&executor) else { return };
+        homed.gone = true;
+        homed.must_register = true;
+        let fact = ExecutorFact {
+            session: homed.session,
+            registration: homed.registration,
+            state: ExecutorState::Gone,
+            capacity: homed.capacity,
+            slots: homed.slots,
+            tags: homed.tags.clone(),
+        };
+        self.write(FactKey::Executor { executor, home: self.own.replica }, Fact::Executor(fact));
+        self.notify(EventKind::ExecutorGone { executor });
+        self.handing = true;
+    }
+
+    /// Sets the executor's timer to what is due next.
+    fn watch(&mut self, executor: NodeId) {
+        let detection_ms = self.config.detection_ms();
+        let Some(homed) = self.homed.get(&executor) else { return };
+        if homed.gone && homed.attempts.is_empty() {
+            self.timers.disarm(Timer::Executor(executor));
+        } else {
+            self.timers.arm(Timer::Executor(executor), homed.next_check(detection_ms));
+        }
+    }
+
+    /// An executor's fact has changed, here or elsewhere.
+    pub(super) fn executor_changed(&mut self, executor: NodeId) {
+        let Some((home, fact)) = self.view.executor(executor) else { return };
+        if serves(fact) {
+            self.handing = true;
+        }
+        if home == self.own.replica {
+            self.rank_again = true;
+            self.placing = true;
+            return;
+        }
+        self.know_owner(home);
+        if self.homed.remove(&executor).is_some() {
+            self.timers.disarm(Timer::Executor(executor));
+            self.rank_again = true;
+            self.handing = true;
+            self.notify(EventKind::ExecutorMoved { executor, to: home });
+        }
+    }
+
+    /// After a restart: executors that were ours are watched from now on, until they register again.
+    pub(super) fn resume_homes(&mut self) {
+        let own = self.own.replica;
+        let at = self.at.mono;
+        let ours: Vec<_> = self
+            .view
+            .executors()
+            .filter(|(_, home, fact)| *home == own && serves(fact))
+            .map(|(id, _, fact)| (id, fact.clone()))
+            .collect();
+        for (id, fact) in ours {
+            let homed = Homed {
+                session: fact.session,
+                registration: fact.registration,
+                capacity: fact.capacity,
+                slots: fact.slots,
+                tags: fact.tags,
+                attempts: BTreeMap::new(),
+                suspect: false,
+                must_register: true,
+                gone: false,
+                heard: at,
+                gaps: Gaps::new(self.config.heartbeat_ms),
+                sequence: 0,
+            };
+            self.homed.insert(id, homed);
+            let attempts: Vec<_> = self.view.working_on(id).collect();
+            for attempt in attempts {
+                self.renew(id, attempt, None, HeldState::Running);
+            }
+            self.watch(id);
+        }
+    }
+
+    fn roster(&self) -> Vec<RosterEntry> {
+        let reachable = self.view.latest_members().filter_map(|member| {
+            let address = member.address.clone().filter(|address| address.len() <= limits::ADDRESS_BYTES)?;
+            Some(RosterEntry { node: member.node, address })
+        });
+        reachable.take(limits::ROSTER).collect()
+    }
+
+    pub(super) fn executor_view(&self, id: NodeId, home: ReplicaId, fact: &ExecutorFact) -> ExecutorView {
+        ExecutorView {
+            id,
+            home,
+            session: fact.session,
+            registration: fact.registration,
+            state: fact.state,
+            suspect: self.homed.get(&id).is_some_and(|homed| homed.suspect),
+            capacity: fact.capacity,
+            slots: fact.slots,
+            running: u32::try_from(self.view.working_on(id).count()).unwrap_or(u32::MAX),
+            tags: fact.tags.clone(),
+        }
+    }
+}
+
+/// The least and the greatest name of an attempt of this job.
+fn attempts_of(job: JobId) -> (AttemptId, AttemptId) {
+    let owner = |id| ReplicaId::new(id).expect("not zero");
+    let first = AttemptId { job, epoch: OwnershipEpoch(0), owner: owner(1), number: 0 };
+    let last = AttemptId { job, epoch: OwnershipEpoch(u32::MAX), owner: owner(u64::MAX), number: u32::MAX };
+    (first, last)
+}

@@ -1,0 +1,318 @@
+//! Bringing one job into line with its facts.
+
+use std::collections::BTreeMap;
+
+use reconvene_clock::{NodeId, Timestamp, digest};
+use reconvene_executor::{AttemptId, JobId, SessionEpoch, StopReason, SubmissionId};
+
+use crate::coordinator::Coordinator;
+use crate::coordinator::outbox::Effect;
+use crate::coordinator::timers::Timer;
+use crate::fact::{OwnCause, Phase, PhaseMark, SeenFact, SettleFact, ToldFact};
+use crate::statistics::count;
+use crate::strategy;
+use crate::view::Ownership;
+use crate::{EventKind, Fact, FactKey, LossCause, WaitReason};
+
+/// What this broker remembers of a job beside its facts.
+#[derive(Debug, Default)]
+pub(super) struct Local {
+    /// The ownership that was acted upon last.
+    pub(super) ownership: Option<Ownership>,
+    /// Since when this broker owns it.
+    pub(super) owned_since: Timestamp,
+    /// Not to be placed before.
+    pub(super) not_before: Timestamp,
+    pub(super) reason: Option<WaitReason>,
+    /// Executors that refused it, and under which registration.
+    pub(super) refused_by: BTreeMap<NodeId, (SessionEpoch, u64)>,
+    /// Losses for which a delay was set.
+    pub(super) losses: u32,
+    /// Whether its end was acted upon.
+    over: bool,
+    failed: bool,
+    cancel_too_late: bool,
+}
+
+impl Coordinator {
+    /// Acts on whatever has changed about a job. Acting twice does nothing new.
+    pub(super) fn refresh(&mut self, id: JobId) {
+        let Some(job) = self.view.job(id) else { return };
+        if job.spec.is_none() {
+            return;
+        }
+        if self.parked.contains(id) {
+            self.judge_parked(id);
+        }
+        self.report_change(id);
+        self.notice_owner(id);
+        let Some(job) = self.view.job(id) else { return };
+        let own = self.own.replica;
+        let (canonical, over) = (job.canonical(), job.is_over(self.config.retries));
+        if let Some(canonical) = canonical.filter(|_| job.is_cancelled_by(own)) {
+            let local = self.locals.entry(id).or_default();
+            if !core::mem::replace(&mut local.cancel_too_late, true) {
+                self.notify(EventKind::CancelTooLate { job: id, canonical });
+            }
+        }
+        if over {
+            self.end(id);
+        } else if canonical.is_some() {
+            // Challengers may still come, but nothing more is started.
+            self.unqueue(id);
+            self.contest(id);
+        } else {
+            self.locals.entry(id).or_default().over = false;
+            self.consider_waiting(id);
+        }
+    }
+
+    /// Follows a change of owner.
+    fn notice_owner(&mut self, id: JobId) {
+        let Some(job) = self.view.job(id) else { return };
+        let (now, over) = (job.ownership(), job.is_over(self.config.retries));
+        let own = self.own.replica;
+        let at = self.at.mono;
+        let local = self.locals.entry(id).or_default();
+        let before = local.ownership.replace(now);
+        if before == Some(now) {
+            return;
+        }
+        if now.owner == own {
+            local.owned_since = at;
+        } else {
+            self.know_owner(now.owner);
+        }
+        let Some(before) = before.filter(|_| !over) else {
+            if now.owner != own && !over {
+                self.consider_takeover(id, now.owner);
+            }
+            return;
+        };
+        let Some(cause) = now.cause.filter(|_| before.owner != now.owner) else { return };
+        if now.owner == own {
+            self.timers.disarm(Timer::Takeover(id));
+            self.notify(EventKind::OwnershipTaken { job: id, epoch: now.epoch, from: before.owner, cause });
+            if cause == OwnCause::TakenOver {
+                let detection_ms = self.config.detection_ms();
+                if let Some(local) = self.locals.get_mut(&id) {
+                    local.not_before = at.saturating_add(detection_ms);
+                    local.reason = Some(WaitReason::Recovering);
+                }
+                self.arm(Timer::Recover(id), detection_ms);
+            }
+        } else {
+            if before.owner == own {
+                if cause == OwnCause::TakenOver {
+                    count(&mut self.statistics.yielded);
+                }
+                self.timers.disarm(Timer::Recover(id));
+                self.notify(EventKind::OwnershipYielded { job: id, epoch: now.epoch, to: now.owner, cause });
+            }
+            self.consider_takeover(id, now.owner);
+        }
+    }
+
+    /// A job that may need an executor.
+    fn consider_waiting(&mut self, id: JobId) {
+        let Some(job) = self.view.job(id) else { return };
+        if job.ownership().owner != self.own.replica || job.live_attempts().next().is_some() || self.learning {
+            self.unqueue(id);
+            return;
+        }
+        let losses = job.losses();
+        let local = self.locals.entry(id).or_default();
+        if losses > local.losses.max(self.config.redeploys) {
+            let doublings = losses.saturating_sub(self.config.redeploys).saturating_sub(1).min(32);
+            let delay_ms = self.config.redeploy_delay_ms.saturating_mul(1_u64.checked_shl(doublings).unwrap_or(1));
+            let until = self.at.mono.saturating_add(delay_ms.min(self.config.redeploy_delay_max_ms));
+            if until > local.not_before {
+                local.not_before = until;
+                local.reason = Some(WaitReason::LossBudget);
+            }
+        }
+        local.losses = local.losses.max(losses);
+        let not_before = local.not_before;
+        if not_before > self.at.mono {
+            let reason = local.reason.take();
+            self.unqueue(id);
+            self.timers.arm(Timer::Ready(id), not_before);
+            if let Some(reason) = reason {
+                self.notify(EventKind::JobWaiting { job: id, reason });
+            }
+            return;
+        }
+        if !self.queue.contains(id) {
+            self.enqueue(id);
+            self.placing = true;
+            self.handing = true;
+            self.arm(Timer::HandOver(id), self.config.place_after_ms);
+        }
+    }
+
+    pub(super) fn unqueue(&mut self, id: JobId) {
+        if self.queue.remove(id) {
+            self.timers.disarm(Timer::HandOver(id));
+        }
+        self.stranded.remove(&id);
+    }
+
+    /// A result was accepted, and others may challenge it.
+    fn contest(&mut self, id: JobId) {
+        let Some(job) = self.view.job(id) else { return };
+        if job.ownership().owner != self.own.replica || self.learning {
+            return;
+        }
+        if job.all_attempts_ended() {
+            self.settle(id);
+        } else if !self.timers.is_armed(Timer::Settle(id)) {
+            self.arm(Timer::Settle(id), self.config.contest_window_ms);
+        }
+    }
+
+    /// Admits no further challengers.
+    pub(super) fn settle(&mut self, id: JobId) {
+        let Some(job) = self.view.job(id) else { return };
+        let Some(canonical) = job.canonical() else { return };
+        if job.is_decided() || job.ownership().owner != self.own.replica {
+            return;
+        }
+        self.timers.disarm(Timer::Settle(id));
+        let at = self.next_stamp();
+        count(&mut self.statistics.settled);
+        self.write(FactKey::Settle { job: id, by: self.own.replica }, Fact::Settle(SettleFact { at }));
+        self.notify(EventKind::ResultSettled { job: id, canonical });
+    }
+
+    /// A job for which nothing more is to be done.
+    fn end(&mut self, id: JobId) {
+        let Some(job) = self.view.job(id) else { return };
+        let completed = job.canonical().is_some();
+        let failed = !completed && !job.is_cancelled();
+        let mine = job.ownership().owner == self.own.replica;
+        let reason = if completed { StopReason::Completed } else { StopReason::Cancelled };
+        self.unqueue(id);
+        self.stop_attempts(id, reason);
+        let local = self.locals.entry(id).or_default();
+        if failed && mine && !core::mem::replace(&mut local.failed, true) {
+            self.notify(EventKind::JobFailed { job: id });
+        }
+        let local = self.locals.entry(id).or_default();
+        if !core::mem::replace(&mut local.over, true) {
+            local.refused_by.clear();
+            for timer in
+                [Timer::Takeover(id), Timer::Recover(id), Timer::Ready(id), Timer::HandOver(id), Timer::Settle(id)]
+            {
+                self.timers.disarm(timer);
+            }
+        }
+    }
+
+    /// Forgets a job that was not admitted after all.
+    pub(super) fn forget(&mut self, id: JobId) {
+        self.unqueue(id);
+        self.timers.disarm(Timer::Ready(id));
+        self.dirty.remove(&id);
+        self.locals.remove(&id);
+    }
+
+    /// Reports, once, that the canonical result is not the one this broker had named.
+    fn report_change(&mut self, id: JobId) {
+        let own = self.own.replica;
+        let Some(job) = self.view.job(id) else { return };
+        let (Some(old), Some((new, new_fact))) = (job.told_by(own), job.canonical_fact()) else { return };
+        if old == new {
+            return;
+        }
+        let (Some(old_fact), Some(spec)) = (job.submissions.get(&old), &job.spec) else { return };
+        let revision = job.told_fact(own).map_or(0, |told| told.revision).saturating_add(1);
+        let same = old_fact.digest == new_fact.digest;
+        let agreement = job.agreement(new_fact.digest, None);
+        let wasted = old_fact.cost_resource_ms;
+        let decision = strategy::explain(id, spec.fact.strategy, (new, new_fact), (old, old_fact));
+        let pending = (!same).then_some(old);
+        self.write(FactKey::Told { job: id, by: own }, Fact::Told(ToldFact { revision, named: new, pending }));
+        if same {
+            count(&mut self.statistics.confirmed);
+            self.notify(EventKind::ResultConfirmed { job: id, old, new, agreement });
+        } else {
+            count(&mut self.statistics.superseded);
+            self.statistics.wasted_resource_ms = self.statistics.wasted_resource_ms.saturating_add(wasted);
+            self.notify(EventKind::ResultSuperseded { job: id, old, new, decision, key: notice_key(id, old, new) });
+            self.outbox.effect(Effect::Taken(id));
+        }
+    }
+
+    /// A notice was taken by the driver: it is not to be repeated.
+    pub(super) fn notice_taken(&mut self, id: JobId) {
+        let own = self.own.replica;
+        let Some(told) = self.view.job(id).and_then(|job| job.told_fact(own)).copied() else { return };
+        if told.pending.is_some() {
+            let revision = told.revision.saturating_add(1);
+            self.write(FactKey::Told { job: id, by: own }, Fact::Told(ToldFact { revision, pending: None, ..told }));
+        }
+    }
+
+    /// Repeats notices that a crash may have kept from being taken.
+    pub(super) fn repeat_notices(&mut self) {
+        let own = self.own.replica;
+        let pending = |job: &crate::view::JobRecord| {
+            let told = job.told_fact(own)?;
+            Some((job.id, told.pending?, told.named))
+        };
+        let notices: Vec<_> = self.view.jobs_after(None).filter_map(pending).collect();
+        for (id, old, new) in notices {
+            let Some(job) = self.view.job(id) else { continue };
+            let (Some(old_fact), Some(new_fact)) = (job.submissions.get(&old), job.submissions.get(&new)) else {
+                continue;
+            };
+            let Some(spec) = &job.spec else { continue };
+            let decision = strategy::explain(id, spec.fact.strategy, (new, new_fact), (old, old_fact));
+            self.notify(EventKind::ResultSuperseded { job: id, old, new, decision, key: notice_key(id, old, new) });
+            self.outbox.effect(Effect::Taken(id));
+        }
+    }
+
+    /// Writes down how far an attempt has come, in our own fact of it. Says whether that was news.
+    pub(super) fn mark(&mut self, attempt: AttemptId, phase: Phase, registration: u64, progress_bp: u16) -> bool {
+        let Some(record) = self.view.job(attempt.job).and_then(|job| job.attempts.get(&attempt)) else {
+            if attempt.owner != self.own.replica {
+                let mark = PhaseMark::new(phase, registration);
+                let key = FactKey::Seen { attempt, by: self.own.replica };
+                self.write(key, Fact::Seen(SeenFact { mark, progress_bp }));
+                return true;
+            }
+            return false;
+        };
+        let mark = PhaseMark::new(phase, registration.max(record.registration()));
+        if record.mark_now().is_some_and(|held| held >= mark) {
+            return false;
+        }
+        if attempt.owner == self.own.replica {
+            let Some(fact) = record.fact().copied() else { return false };
+            let started = fact.started || phase == Phase::Running;
+            self.write(FactKey::Attempt(attempt), Fact::Attempt(crate::fact::AttemptFact { mark, started, ..fact }));
+        } else {
+            let key = FactKey::Seen { attempt, by: self.own.replica };
+            self.write(key, Fact::Seen(SeenFact { mark, progress_bp }));
+        }
+        true
+    }
+
+    /// Gives an attempt up.
+    pub(super) fn lose(&mut self, attempt: AttemptId, executor: NodeId, cause: LossCause) {
+        let registration = self.view.executor(executor).map_or(0, |(_, fact)| fact.registration);
+        if self.mark(attempt, Phase::Lost, registration, 0) {
+            count(&mut self.statistics.lost);
+            self.notify(EventKind::AttemptLost { attempt, executor, cause });
+        }
+    }
+}
+
+/// The same for the same change of the same job.
+fn notice_key(job: JobId, old: SubmissionId, new: SubmissionId) -> u64 {
+    let parts =
+        [job.admitted_by.get(), job.sequence, old.accepted_by.get(), old.number, new.accepted_by.get(), new.number];
+    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_le_bytes()).collect();
+    digest::sip24_64(&[0; 16], &bytes)
+}

@@ -1,0 +1,551 @@
+//! The life of jobs on one broker: a value that folds facts, decides, and says what to do.
+
+mod commands;
+mod emergencies;
+mod executors;
+mod jobs;
+mod outbox;
+mod ownership;
+mod parked;
+mod placement;
+mod queue;
+mod results;
+mod suspicion;
+mod timers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use reconvene_clock::{Height, Hlc, MaxAhead, NodeId, Now, Timestamp, WallTime};
+use reconvene_executor::JobId;
+use reconvene_executor::message::{ToBroker, ToExecutor};
+use reconvene_store::{Identity, PlanError, Record};
+use reconvene_sync::{NewWrite, Ticket};
+
+use self::executors::Homed;
+use self::jobs::Local;
+use self::outbox::{Effect, Next, Outbox};
+use self::ownership::{Owner, Peer};
+use self::parked::Parked;
+use self::queue::Queue;
+use self::timers::{Timer, Timers};
+use crate::statistics::count;
+use crate::view::{Change, View};
+use crate::{Command, CommandError, Config, Event, EventKind, ExecutorView, Fact, FactKey, JobView, Reply, Statistics};
+use reconvene_executor::SubmissionId;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a new input must break every driver at compile time")]
+pub enum Input {
+    /// A deadline may have passed.
+    Tick,
+    /// Rows of the store after a durable change, whoever made it.
+    Facts(Vec<Record>),
+    /// A write is durable.
+    Written {
+        /// As in [`Output::Write`].
+        ticket: Ticket,
+    },
+    /// A write was not made. Nothing of it is in the store.
+    WriteRefused {
+        /// As in [`Output::Write`].
+        ticket: Ticket,
+        /// Why.
+        error: PlanError,
+    },
+    /// An executor can be reached.
+    ExecutorUp {
+        /// The executor, by the transport's word.
+        executor: NodeId,
+    },
+    /// An executor cannot be reached at the moment. Nothing is concluded from that but where to send.
+    ExecutorDown {
+        /// The executor.
+        executor: NodeId,
+    },
+    /// An executor says something.
+    FromExecutor {
+        /// The executor, by the transport's word.
+        from: NodeId,
+        /// What it says.
+        message: ToBroker,
+    },
+    /// A broker was heard, directly or through others.
+    PeerHeard {
+        /// The broker.
+        node: NodeId,
+    },
+    /// A pull from a broker is complete: what it knew is known here.
+    PeerSynced {
+        /// The broker.
+        node: NodeId,
+    },
+    /// A broker has said that it leaves.
+    PeerLeft {
+        /// The broker.
+        node: NodeId,
+    },
+    /// A client asks for something.
+    Command {
+        /// Chosen by the caller, echoed in [`Output::Reply`].
+        ticket: Ticket,
+        /// What it asks for.
+        command: Command,
+    },
+}
+
+/// Everything a [`Coordinator`] asks of its driver. To be performed in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "an unperformed output is a lost effect"]
+#[expect(clippy::exhaustive_enums, reason = "a new effect must break every driver at compile time")]
+pub enum Output {
+    /// Write these facts as one batch, and answer with [`Input::Written`] or [`Input::WriteRefused`].
+    Write {
+        /// Echoed in the answer. Tickets of writes and of commands are apart.
+        ticket: Ticket,
+        /// The facts.
+        writes: Vec<NewWrite>,
+    },
+    /// Best effort: may be lost, repeated or late.
+    SendExecutor {
+        /// The executor.
+        to: NodeId,
+        /// What to say.
+        message: ToExecutor,
+    },
+    /// The answer to a command. What it says is durable here.
+    Reply {
+        /// As in [`Input::Command`].
+        ticket: Ticket,
+        /// The answer.
+        reply: Result<Reply, CommandError>,
+    },
+    /// Something to report. What it speaks of is durable here.
+    Notify(Event),
+}
+
+/// One broker's part in the life of jobs.
+///
+/// It folds facts, its own and those that arrive, into one view; places the jobs it owns on the executors that are
+/// registered here; judges results; and takes over jobs whose owner is silent. It does no I/O and reads no clock.
+///
+/// ```
+/// use reconvene_broker::{Command, Config, Coordinator, Input, Output, Reply, StrategyKind};
+/// use reconvene_clock::{NodeId, Now, ReplicaId, Timestamp, WallTime};
+/// use reconvene_executor::JobSpec;
+/// use reconvene_store::Identity;
+/// use reconvene_sync::Ticket;
+///
+/// let own = Identity { node: NodeId::new([1; 16]), replica: ReplicaId::new(7).unwrap(), incarnation: 1 };
+/// let now = Now { mono: Timestamp::from_millis(0), wall: WallTime::from_millis(1_000) };
+/// let config = Config::new(StrategyKind::FirstComeFirstServed).build()?;
+/// let mut broker = Coordinator::open(config, own, Vec::new(), now);
+///
+/// let command = Command::Submit { spec: JobSpec::new(b"work".to_vec()) };
+/// broker.handle(now, Input::Command { ticket: Ticket(1), command });
+/// let Some(Output::Write { ticket, .. }) = broker.poll_output() else { panic!("the job is written first") };
+/// assert!(broker.poll_output().is_none(), "nothing is answered before it is durable");
+///
+/// broker.handle(now, Input::Written { ticket });
+/// let reply = core::iter::from_fn(|| broker.poll_output()).find_map(|output| match output {
+///     Output::Reply { reply, .. } => Some(reply),
+///     _ => None,
+/// });
+/// assert!(matches!(reply, Some(Ok(Reply::Submitted { .. }))));
+/// # Ok::<(), reconvene_broker::ConfigError>(())
+/// ```
+#[derive(Debug)]
+pub struct Coordinator {
+    config: Config,
+    own: Identity,
+    view: View,
+    at: Moment,
+    /// How long this value was not called when it should have been. Silence during that time is nobody's.
+    slept_ms: u64,
+    last_call: Timestamp,
+    stamp: Hlc,
+    height: Option<Height>,
+    last_job: u64,
+    last_submission: u64,
+    last_emergency: u64,
+    last_event: u64,
+    outbox: Outbox,
+    timers: Timers,
+    dirty: BTreeSet<JobId>,
+    locals: BTreeMap<JobId, Local>,
+    queue: Queue,
+    /// Waiting jobs that no executor of ours could run even when idle.
+    stranded: BTreeSet<JobId>,
+    placing: bool,
+    handing: bool,
+    /// The capacity here has changed, and with it the rank of waiting jobs.
+    rank_again: bool,
+    homed: BTreeMap<NodeId, Homed>,
+    linked: BTreeSet<NodeId>,
+    peers: BTreeMap<NodeId, Peer>,
+    owners: BTreeMap<reconvene_clock::ReplicaId, Owner>,
+    /// Set while a broker that came back has not yet learned what happened meanwhile.
+    learning: bool,
+    parked: Parked,
+    declared: VecDeque<Timestamp>,
+    in_force: BTreeSet<reconvene_executor::EmergencyId>,
+    known_emergencies: BTreeSet<reconvene_executor::EmergencyId>,
+    statistics: Statistics,
+}
+
+/// The time of a call: monotonic time without what was slept, and wall time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) mono: Timestamp,
+    pub(crate) wall: WallTime,
+}
+
+impl Coordinator {
+    /// The coordinator of a broker whose store holds `records`.
+    ///
+    /// A broker that comes back to jobs of its own first learns from a peer what happened meanwhile, or waits for twice
+    /// the discovery interval, before it places or claims anything.
+    #[must_use]
+    pub fn open(config: Config, own: Identity, records: Vec<Record>, now: Now) -> Self {
+        let at = Moment { mono: now.mono, wall: now.wall };
+        let retries = config.retries;
+        let mut coordinator = Self {
+            config,
+            own,
+            view: View::new(retries),
+            at,
+            slept_ms: 0,
+            last_call: now.mono,
+            stamp: Hlc::default(),
+            height: None,
+            last_job: 0,
+            last_submission: 0,
+            last_emergency: 0,
+            last_event: 0,
+            outbox: Outbox::default(),
+            timers: Timers::default(),
+            dirty: BTreeSet::new(),
+            locals: BTreeMap::new(),
+            queue: Queue::default(),
+            stranded: BTreeSet::new(),
+            placing: false,
+            handing: false,
+            rank_again: false,
+            homed: BTreeMap::new(),
+            linked: BTreeSet::new(),
+            peers: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            learning: false,
+            parked: Parked::default(),
+            declared: VecDeque::new(),
+            in_force: BTreeSet::new(),
+            known_emergencies: BTreeSet::new(),
+            statistics: Statistics::default(),
+        };
+        coordinator.load(&records);
+        coordinator
+    }
+
+    fn load(&mut self, records: &[Record]) {
+        self.fold(records);
+        if self.view.open_count(self.own.replica) > 0 {
+            self.learning = true;
+            let alone = self.config.discovery_interval_ms.saturating_mul(2);
+            self.arm(Timer::Alone, alone);
+        }
+        self.resume_homes();
+        self.repeat_notices();
+        self.settle_down();
+    }
+
+    /// Takes what happened. Never waits, and never fails: what is wrong is answered or reported.
+    ///
+    /// # Complexity
+    /// Logarithmic in what is known, times what the input touches; a change of executors or emergencies ranks the jobs
+    /// that wait here again.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.advance(now);
+        self.run_timers();
+        match input {
+            Input::Tick => {}
+            Input::Facts(records) => self.fold(&records),
+            Input::Written { ticket } => self.outbox.written(ticket),
+            Input::WriteRefused { ticket, error } => self.write_refused(ticket, &error),
+            Input::ExecutorUp { executor } => {
+                self.linked.insert(executor);
+                self.placing = true;
+            }
+            Input::ExecutorDown { executor } => {
+                self.linked.remove(&executor);
+            }
+            Input::FromExecutor { from, message } => match message {
+                ToBroker::Register(register) => self.register(from, register),
+                ToBroker::Heartbeat(heartbeat) => self.heartbeat(from, heartbeat),
+                ToBroker::Submit(submit) => self.submitted(from, submit),
+                ToBroker::Leave(leave) => self.executor_leaves(from, leave),
+            },
+            Input::PeerHeard { node } => self.peer_heard(node),
+            Input::PeerSynced { node } => {
+                self.peer_heard(node);
+                self.learned();
+            }
+            Input::PeerLeft { node } => self.peer_left(node),
+            Input::Command { ticket, command } => self.command(ticket, command),
+        }
+        self.settle_down();
+    }
+
+    /// What to do next. `None`: nothing until the next input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        loop {
+            match self.outbox.poll()? {
+                Next::Output(output) => return Some(output),
+                Next::Taken(job) => {
+                    self.notice_taken(job);
+                    self.outbox.flush();
+                }
+            }
+        }
+    }
+
+    /// When to call [`handle`](Self::handle) with [`Input::Tick`] at the latest. At most one heartbeat interval ahead,
+    /// so that a call that comes late shows that the process stood still.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let pulse = self.last_call.saturating_add(self.config.heartbeat_ms);
+        let due = self.timers.next().map(|due| due.saturating_add(self.slept_ms));
+        Some(due.map_or(pulse, |due| due.min(pulse)))
+    }
+
+    fn advance(&mut self, now: Now) {
+        let announced = self.last_call.saturating_add(self.config.heartbeat_ms);
+        let late = now.mono.saturating_since(announced);
+        if late > self.config.heartbeat_ms {
+            self.slept_ms = self.slept_ms.saturating_add(late);
+            self.statistics.stalled_ms = self.slept_ms;
+        }
+        self.last_call = self.last_call.max(now.mono);
+        let awake = Timestamp::from_millis(self.last_call.as_millis().saturating_sub(self.slept_ms));
+        self.at = Moment { mono: self.at.mono.max(awake), wall: now.wall };
+    }
+
+    /// Brings everything into line with what has changed: jobs, waiting jobs, what goes out.
+    fn settle_down(&mut self) {
+        loop {
+            while let Some(job) = self.dirty.pop_first() {
+                self.refresh(job);
+            }
+            if core::mem::take(&mut self.rank_again) {
+                self.rank_waiting();
+            }
+            if core::mem::take(&mut self.placing) {
+                self.place();
+            }
+            if core::mem::take(&mut self.handing) {
+                self.hand_over_stranded();
+            }
+            if self.dirty.is_empty() && !self.placing && !self.handing {
+                break;
+            }
+        }
+        self.outbox.flush();
+    }
+
+    fn run_timers(&mut self) {
+        while let Some(timer) = self.timers.pop(self.at.mono) {
+            match timer {
+                Timer::Owner(replica) => self.check_owner(replica),
+                Timer::Takeover(job) => self.take_over(job),
+                Timer::Recover(job) => self.recover(job),
+                Timer::HomeLost(replica) => self.home_lost(replica),
+                Timer::Executor(executor) => self.check_executor(executor),
+                Timer::Ready(job) => {
+                    self.dirty.insert(job);
+                }
+                Timer::HandOver(job) => self.consider_hand_over(job),
+                Timer::Settle(job) => self.settle(job),
+                Timer::Parked(job) => self.expire_parked(job),
+                Timer::Emergency(id) => self.emergency_changed(id),
+                Timer::Alone => self.learned(),
+            }
+            // A later timer may depend on what this one has changed.
+            while let Some(job) = self.dirty.pop_first() {
+                self.refresh(job);
+            }
+        }
+    }
+
+    fn fold(&mut self, records: &[Record]) {
+        let mut changes = Vec::new();
+        let mut view = core::mem::replace(&mut self.view, View::new(0));
+        for record in records {
+            view.apply_record(record, &mut changes, |key, fact| self.observe(key, fact));
+        }
+        self.view = view;
+        for change in changes {
+            self.changed(change);
+        }
+    }
+
+    fn changed(&mut self, change: Change) {
+        match change {
+            Change::Job(job) => {
+                self.dirty.insert(job);
+            }
+            Change::Executor(executor) => self.executor_changed(executor),
+            Change::Emergency(id) => self.emergency_changed(id),
+            Change::Member(replica) => self.member_changed(replica),
+            Change::Fault { key, reason } => {
+                count(&mut self.statistics.fact_faults);
+                self.notify(EventKind::FactFault { key, reason });
+            }
+        }
+    }
+
+    /// Learns stamps, heights and our own numbers from a fact before it is folded.
+    fn observe(&mut self, key: &FactKey, fact: &Fact) {
+        self.height = self.height.max(fact.height());
+        if let Some(stamp) = fact.stamp() {
+            let ahead_ms = stamp.wall().saturating_since(self.at.wall);
+            if ahead_ms <= self.config.max_skew_ms {
+                self.stamp = self.stamp.max(stamp);
+            } else if let Some(writer) = writer(key) {
+                count(&mut self.statistics.clock_suspects);
+                self.notify(EventKind::ClockSuspect { writer, ahead_ms });
+            }
+        }
+        let own = self.own.replica;
+        match key {
+            FactKey::Spec(job) if job.admitted_by == own => self.last_job = self.last_job.max(job.sequence),
+            FactKey::Submission { id, .. } if id.accepted_by == own => {
+                self.last_submission = self.last_submission.max(id.number);
+            }
+            FactKey::Emergency { id, .. } if id.declared_by == own => {
+                self.last_emergency = self.last_emergency.max(id.number);
+            }
+            FactKey::Spec(_)
+            | FactKey::Own { .. }
+            | FactKey::Attempt(_)
+            | FactKey::Seen { .. }
+            | FactKey::Submission { .. }
+            | FactKey::Settle { .. }
+            | FactKey::Cancel { .. }
+            | FactKey::Told { .. }
+            | FactKey::Executor { .. }
+            | FactKey::Emergency { .. } => {}
+        }
+    }
+
+    /// Writes a fact of ours: folded at once, durable before anybody hears of it.
+    fn write(&mut self, key: FactKey, fact: Fact) {
+        let mut changes = Vec::new();
+        self.height = self.height.max(fact.height());
+        self.outbox.write(key, fact.clone());
+        self.view.apply(key, fact, &mut changes);
+        for change in changes {
+            self.changed(change);
+        }
+    }
+
+    fn write_refused(&mut self, ticket: Ticket, error: &PlanError) {
+        for job in self.outbox.refused(ticket, error) {
+            self.view.withdraw(job);
+            self.forget(job);
+        }
+    }
+
+    fn next_stamp(&mut self) -> Hlc {
+        let bound = MaxAhead::from_millis(self.config.max_skew_ms);
+        // A full clock stands still for the rest of its millisecond; the name of the fact breaks the tie.
+        self.stamp = self.stamp.tick_at(self.at.wall, bound).unwrap_or(self.stamp);
+        self.stamp
+    }
+
+    fn next_height(&self) -> Height {
+        Height::above(self.height).unwrap_or(self.height.unwrap_or(Height::MIN))
+    }
+
+    fn notify(&mut self, kind: EventKind) {
+        self.last_event = self.last_event.saturating_add(1);
+        self.outbox.effect(Effect::Notify(Event { seq: self.last_event, at: self.at.wall, kind }));
+    }
+
+    fn send(&mut self, to: NodeId, message: ToExecutor) {
+        self.outbox.effect(Effect::Send { to, message });
+    }
+
+    /// Arms a timer `ms` from now.
+    fn arm(&mut self, timer: Timer, ms: u64) {
+        self.timers.arm(timer, self.at.mono.saturating_add(ms));
+    }
+
+    /// Who this broker is.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.own
+    }
+
+    /// The settings.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// A job as the facts known here tell it, with the bytes of its result.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<JobView> {
+        self.view.job(id).map(|job| self.view.job_view(job, self.at.wall, true))
+    }
+
+    /// All jobs known here, by name, without the bytes of their results.
+    pub fn jobs(&self) -> impl Iterator<Item = JobView> + '_ {
+        self.view.jobs_after(None).map(|job| self.view.job_view(job, self.at.wall, false))
+    }
+
+    /// The canonical result of a job, if one was accepted anywhere that is known here.
+    #[must_use]
+    pub fn canonical(&self, id: JobId) -> Option<SubmissionId> {
+        self.view.job(id)?.canonical()
+    }
+
+    /// The executors known here, by name.
+    pub fn executors(&self) -> impl Iterator<Item = ExecutorView> + '_ {
+        self.view.executors().map(|(id, home, fact)| self.executor_view(id, home, fact))
+    }
+
+    /// The emergencies known here, by name.
+    pub fn emergencies(&self) -> impl Iterator<Item = crate::EmergencyView> + '_ {
+        self.view.emergencies().map(|(id, fact)| self.emergency_view(id, fact))
+    }
+
+    /// Counters, and how many jobs there are.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            jobs: number(self.view.job_count()),
+            jobs_open: number(self.view.open_total()),
+            jobs_waiting: number(self.queue.len()),
+            ..self.statistics
+        }
+    }
+}
+
+/// The incarnation that writes under this key.
+fn writer(key: &FactKey) -> Option<reconvene_clock::ReplicaId> {
+    Some(match key {
+        FactKey::Spec(job) => job.admitted_by,
+        FactKey::Attempt(attempt) => attempt.owner,
+        FactKey::Submission { id, .. } => id.accepted_by,
+        FactKey::Own { by, .. }
+        | FactKey::Seen { by, .. }
+        | FactKey::Settle { by, .. }
+        | FactKey::Cancel { by, .. }
+        | FactKey::Told { by, .. }
+        | FactKey::Emergency { by, .. } => *by,
+        FactKey::Executor { home, .. } => *home,
+    })
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

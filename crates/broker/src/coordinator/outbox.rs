@@ -1,0 +1,155 @@
+//! What goes out, in order: writes at once, everything that speaks of them only when they are durable.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use reconvene_clock::NodeId;
+use reconvene_executor::JobId;
+use reconvene_executor::message::ToExecutor;
+use reconvene_store::{Body, PlanError};
+use reconvene_sync::{NewWrite, Ticket};
+
+use crate::coordinator::Output;
+use crate::{CommandError, Event, Fact, FactKey, Reply};
+
+/// A queue in which each effect waits for every write made before it, so that nobody hears of what a crash could undo.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pending: BTreeMap<FactKey, Fact>,
+    effects: Vec<Effect>,
+    writes: VecDeque<Output>,
+    steps: VecDeque<Step>,
+    outstanding: BTreeMap<Ticket, Vec<JobId>>,
+    last_ticket: u64,
+}
+
+#[derive(Debug)]
+enum Step {
+    Wait(Ticket),
+    Effect(Effect),
+}
+
+/// An effect that waits for durability.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Send {
+        to: NodeId,
+        message: ToExecutor,
+    },
+    Reply {
+        ticket: Ticket,
+        reply: Result<Reply, CommandError>,
+    },
+    Notify(Event),
+    /// The notice before this was taken: its mark may go.
+    Taken(JobId),
+}
+
+/// What comes out of the queue.
+#[derive(Debug)]
+pub(super) enum Next {
+    Output(Output),
+    Taken(JobId),
+}
+
+impl Outbox {
+    pub(super) fn write(&mut self, key: FactKey, fact: Fact) {
+        self.pending.insert(key, fact);
+    }
+
+    pub(super) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Turns the facts collected so far into writes, and queues the effects behind them.
+    pub(super) fn flush(&mut self) {
+        let mut writes = Vec::new();
+        let mut admitted = Vec::new();
+        let mut bytes = 0_usize;
+        for (key, fact) in core::mem::take(&mut self.pending) {
+            let body = fact.encode().expect("every part of a fact is bounded so that the fact fits its limit");
+            if writes.len() >= WRITES || bytes.saturating_add(body.len()) > WRITE_BYTES {
+                self.emit(core::mem::take(&mut writes), core::mem::take(&mut admitted));
+                bytes = 0;
+            }
+            bytes = bytes.saturating_add(body.len());
+            writes.push(NewWrite::new(key.to_key(), fact.class(), Body::of(body)));
+            if let FactKey::Spec(job) = key {
+                admitted.push(job);
+            }
+        }
+        self.emit(writes, admitted);
+        self.steps.extend(self.effects.drain(..).map(Step::Effect));
+    }
+
+    fn emit(&mut self, writes: Vec<NewWrite>, admitted: Vec<JobId>) {
+        if writes.is_empty() {
+            return;
+        }
+        self.last_ticket = self.last_ticket.checked_add(1).expect("2^64 writes are never made");
+        let ticket = Ticket(self.last_ticket);
+        self.outstanding.insert(ticket, admitted);
+        self.writes.push_back(Output::Write { ticket, writes });
+        self.steps.push_back(Step::Wait(ticket));
+    }
+
+    pub(super) fn written(&mut self, ticket: Ticket) {
+        self.outstanding.remove(&ticket);
+    }
+
+    /// Turns what waited for a write that was refused into refusals, and names the jobs that were not admitted.
+    pub(super) fn refused(&mut self, ticket: Ticket, error: &PlanError) -> Vec<JobId> {
+        let Some(admitted) = self.outstanding.remove(&ticket) else { return Vec::new() };
+        let mut steps = VecDeque::with_capacity(self.steps.len());
+        let mut state = State::Before;
+        for step in self.steps.drain(..) {
+            match (&step, state) {
+                (Step::Wait(other), State::Before) if *other == ticket => state = State::Waits,
+                (Step::Wait(_), State::Effects) => state = State::After,
+                (Step::Effect(_), State::Waits) => state = State::Effects,
+                _ => {}
+            }
+            match (step, state) {
+                (Step::Effect(Effect::Reply { ticket, .. }), State::Effects) => {
+                    let reply = Err(CommandError::Store { reason: error.to_string() });
+                    steps.push_back(Step::Effect(Effect::Reply { ticket, reply }));
+                }
+                (Step::Effect(_), State::Effects) => {}
+                (step, _) => steps.push_back(step),
+            }
+        }
+        self.steps = steps;
+        admitted
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Next> {
+        if let Some(write) = self.writes.pop_front() {
+            return Some(Next::Output(write));
+        }
+        while let Some(Step::Wait(ticket)) = self.steps.front() {
+            if self.outstanding.contains_key(ticket) {
+                return None;
+            }
+            self.steps.pop_front();
+        }
+        let Step::Effect(effect) = self.steps.pop_front()? else { return None };
+        Some(match effect {
+            Effect::Send { to, message } => Next::Output(Output::SendExecutor { to, message }),
+            Effect::Reply { ticket, reply } => Next::Output(Output::Reply { ticket, reply }),
+            Effect::Notify(event) => Next::Output(Output::Notify(event)),
+            Effect::Taken(job) => Next::Taken(job),
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Before,
+    Waits,
+    Effects,
+    After,
+}
+
+/// Facts in one write at most.
+const WRITES: usize = 256;
+/// Bytes of facts in one write, unless a single one has more.
+const WRITE_BYTES: usize = 1024 * 1024;

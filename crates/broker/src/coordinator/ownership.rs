@@ -1,0 +1,219 @@
+//! Which brokers are there, and taking over the jobs of those that are not.
+
+use reconvene_clock::{NodeId, ReplicaId, Timestamp};
+use reconvene_executor::JobId;
+
+use crate::coordinator::timers::Timer;
+use crate::coordinator::{Coordinator, number};
+use crate::fact::{OwnCause, OwnFact};
+use crate::statistics::count;
+use crate::{EventKind, Fact, FactKey, LossCause, strategy};
+
+/// A broker that was heard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    heard: Timestamp,
+    left: bool,
+}
+
+/// An incarnation that owns jobs or is the home of executors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    /// Since when it is known here; it counts as heard then.
+    known: Timestamp,
+    /// Since when it counts as gone.
+    gone: Option<Timestamp>,
+}
+
+impl Coordinator {
+    pub(super) fn peer_heard(&mut self, node: NodeId) {
+        let heard = self.at.mono;
+        let peer = self.peers.entry(node).or_insert(Peer { heard, left: false });
+        peer.heard = heard;
+        peer.left = false;
+    }
+
+    pub(super) fn peer_left(&mut self, node: NodeId) {
+        let heard = self.at.mono;
+        self.peers.entry(node).or_insert(Peer { heard, left: true }).left = true;
+        let owners = self.owners.keys().copied();
+        let of_node = |replica: &ReplicaId| self.view.member(*replica).is_some_and(|member| member.node == node);
+        let left: Vec<_> = owners.filter(of_node).collect();
+        for replica in left {
+            self.check_owner(replica);
+        }
+    }
+
+    pub(super) fn member_changed(&mut self, replica: ReplicaId) {
+        let Some(node) = self.view.member(replica).map(|member| member.node) else { return };
+        self.know_owner(replica);
+        let others: Vec<_> = self.owners.keys().copied().collect();
+        for other in others {
+            // An earlier incarnation of this broker will not be heard again.
+            if self.view.member(other).is_some_and(|member| member.node == node) && self.view.is_superseded(other) {
+                self.check_owner(other);
+            }
+        }
+    }
+
+    /// Begins to watch an incarnation.
+    pub(super) fn know_owner(&mut self, replica: ReplicaId) {
+        if replica == self.own.replica || self.owners.contains_key(&replica) {
+            return;
+        }
+        self.owners.insert(replica, Owner { known: self.at.mono, gone: None });
+        if self.view.is_superseded(replica) {
+            self.check_owner(replica);
+        } else {
+            self.arm(Timer::Owner(replica), self.config.owner_timeout_ms);
+        }
+    }
+
+    /// When the broker of this incarnation was last heard, or became known; `None` if it will not be heard again.
+    fn last_heard(&self, replica: ReplicaId) -> Option<Timestamp> {
+        let known = self.owners.get(&replica).map_or(self.at.mono, |owner| owner.known);
+        if self.view.is_superseded(replica) {
+            return None;
+        }
+        let peer = self.view.member(replica).and_then(|member| self.peers.get(&member.node));
+        match peer {
+            Some(peer) if peer.left => None,
+            Some(peer) => Some(peer.heard.max(known)),
+            None => Some(known),
+        }
+    }
+
+    /// Looks whether a broker is gone, and arranges what follows.
+    pub(super) fn check_owner(&mut self, replica: ReplicaId) {
+        let at = self.at.mono;
+        let last = self.last_heard(replica);
+        let Some(owner) = self.owners.get_mut(&replica) else { return };
+        if let Some(last) = last {
+            let due = last.saturating_add(self.config.owner_timeout_ms);
+            if due > at {
+                owner.gone = None;
+                self.timers.arm(Timer::Owner(replica), due);
+                return;
+            }
+        }
+        // A broker that is gone is looked at again, to notice that it is back.
+        if last.is_some() {
+            self.arm(Timer::Owner(replica), self.config.owner_timeout_ms);
+        }
+        let Some(owner) = self.owners.get_mut(&replica) else { return };
+        if owner.gone.is_some() {
+            return;
+        }
+        owner.gone = Some(at);
+        let jobs: Vec<_> = self.view.open_jobs(replica).collect();
+        self.notify(EventKind::OwnerSilent { broker: replica, jobs: number(jobs.len()) });
+        for job in jobs {
+            self.consider_takeover(job, replica);
+        }
+        self.arm(Timer::HomeLost(replica), self.config.detection_ms());
+    }
+
+    /// Since when this incarnation counts as gone, unless it was heard since.
+    fn gone_since(&self, replica: ReplicaId) -> Option<Timestamp> {
+        let gone = self.owners.get(&replica)?.gone?;
+        self.last_heard(replica).is_none_or(|heard| heard < gone).then_some(gone)
+    }
+
+    /// Finds our place in the line of those who may take a job over, and waits for our turn.
+    pub(super) fn consider_takeover(&mut self, job: JobId, owner: ReplicaId) {
+        let Some(gone) = self.gone_since(owner) else { return };
+        let own = self.own.replica;
+        let at = self.at.mono;
+        let recent_ms = self.config.owner_timeout_ms / 2;
+        let heard = |node: &NodeId| {
+            self.peers.get(node).is_some_and(|peer| !peer.left && at.saturating_since(peer.heard) < recent_ms)
+        };
+        let of_owner = self.view.member(owner).map(|member| member.node);
+        // A later incarnation of the owner first, then by the score that would also win a tie between two claims.
+        let score =
+            |replica: ReplicaId, node: NodeId| (Some(node) == of_owner, strategy::owner_tie(job, replica), replica);
+        let mine = score(own, self.own.node);
+        let others = self.view.latest_members().filter(|member| member.replica != own && member.replica != owner);
+        let before = others.filter(|member| heard(&member.node) && score(member.replica, member.node) > mine);
+        let rank = number(before.count());
+        let turn = gone.saturating_add(self.config.takeover_step_ms.saturating_mul(rank));
+        if turn > at {
+            self.timers.arm(Timer::Takeover(job), turn);
+        } else {
+            self.take_over(job);
+        }
+    }
+
+    pub(super) fn take_over(&mut self, id: JobId) {
+        let Some(job) = self.view.job(id) else { return };
+        let before = job.ownership();
+        let own = self.own.replica;
+        if job.is_over(self.config.retries) || before.owner == own || self.gone_since(before.owner).is_none() {
+            return;
+        }
+        if self.learning {
+            self.arm(Timer::Takeover(id), self.config.heartbeat_ms);
+            return;
+        }
+        let Some(epoch) = before.epoch.checked_next() else { return };
+        let fact = OwnFact { owner: own, cause: OwnCause::TakenOver, at: self.next_stamp() };
+        count(&mut self.statistics.taken_over);
+        self.write(FactKey::Own { job: id, epoch, by: own }, Fact::Own(fact));
+    }
+
+    /// The leases that the owner before could have given have ended: what nobody has seen at work is lost.
+    pub(super) fn recover(&mut self, id: JobId) {
+        let Some(job) = self.view.job(id) else { return };
+        if job.ownership().owner != self.own.replica || job.is_over(self.config.retries) {
+            return;
+        }
+        let live: Vec<_> = job
+            .live_attempts()
+            .filter_map(|attempt| Some((attempt, job.attempts.get(&attempt)?.given_to()?.0)))
+            .collect();
+        for (attempt, executor) in live {
+            if !self.is_watched(executor) {
+                self.lose(attempt, executor, LossCause::HomeSilent);
+            }
+        }
+        self.dirty.insert(id);
+    }
+
+    /// Whether some broker that is there watches this executor's leases.
+    fn is_watched(&self, executor: NodeId) -> bool {
+        self.view.executor(executor).is_some_and(|(home, _)| {
+            if home == self.own.replica { self.homed.contains_key(&executor) } else { self.gone_since(home).is_none() }
+        })
+    }
+
+    /// A broker has been gone for so long that its executors must have found another home, if they are alive.
+    pub(super) fn home_lost(&mut self, replica: ReplicaId) {
+        if self.gone_since(replica).is_none() {
+            return;
+        }
+        let own = self.own.replica;
+        let homed: Vec<_> = self.view.executors().filter(|(_, home, _)| *home == replica).map(|(id, ..)| id).collect();
+        for executor in homed {
+            let ours = |attempt: &reconvene_executor::AttemptId| {
+                self.view.job(attempt.job).is_some_and(|job| job.ownership().owner == own)
+            };
+            let attempts: Vec<_> = self.view.working_on(executor).filter(ours).collect();
+            for attempt in attempts {
+                self.lose(attempt, executor, LossCause::HomeSilent);
+            }
+        }
+    }
+
+    /// A broker that came back knows what happened meanwhile, or that there is nobody to ask.
+    pub(super) fn learned(&mut self) {
+        if core::mem::replace(&mut self.learning, false) {
+            self.timers.disarm(Timer::Alone);
+            self.dirty.extend(self.view.open_jobs(self.own.replica));
+        }
+    }
+
+    /// Whether a broker may be given a job.
+    pub(super) fn is_there(&self, replica: ReplicaId) -> bool {
+        self.gone_since(replica).is_none() && !self.view.is_superseded(replica)
+    }
+}

@@ -1,0 +1,258 @@
+//! Which waiting job goes to which executor, and which goes to another broker.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reconvene_clock::{NodeId, ReplicaId};
+use reconvene_executor::{AttemptId, JobId, JobSpec, Resources, SessionEpoch};
+
+use crate::coordinator::Coordinator;
+use crate::coordinator::queue::{Passed, Shape};
+use crate::coordinator::timers::Timer;
+use crate::fact::{AttemptCause, AttemptFact, OwnCause, OwnFact, Phase, PhaseMark};
+use crate::statistics::count;
+use crate::view::{JobRecord, serves};
+use crate::{EventKind, Fact, FactKey, WaitReason, strategy};
+
+/// An executor with room, during one round.
+struct Room {
+    executor: NodeId,
+    session: SessionEpoch,
+    slots: u32,
+    free: Resources,
+}
+
+impl Coordinator {
+    /// Puts a job among those that wait, in its place.
+    pub(super) fn enqueue(&mut self, id: JobId) {
+        let Some(job) = self.view.job(id) else { return };
+        let Some(spec) = &job.spec else { return };
+        let level = self.view.level(job, self.at.wall);
+        let total = self.total_capacity();
+        let key = strategy::rank_key(self.config.strategy, id, &spec.fact, level, total);
+        let shape = Shape::of(&spec.fact.spec);
+        self.queue.insert(id, shape, key);
+        self.placing = true;
+    }
+
+    pub(super) fn rank_waiting(&mut self) {
+        for job in self.queue.jobs() {
+            self.enqueue(job);
+        }
+    }
+
+    fn total_capacity(&self) -> Resources {
+        let serving = self.homed.values().filter(|homed| homed.takes_work());
+        serving.fold(Resources::NONE, |total, homed| total.checked_add(homed.capacity).unwrap_or(total))
+    }
+
+    /// Places waiting jobs in rank order until nothing more fits.
+    pub(super) fn place(&mut self) {
+        if self.learning || self.queue.len() == 0 {
+            return;
+        }
+        let mut rooms = self.rooms();
+        let mut passed = Passed::default();
+        while !rooms.is_empty() {
+            let Some((id, shape)) = self.queue.first(&passed) else { break };
+            let Some(job) = self.view.job(id) else {
+                passed.jobs.insert(id);
+                continue;
+            };
+            match self.choose(job, &rooms) {
+                Some(index) => {
+                    let (executor, session, demand) = self.take_room(&mut rooms, index, job);
+                    self.offer(id, executor, session, demand);
+                }
+                // Another job of this shape may fit where this one was refused.
+                None if self.locals.get(&id).is_some_and(|local| !local.refused_by.is_empty()) => {
+                    passed.jobs.insert(id);
+                }
+                None => {
+                    passed.shapes.insert(shape);
+                }
+            }
+        }
+    }
+
+    fn rooms(&self) -> Vec<Room> {
+        let free = self.homed.iter().filter(|(id, homed)| homed.takes_work() && self.linked.contains(id));
+        free.map(|(id, homed)| Room {
+            executor: *id,
+            session: homed.session,
+            slots: homed.free_slots(),
+            free: homed.free(),
+        })
+        .filter(|room| room.slots > 0)
+        .collect()
+    }
+
+    /// The executor for a job: of another session than those that lost it, if there is one; then by fit.
+    fn choose(&self, job: &JobRecord, rooms: &[Room]) -> Option<usize> {
+        let spec = job.spec.as_ref()?;
+        let (demand, requires) = (spec.fact.spec.demand, &spec.fact.spec.requires);
+        let refused = |room: &Room| {
+            let under = self.locals.get(&job.id).and_then(|local| local.refused_by.get(&room.executor));
+            let registration = self.homed.get(&room.executor).map(|homed| (homed.session, homed.registration));
+            under.is_some_and(|under| Some(*under) == registration)
+        };
+        let fits = |room: &Room| {
+            let tags = self.homed.get(&room.executor).is_some_and(|homed| homed.could_run(demand, requires));
+            tags && demand.fits_in(room.free) && !refused(room)
+        };
+        let lost_on: BTreeSet<SessionEpoch> = job
+            .attempts
+            .values()
+            .filter(|record| record.phase() == Some(Phase::Lost))
+            .filter_map(|record| Some(record.given_to()?.1))
+            .collect();
+        let fitting: Vec<_> = rooms.iter().enumerate().filter(|(_, room)| fits(room)).collect();
+        // The least busy, then the one whose room is used most evenly.
+        let fit = |room: &Room| {
+            let homed = self.homed.get(&room.executor)?;
+            let busy = used_share(homed.slots, room.slots);
+            Some((busy, strategy::imbalance(homed.capacity, room.free, demand), room.executor))
+        };
+        let best = |rooms: &mut dyn Iterator<Item = &(usize, &Room)>| {
+            rooms.min_by_key(|(_, room)| fit(room)).map(|(index, _)| *index)
+        };
+        let fresh = best(&mut fitting.iter().filter(|(_, room)| !lost_on.contains(&room.session)));
+        fresh.or_else(|| best(&mut fitting.iter()))
+    }
+
+    fn take_room(&self, rooms: &mut Vec<Room>, index: usize, job: &JobRecord) -> (NodeId, SessionEpoch, Resources) {
+        let demand = job.spec.as_ref().map_or(Resources::NONE, |spec| spec.fact.spec.demand);
+        let room = rooms.get_mut(index).expect("the index was taken from this list");
+        room.slots = room.slots.saturating_sub(1);
+        room.free = room.free.saturating_sub(demand);
+        let (executor, session) = (room.executor, room.session);
+        rooms.retain(|room| room.slots > 0);
+        (executor, session, demand)
+    }
+
+    /// Writes a new attempt and orders it.
+    fn offer(&mut self, id: JobId, executor: NodeId, session: SessionEpoch, demand: Resources) {
+        self.unqueue(id);
+        let own = self.own.replica;
+        let Some(job) = self.view.job(id) else { return };
+        let epoch = job.ownership().epoch;
+        let numbers = job.attempts.keys().filter(|attempt| attempt.epoch == epoch && attempt.owner == own);
+        let Some(number) = numbers.map(|attempt| attempt.number).max().unwrap_or(0).checked_add(1) else { return };
+        let attempt = AttemptId { job: id, epoch, owner: own, number };
+        let previous = job.current_attempt();
+        let ended = previous.and_then(|previous| job.attempts.get(&previous)?.phase());
+        let cause = match ended {
+            Some(Phase::Failed) => AttemptCause::Retried,
+            Some(Phase::Refused) => AttemptCause::Refused,
+            Some(_) => AttemptCause::Redeployed,
+            None => AttemptCause::First,
+        };
+        let token = job.token(&attempt);
+        let registration = self.homed.get(&executor).map_or(0, |homed| homed.registration);
+        let mark = PhaseMark::new(Phase::Offered, registration);
+        let at = self.next_stamp();
+        let fact = AttemptFact { mark, executor, session, started: false, cause, at };
+        self.write(FactKey::Attempt(attempt), Fact::Attempt(fact));
+        count(&mut self.statistics.placed);
+        match cause {
+            AttemptCause::Redeployed => count(&mut self.statistics.redeployed),
+            AttemptCause::Retried => count(&mut self.statistics.retried),
+            AttemptCause::First | AttemptCause::Refused => {}
+        }
+        self.notify(EventKind::AttemptOffered { attempt, executor, token, cause });
+        if let Some(from) = previous.filter(|_| cause == AttemptCause::Redeployed) {
+            self.notify(EventKind::JobRedeployed { job: id, from, to: attempt });
+        }
+        self.hold(executor, attempt, token, demand);
+        self.order_now(executor);
+    }
+
+    /// Looks for another broker for jobs that no executor of ours could run even when idle.
+    pub(super) fn hand_over_stranded(&mut self) {
+        let shapes = self.queue.jobs();
+        for id in shapes {
+            let Some(spec) = self.view.job(id).and_then(|job| job.spec.as_ref()).map(|spec| spec.fact.clone()) else {
+                continue;
+            };
+            if self.own_slots(&spec.spec) > 0 {
+                if self.stranded.remove(&id) {
+                    self.notify(EventKind::JobWaiting { job: id, reason: WaitReason::Capacity });
+                }
+                continue;
+            }
+            if self.stranded.insert(id) {
+                self.notify(EventKind::JobWaiting { job: id, reason: WaitReason::NoExecutor });
+            }
+            self.try_hand_over(id, &spec.spec);
+        }
+    }
+
+    /// A job has waited for long: perhaps another broker has room.
+    pub(super) fn consider_hand_over(&mut self, id: JobId) {
+        if !self.queue.contains(id) {
+            return;
+        }
+        let Some(spec) = self.view.job(id).and_then(|job| job.spec.as_ref()).map(|spec| spec.fact.clone()) else {
+            return;
+        };
+        if !self.try_hand_over(id, &spec.spec) {
+            self.arm(Timer::HandOver(id), self.config.place_after_ms);
+        }
+    }
+
+    fn try_hand_over(&mut self, id: JobId, spec: &JobSpec) -> bool {
+        if self.learning {
+            return false;
+        }
+        let Some(ownership) = self.view.job(id).map(JobRecord::ownership) else { return false };
+        let since = self.locals.get(&id).map_or(self.at.mono, |local| local.owned_since);
+        let waited = self.at.mono.saturating_since(since) >= self.config.place_after_ms;
+        // A job that came from elsewhere stays for a while, so that it cannot be passed round and round.
+        if ownership.cause.is_some() && !waited {
+            return false;
+        }
+        let own = self.own.replica;
+        let mine = self.own_slots(spec);
+        let room = |slots: u64, replica: ReplicaId| room(slots, self.view.open_count(replica));
+        let candidates = self.slots_elsewhere(spec).into_iter().map(|(replica, slots)| (room(slots, replica), replica));
+        let Some((free, to)) = candidates.max() else { return false };
+        if mine > 0 && (free <= 0 || free <= room(mine, own)) {
+            return false;
+        }
+        let Some(epoch) = ownership.epoch.checked_next() else { return false };
+        let fact = OwnFact { owner: to, cause: OwnCause::HandedOver, at: self.next_stamp() };
+        count(&mut self.statistics.handed_over);
+        self.write(FactKey::Own { job: id, epoch, by: own }, Fact::Own(fact));
+        true
+    }
+
+    /// How many such jobs the executors here could run at once if they were idle.
+    fn own_slots(&self, spec: &JobSpec) -> u64 {
+        let able = self.homed.values().filter(|homed| homed.could_run(spec.demand, &spec.requires));
+        able.filter(|homed| !homed.must_register).fold(0, |slots, homed| slots.saturating_add(homed.slots.into()))
+    }
+
+    /// The same for other brokers that are there.
+    fn slots_elsewhere(&self, spec: &JobSpec) -> BTreeMap<ReplicaId, u64> {
+        let mut slots: BTreeMap<ReplicaId, u64> = BTreeMap::new();
+        for (_, home, fact) in self.view.executors() {
+            let able = serves(fact) && spec.demand.fits_in(fact.capacity) && spec.requires.is_subset(&fact.tags);
+            if able && fact.slots > 0 && home != self.own.replica && self.is_there(home) {
+                let sum = slots.entry(home).or_default();
+                *sum = sum.saturating_add(fact.slots.into());
+            }
+        }
+        slots
+    }
+}
+
+/// Slots that are left when each job of that broker takes one. Negative if jobs wait.
+fn room(slots: u64, jobs: usize) -> i64 {
+    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    signed(slots).saturating_sub(i64::try_from(jobs).unwrap_or(i64::MAX))
+}
+
+/// How much of an executor is in use, in parts of 2^20.
+fn used_share(slots: u32, free: u32) -> u64 {
+    let used = u64::from(slots.saturating_sub(free)) << 20;
+    used.checked_div(slots.into()).unwrap_or(u64::MAX)
+}

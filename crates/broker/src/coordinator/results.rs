@@ -1,0 +1,300 @@
+//! Judging results: the table of duplicates, row by row, in its order.
+
+use reconvene_clock::NodeId;
+use reconvene_executor::message::{Submit, ToExecutor};
+use reconvene_executor::{Answer, Equivocation, Finality, JobId, Outcome, Rejection, SubmissionId, limits};
+
+use crate::coordinator::Coordinator;
+use crate::coordinator::parked::Kept;
+use crate::coordinator::timers::Timer;
+use crate::fact::{SubmissionFact, Verdict};
+use crate::statistics::count;
+use crate::view::JobRecord;
+use crate::{EventKind, Fact, FactKey, Statistics, strategy};
+
+/// What a row of the table says.
+struct Judgement {
+    answer: Answer,
+    counter: fn(&mut Statistics) -> &mut u64,
+    /// Whether it is written down.
+    kept: bool,
+}
+
+impl Judgement {
+    const fn kept(answer: Answer, counter: fn(&mut Statistics) -> &mut u64) -> Self {
+        Self { answer, counter, kept: true }
+    }
+
+    const fn answered(answer: Answer, counter: fn(&mut Statistics) -> &mut u64) -> Self {
+        Self { answer, counter, kept: false }
+    }
+
+    const fn rejected(rejection: Rejection, counter: fn(&mut Statistics) -> &mut u64) -> Self {
+        Self::kept(Answer::Rejected(rejection), counter)
+    }
+}
+
+impl Coordinator {
+    pub(super) fn submitted(&mut self, from: NodeId, submit: Submit) {
+        self.linked.insert(from);
+        let known = self.view.job(submit.attempt.job).is_some_and(|job| job.spec.is_some());
+        if known {
+            let (attempt, sequence) = (submit.attempt, submit.sequence);
+            let answer = self.judge(from, submit);
+            if answer.is_final() {
+                self.release(from, attempt);
+            }
+            self.send(from, ToExecutor::SubmitAnswer { attempt, sequence, answer });
+        } else {
+            self.park(from, submit);
+        }
+    }
+
+    /// D7: the job is unknown here.
+    fn park(&mut self, from: NodeId, submit: Submit) {
+        let (attempt, sequence, job) = (submit.attempt, submit.sequence, submit.attempt.job);
+        let answer = if let Some(kept) = self.parked.find(&submit) {
+            if kept.submit.digest == submit.digest {
+                let until_ms = kept.until.saturating_since(self.at.mono);
+                count(&mut self.statistics.retransmission);
+                Answer::Parked { until_ms }
+            } else {
+                count(&mut self.statistics.fault);
+                Answer::Fault(Equivocation { first: kept.submit.digest, second: submit.digest })
+            }
+        } else {
+            let until_ms = self.config.parked_ttl_ms;
+            let kept = Kept { from, submit, until: self.at.mono.saturating_add(until_ms) };
+            if self.parked.keep(kept, self.config.parked_limit, self.config.parked_bytes) {
+                count(&mut self.statistics.parked);
+                if !self.timers.is_armed(Timer::Parked(job)) {
+                    self.arm(Timer::Parked(job), until_ms);
+                }
+                self.notify(EventKind::ResultParked { job, attempt });
+                Answer::Parked { until_ms }
+            } else {
+                count(&mut self.statistics.parked_refused);
+                Answer::Busy { retry_after_ms: self.config.sync_interval_ms }
+            }
+        };
+        self.send(from, ToExecutor::SubmitAnswer { attempt, sequence, answer });
+    }
+
+    /// The job is known now: its kept results are judged in the order they came.
+    pub(super) fn judge_parked(&mut self, id: JobId) {
+        self.timers.disarm(Timer::Parked(id));
+        for kept in self.parked.take(id) {
+            let (attempt, sequence) = (kept.submit.attempt, kept.submit.sequence);
+            let answer = self.judge(kept.from, kept.submit);
+            self.release(kept.from, attempt);
+            if self.linked.contains(&kept.from) {
+                self.send(kept.from, ToExecutor::SubmitAnswer { attempt, sequence, answer });
+            }
+        }
+    }
+
+    pub(super) fn expire_parked(&mut self, id: JobId) {
+        let at = self.at.mono;
+        for kept in self.parked.take(id) {
+            if kept.until > at {
+                let until = kept.until;
+                self.parked.keep(kept, usize::MAX, usize::MAX);
+                if !self.timers.is_armed(Timer::Parked(id)) {
+                    self.timers.arm(Timer::Parked(id), until);
+                }
+            } else {
+                count(&mut self.statistics.parked_expired);
+                self.notify(EventKind::ParkedExpired { job: id, attempt: kept.submit.attempt });
+            }
+        }
+    }
+
+    /// Judges a result of a job that is known here, and writes down what is to be kept of it.
+    fn judge(&mut self, from: NodeId, submit: Submit) -> Answer {
+        let id = submit.attempt.job;
+        let Some(job) = self.view.job(id) else { return Answer::Busy { retry_after_ms: self.config.sync_interval_ms } };
+        let level = self.view.level(job, self.at.wall);
+        let candidate = self.candidate(from, &submit, level);
+        let Some(job) = self.view.job(id) else { return Answer::Busy { retry_after_ms: self.config.sync_interval_ms } };
+        let judgement = row(job, self.config.retries, from, &submit, (self.next_submission(), &candidate));
+        let Judgement { answer, counter, kept } = judgement;
+        count(counter(&mut self.statistics));
+        let accepted = matches!(answer, Answer::Accepted { .. } | Answer::AcceptedFailure);
+        if let (Answer::Rejected(_), true) = (&answer, kept) {
+            let wasted = self.statistics.wasted_resource_ms.saturating_add(submit.cost_resource_ms);
+            self.statistics.wasted_resource_ms = wasted;
+        }
+        let (attempt, digest) = (submit.attempt, submit.digest);
+        if !accepted {
+            let retransmission = !kept && !matches!(answer, Answer::Rejected(_) | Answer::Fault(_));
+            if kept {
+                let Answer::Rejected(rejection) = answer else { return answer };
+                self.record(SubmissionFact { verdict: Verdict::Refused(rejection), ..candidate }, None);
+            }
+            if kept || !retransmission {
+                self.notify(EventKind::ResultRejected { job: id, attempt, digest, answer });
+            }
+            return answer;
+        }
+        if !kept {
+            return answer;
+        }
+        let challenged = answer != Answer::AcceptedFailure && job_has_result(self.view.job(id));
+        let named =
+            submit.outcome.is_success() && self.view.job(id).is_some_and(|job| job.told_by(self.own.replica).is_none());
+        let (output, error) = match submit.outcome {
+            Outcome::Success { output } => (output, None),
+            Outcome::Failure { error } => (error.clone().into_bytes(), Some(error)),
+        };
+        let output = (output.len() <= self.config.inline_result_max).then_some(output);
+        let submission = self.record(SubmissionFact { named, ..candidate }, output);
+        if challenged {
+            count(&mut self.statistics.accepted);
+        }
+        match error {
+            Some(mut error) => {
+                error.truncate(error.floor_char_boundary(ERROR_SHOWN));
+                self.notify(EventKind::AttemptFailed { attempt, error });
+            }
+            None => self.notify(EventKind::ResultAccepted { job: id, submission, attempt, digest }),
+        }
+        answer
+    }
+
+    /// The submission as it would be written if it were accepted.
+    fn candidate(&mut self, from: NodeId, submit: &Submit, level: u8) -> SubmissionFact {
+        SubmissionFact {
+            attempt: submit.attempt,
+            executor: from,
+            session: submit.session,
+            sequence: submit.sequence,
+            spec: submit.spec_digest,
+            digest: submit.digest,
+            success: submit.outcome.is_success(),
+            verdict: Verdict::Accepted,
+            stamp: self.next_stamp(),
+            height: self.next_height(),
+            level,
+            cost_resource_ms: submit.cost_resource_ms.min(limits::AMOUNT_MAX),
+            quality_bp: submit.quality_bp.min(limits::WHOLE_BP),
+            named: false,
+            output: None,
+        }
+    }
+
+    fn next_submission(&self) -> SubmissionId {
+        let number = self.last_submission.checked_add(1).expect("2^64 submissions are never made");
+        SubmissionId { accepted_by: self.own.replica, number }
+    }
+
+    fn record(&mut self, fact: SubmissionFact, output: Option<Vec<u8>>) -> SubmissionId {
+        let id = self.next_submission();
+        self.last_submission = id.number;
+        let job = fact.attempt.job;
+        let fact = SubmissionFact { output, ..fact };
+        self.write(FactKey::Submission { job, id }, Fact::Submission(Box::new(fact)));
+        id
+    }
+}
+
+fn job_has_result(job: Option<&JobRecord>) -> bool {
+    job.is_some_and(|job| job.canonical().is_some())
+}
+
+/// The first row of the table that applies.
+fn row(
+    job: &JobRecord,
+    retries: u32,
+    from: NodeId,
+    submit: &Submit,
+    (next, candidate): (SubmissionId, &SubmissionFact),
+) -> Judgement {
+    let same = |fact: &&SubmissionFact| {
+        (fact.attempt, fact.session, fact.sequence) == (submit.attempt, submit.session, submit.sequence)
+    };
+    // D0, D1: the same submission again. Two brokers may both have judged it; the first answer stands.
+    let before = job.submissions.values().filter(same).min_by_key(|fact| (fact.stamp, fact.verdict));
+    if let Some(before) = before {
+        if before.digest == submit.digest {
+            return Judgement::answered(stored_answer(before), |s| &mut s.retransmission);
+        }
+        let evidence = Equivocation { first: before.digest, second: submit.digest };
+        return Judgement::answered(Answer::Fault(evidence), |s| &mut s.fault);
+    }
+    // D8: the attempt was given to somebody else. An attempt that is not known yet is not foreign.
+    let given = job.attempts.get(&submit.attempt).and_then(|record| record.given_to());
+    if given.is_some_and(|given| given != (from, submit.session)) {
+        return Judgement::answered(Answer::Rejected(Rejection::NotAssigned), |s| &mut s.foreign);
+    }
+    // D6: something else was run.
+    if let Some(spec) = job.spec.as_ref().filter(|spec| spec.digest != submit.spec_digest) {
+        let rejection = Rejection::StaleSpec { current: spec.digest };
+        return Judgement::answered(Answer::Rejected(rejection), |s| &mut s.stale);
+    }
+    let Some((canonical, standing)) = job.canonical_fact() else {
+        // D5: nobody wants the result any more.
+        if job.is_cancelled() {
+            return Judgement::rejected(Rejection::Late { canonical: None }, |s| &mut s.late);
+        }
+        return first(job, retries, submit, candidate);
+    };
+    let repeated = job.submissions.values().any(|fact| fact.attempt == submit.attempt && fact.success);
+    // D2 to D4, equal digest.
+    if candidate.success && standing.digest == submit.digest {
+        let agreement = job.agreement(submit.digest, Some(submit.attempt));
+        return Judgement::rejected(Rejection::Equivalent { canonical, agreement }, |s| &mut s.equivalent);
+    }
+    if repeated {
+        return Judgement::rejected(Rejection::Divergent, |s| &mut s.divergent);
+    }
+    // D3, D4, other digest.
+    if job.first_stands() {
+        return Judgement::rejected(Rejection::AlreadyAccepted { by: canonical }, |s| &mut s.divergent);
+    }
+    if job.is_settled() {
+        return Judgement::rejected(Rejection::Settled { canonical }, |s| &mut s.late);
+    }
+    let wins = job.spec.as_ref().is_some_and(|spec| {
+        candidate.success && strategy::wins(job.id, spec.fact.strategy, next, candidate, (canonical, standing))
+    });
+    if wins {
+        return Judgement::kept(Answer::Accepted { finality: Finality::Provisional }, |s| &mut s.divergent);
+    }
+    Judgement::rejected(Rejection::LostTo { canonical }, |s| &mut s.divergent)
+}
+
+/// No success is known here yet.
+fn first(job: &JobRecord, retries: u32, submit: &Submit, candidate: &SubmissionFact) -> Judgement {
+    if candidate.success {
+        return Judgement::kept(Answer::Accepted { finality: Finality::Provisional }, |s| &mut s.accepted);
+    }
+    let mut reported = job.accepted().filter(|(_, fact)| fact.attempt == submit.attempt);
+    if let Some((canonical, before)) = reported.next() {
+        if before.digest == submit.digest {
+            let rejection = Rejection::Equivalent { canonical, agreement: 1 };
+            return Judgement::rejected(rejection, |s| &mut s.equivalent);
+        }
+        return Judgement::rejected(Rejection::Divergent, |s| &mut s.divergent);
+    }
+    // A failure counts only if nothing newer was started, and only while there is something to decide.
+    let token = job.token(&submit.attempt);
+    let current = job.current_attempt().map(|current| job.token(&current)).filter(|current| *current > token);
+    match current {
+        Some(token) => Judgement::rejected(Rejection::NotCurrent { token }, |s| &mut s.not_current),
+        None if job.failures() > retries => {
+            Judgement::rejected(Rejection::NotCurrent { token }, |s| &mut s.not_current)
+        }
+        None => Judgement::kept(Answer::AcceptedFailure, |s| &mut s.failures),
+    }
+}
+
+fn stored_answer(fact: &SubmissionFact) -> Answer {
+    match fact.verdict {
+        Verdict::Accepted if fact.success => Answer::Accepted { finality: Finality::Provisional },
+        Verdict::Accepted => Answer::AcceptedFailure,
+        Verdict::Refused(rejection) => Answer::Rejected(rejection),
+    }
+}
+
+/// Bytes of an error's text that an event shows.
+const ERROR_SHOWN: usize = 256;

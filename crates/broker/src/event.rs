@@ -1,0 +1,325 @@
+//! What a coordinator reports.
+
+use serde::{Deserialize, Serialize};
+
+use reconvene_clock::{NodeId, ReplicaId, WallTime};
+use reconvene_executor::{
+    Answer, AttemptId, EmergencyId, FencingToken, JobId, OwnershipEpoch, ResultDigest, SessionEpoch, SubmissionId,
+};
+use reconvene_resolve::StrategyKind;
+
+use crate::fact::{AttemptCause, OwnCause};
+
+/// Something that happened, as this broker learned or decided it. Sent when what it speaks of is durable here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Event {
+    /// Rises by one with each event of this coordinator, from 1.
+    pub seq: u64,
+    /// Local wall time.
+    pub at: WallTime,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What an [`Event`] reports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A job was admitted here.
+    JobAdmitted {
+        /// The job.
+        job: JobId,
+        /// The strategy that will judge its results.
+        strategy: StrategyKind,
+    },
+    /// A job owned here waits.
+    JobWaiting {
+        /// The job.
+        job: JobId,
+        /// Why.
+        reason: WaitReason,
+    },
+    /// A job was cancelled here.
+    JobCancelled {
+        /// The job.
+        job: JobId,
+    },
+    /// A job cancelled here had been completed elsewhere; the result stands.
+    CancelTooLate {
+        /// The job.
+        job: JobId,
+        /// Its result.
+        canonical: SubmissionId,
+    },
+    /// All tries of a job owned here were used.
+    JobFailed {
+        /// The job.
+        job: JobId,
+    },
+    /// An attempt was placed here.
+    AttemptOffered {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The executor.
+        executor: NodeId,
+        /// What fences it.
+        token: FencingToken,
+        /// Why it was made.
+        cause: AttemptCause,
+    },
+    /// An executor of ours runs an attempt.
+    AttemptStarted {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The executor.
+        executor: NodeId,
+    },
+    /// This broker has given up an attempt.
+    AttemptLost {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The executor.
+        executor: NodeId,
+        /// Why.
+        cause: LossCause,
+    },
+    /// An attempt that was lost is there again.
+    AttemptReappeared {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The executor.
+        executor: NodeId,
+    },
+    /// An executor of ours did not take an order.
+    AttemptRefused {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The executor.
+        executor: NodeId,
+    },
+    /// An executor of ours was told to stop an attempt.
+    AttemptStopped {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The executor.
+        executor: NodeId,
+    },
+    /// A failure was accepted here.
+    AttemptFailed {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What the executor said, shortened.
+        error: String,
+    },
+    /// A job whose attempt was lost was placed again here.
+    JobRedeployed {
+        /// The job.
+        job: JobId,
+        /// The attempt that was lost.
+        from: AttemptId,
+        /// The new one.
+        to: AttemptId,
+    },
+    /// A result was accepted here.
+    ResultAccepted {
+        /// The job.
+        job: JobId,
+        /// The submission.
+        submission: SubmissionId,
+        /// The attempt that made it.
+        attempt: AttemptId,
+        /// Its digest.
+        digest: ResultDigest,
+    },
+    /// A result was refused here.
+    ResultRejected {
+        /// The job.
+        job: JobId,
+        /// The attempt that made it.
+        attempt: AttemptId,
+        /// Its digest.
+        digest: ResultDigest,
+        /// What the executor was answered.
+        answer: Answer,
+    },
+    /// A result of a job unknown here is kept until the job is known.
+    ResultParked {
+        /// The job.
+        job: JobId,
+        /// The attempt that made it.
+        attempt: AttemptId,
+    },
+    /// A kept result was given up.
+    ParkedExpired {
+        /// The job.
+        job: JobId,
+        /// The attempt that made it.
+        attempt: AttemptId,
+    },
+    /// The canonical result is no longer the one this broker had named.
+    ResultSuperseded {
+        /// The job.
+        job: JobId,
+        /// What this broker had named.
+        old: SubmissionId,
+        /// The canonical result now.
+        new: SubmissionId,
+        /// Why the new one wins.
+        decision: String,
+        /// The same for the same change: a repetition after a crash can be recognised by it.
+        key: u64,
+    },
+    /// The canonical submission is no longer the one this broker had named, but the result is the same.
+    ResultConfirmed {
+        /// The job.
+        job: JobId,
+        /// What this broker had named.
+        old: SubmissionId,
+        /// The canonical submission now.
+        new: SubmissionId,
+        /// How many attempts came to this result.
+        agreement: u32,
+    },
+    /// No further results of a job are compared.
+    ResultSettled {
+        /// The job.
+        job: JobId,
+        /// Its result.
+        canonical: SubmissionId,
+    },
+    /// An executor registered here.
+    ExecutorJoined {
+        /// The executor.
+        executor: NodeId,
+        /// Its session.
+        session: SessionEpoch,
+    },
+    /// An executor of ours is silent for longer than is usual; it is given no new work.
+    ExecutorSuspect {
+        /// The executor.
+        executor: NodeId,
+        /// How long it has been silent, in milliseconds.
+        silent_ms: u64,
+    },
+    /// An executor of ours is heard again.
+    ExecutorReappeared {
+        /// The executor.
+        executor: NodeId,
+        /// Its session.
+        session: SessionEpoch,
+    },
+    /// An executor of another broker registered here.
+    ExecutorAdopted {
+        /// The executor.
+        executor: NodeId,
+        /// Its home before.
+        from: ReplicaId,
+    },
+    /// An executor of ours has left, or has been silent for so long that all its attempts are lost.
+    ExecutorGone {
+        /// The executor.
+        executor: NodeId,
+    },
+    /// An executor of ours registered at another broker.
+    ExecutorMoved {
+        /// The executor.
+        executor: NodeId,
+        /// Its home now.
+        to: ReplicaId,
+    },
+    /// This broker owns a job that another owned.
+    OwnershipTaken {
+        /// The job.
+        job: JobId,
+        /// The new epoch.
+        epoch: OwnershipEpoch,
+        /// The owner before.
+        from: ReplicaId,
+        /// Taken over, or handed over by the owner before.
+        cause: OwnCause,
+    },
+    /// Another broker owns a job that this one owned.
+    OwnershipYielded {
+        /// The job.
+        job: JobId,
+        /// The new epoch.
+        epoch: OwnershipEpoch,
+        /// The owner now.
+        to: ReplicaId,
+        /// Taken over by another, or handed over by this broker.
+        cause: OwnCause,
+    },
+    /// A broker has been silent for so long that its jobs are taken over.
+    OwnerSilent {
+        /// The broker.
+        broker: ReplicaId,
+        /// How many open jobs it owns.
+        jobs: u64,
+    },
+    /// An emergency became known here.
+    EmergencyDeclared {
+        /// Its name.
+        id: EmergencyId,
+        /// Its level.
+        level: u8,
+        /// What it covers.
+        region: String,
+        /// When it ends by itself.
+        until: WallTime,
+    },
+    /// An emergency is known here to be revoked.
+    EmergencyRevoked {
+        /// Its name.
+        id: EmergencyId,
+    },
+    /// An emergency has ended by itself.
+    EmergencyExpired {
+        /// Its name.
+        id: EmergencyId,
+    },
+    /// A fact could not be read, or contradicts another.
+    FactFault {
+        /// The key, as text.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A stamp is too far ahead of local time; it was kept and did not move the local clock.
+    ClockSuspect {
+        /// Who wrote it.
+        writer: ReplicaId,
+        /// How far ahead.
+        ahead_ms: u64,
+    },
+}
+
+/// Why a job waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum WaitReason {
+    /// Executors that could run it are busy.
+    Capacity,
+    /// No executor known here could run it even when idle.
+    NoExecutor,
+    /// It was lost so often that it is not placed again at once.
+    LossBudget,
+    /// Its attempts under the owner before may still be at work.
+    Recovering,
+}
+
+/// Why an attempt was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum LossCause {
+    /// Its lease ran out.
+    Silence,
+    /// Its executor came back in a new session, in which it does not run.
+    NewSession,
+    /// Its executor registered without it.
+    NotHeld,
+    /// Its executor has left.
+    Left,
+    /// The home of its executor is silent.
+    HomeSilent,
+}

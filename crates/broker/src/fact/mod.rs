@@ -1,0 +1,333 @@
+//! Facts: what brokers write down, each under a key of its own, and never change their minds about.
+//!
+//! A fact has one writer, the broker incarnation named in its key. A broker may write its own fact again as long as it
+//! only rises in the order of its type, and folding keeps the greatest. So folding facts in any order, any number of
+//! times, gives the same view.
+
+mod codec;
+mod key;
+mod phase;
+
+use reconvene_clock::{Height, Hlc, NodeId, ReplicaId, WallTime};
+use reconvene_executor::{
+    AttemptId, JobSpec, Rejection, Resources, ResultDigest, SessionEpoch, SpecDigest, SubmissionId, Tag,
+};
+use reconvene_resolve::StrategyKind;
+use reconvene_store::Class;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+pub use self::codec::{CodecError, FACT_BYTES};
+pub use self::key::FactKey;
+pub use self::phase::{Phase, PhaseMark};
+
+/// The value of a fact. Its [`FactKey`] says what it speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fact {
+    /// Under [`FactKey::Spec`].
+    Spec(Box<SpecFact>),
+    /// Under [`FactKey::Own`].
+    Own(OwnFact),
+    /// Under [`FactKey::Attempt`].
+    Attempt(AttemptFact),
+    /// Under [`FactKey::Seen`].
+    Seen(SeenFact),
+    /// Under [`FactKey::Submission`].
+    Submission(Box<SubmissionFact>),
+    /// Under [`FactKey::Settle`].
+    Settle(SettleFact),
+    /// Under [`FactKey::Cancel`].
+    Cancel(CancelFact),
+    /// Under [`FactKey::Told`].
+    Told(ToldFact),
+    /// Under [`FactKey::Executor`].
+    Executor(ExecutorFact),
+    /// Under [`FactKey::Emergency`].
+    Emergency(EmergencyFact),
+}
+
+/// The specification of a job as it was admitted. Never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct SpecFact {
+    /// What is to be run.
+    pub spec: JobSpec,
+    /// When the first broker admitted it.
+    pub submitted: Hlc,
+    /// One more than the greatest height that broker had observed.
+    pub height: Height,
+    /// The strategy that judges the job's results, whatever is configured later.
+    pub strategy: StrategyKind,
+}
+
+/// A claim of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct OwnFact {
+    /// Who owns the job from this epoch on.
+    pub owner: ReplicaId,
+    /// Why.
+    pub cause: OwnCause,
+    /// When it was written.
+    pub at: Hlc,
+}
+
+/// Why the owner of a job changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum OwnCause {
+    /// The owner gave the job to a broker whose executors can run it.
+    HandedOver,
+    /// The owner was silent for too long.
+    TakenOver,
+}
+
+/// One attempt to run a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct AttemptFact {
+    /// How far it has come.
+    pub mark: PhaseMark,
+    /// The executor it was given to.
+    pub executor: NodeId,
+    /// The executor's session at that time.
+    pub session: SessionEpoch,
+    /// Whether the executor ever confirmed it. An attempt lost before that uses no budget.
+    pub started: bool,
+    /// Why it was made.
+    pub cause: AttemptCause,
+    /// When it was placed.
+    pub at: Hlc,
+}
+
+/// Why an attempt was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum AttemptCause {
+    /// It is the first.
+    First,
+    /// The one before was lost.
+    Redeployed,
+    /// The one before failed.
+    Retried,
+    /// The one before was refused by its executor.
+    Refused,
+}
+
+/// What a broker other than the attempt's owner knows of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct SeenFact {
+    /// How far it has come.
+    pub mark: PhaseMark,
+    /// Progress in basis points.
+    pub progress_bp: u16,
+}
+
+/// A result that a broker has judged.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct SubmissionFact {
+    /// The attempt that made the result.
+    pub attempt: AttemptId,
+    /// The executor that submitted it.
+    pub executor: NodeId,
+    /// The executor's session that ran the attempt.
+    pub session: SessionEpoch,
+    /// The executor's number for this submission.
+    pub sequence: u64,
+    /// The digest of the specification that was run.
+    pub spec: SpecDigest,
+    /// The digest of the result.
+    pub digest: ResultDigest,
+    /// Whether the attempt succeeded.
+    pub success: bool,
+    /// What the broker decided.
+    pub verdict: Verdict,
+    /// When it was judged.
+    pub stamp: Hlc,
+    /// One more than the greatest height the broker had observed.
+    pub height: Height,
+    /// The job's emergency level at that time.
+    pub level: u8,
+    /// What the attempt cost, in thousandths of a core times milliseconds.
+    pub cost_resource_ms: u64,
+    /// The declared quality in basis points.
+    pub quality_bp: u16,
+    /// Whether the broker named this result as the canonical one when it accepted it.
+    pub named: bool,
+    /// The result's bytes, or the error's text; only of accepted submissions, and only up to the configured size.
+    pub output: Option<Vec<u8>>,
+}
+
+/// What a broker decided about a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// A candidate for the job's canonical result, or, if the attempt failed, a failure that uses a retry.
+    Accepted,
+    /// Kept for the record only.
+    Refused(Rejection),
+}
+
+/// No further challengers are admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct SettleFact {
+    /// When it was written.
+    pub at: Hlc,
+}
+
+/// A client cancelled a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct CancelFact {
+    /// When it was written.
+    pub at: Hlc,
+}
+
+/// Which result a broker last named as canonical, where it differs from what it named when it accepted one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct ToldFact {
+    /// Rises with each write, so that the last one holds.
+    pub revision: u64,
+    /// The result that the broker names.
+    pub named: SubmissionId,
+    /// The result it named before, while the notice of the change is not known to have been taken.
+    pub pending: Option<SubmissionId>,
+}
+
+/// An executor as it registered at a broker.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct ExecutorFact {
+    /// The executor's session.
+    pub session: SessionEpoch,
+    /// The number of its registration, which it raises each time.
+    pub registration: u64,
+    /// Whether it has left.
+    pub state: ExecutorState,
+    /// What it has in all.
+    pub capacity: Resources,
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// What it is tagged with.
+    pub tags: BTreeSet<Tag>,
+}
+
+/// Whether an executor serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ExecutorState {
+    /// It serves.
+    Up,
+    /// It has left, or has been silent for too long.
+    Gone,
+}
+
+/// An emergency.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct EmergencyFact {
+    /// Rises with each change; the greatest holds.
+    pub revision: u64,
+    /// Whether it was revoked.
+    pub revoked: bool,
+    /// Its level, 0 to 200.
+    pub level: u8,
+    /// The region it covers, with all that lies below.
+    pub region: String,
+    /// When it was declared.
+    pub issued: WallTime,
+    /// When it ends by itself.
+    pub expires: WallTime,
+}
+
+impl Fact {
+    /// The class in which the fact travels: what others must act on at once goes first.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Own(_)
+            | Self::Submission(_)
+            | Self::Settle(_)
+            | Self::Cancel(_)
+            | Self::Executor(_)
+            | Self::Emergency(_) => Class::URGENT,
+            Self::Spec(_) | Self::Attempt(_) | Self::Seen(_) | Self::Told(_) => Class::NORMAL,
+        }
+    }
+
+    /// The fact's bytes.
+    ///
+    /// # Errors
+    /// [`CodecError`] if it is larger than [`FACT_BYTES`].
+    pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        match self {
+            Self::Spec(fact) => codec::encode(fact.as_ref()),
+            Self::Own(fact) => codec::encode(fact),
+            Self::Attempt(fact) => codec::encode(fact),
+            Self::Seen(fact) => codec::encode(fact),
+            Self::Submission(fact) => codec::encode(fact.as_ref()),
+            Self::Settle(fact) => codec::encode(fact),
+            Self::Cancel(fact) => codec::encode(fact),
+            Self::Told(fact) => codec::encode(fact),
+            Self::Executor(fact) => codec::encode(fact),
+            Self::Emergency(fact) => codec::encode(fact),
+        }
+    }
+
+    /// Reads the bytes stored under `key`.
+    ///
+    /// # Errors
+    /// [`CodecError`] if they are not exactly one fact of the kind that `key` names.
+    pub fn decode(key: &FactKey, bytes: &[u8]) -> Result<Self, CodecError> {
+        Ok(match key {
+            FactKey::Spec(_) => Self::Spec(codec::decode(bytes)?),
+            FactKey::Own { .. } => Self::Own(codec::decode(bytes)?),
+            FactKey::Attempt(_) => Self::Attempt(codec::decode(bytes)?),
+            FactKey::Seen { .. } => Self::Seen(codec::decode(bytes)?),
+            FactKey::Submission { .. } => Self::Submission(codec::decode(bytes)?),
+            FactKey::Settle { .. } => Self::Settle(codec::decode(bytes)?),
+            FactKey::Cancel { .. } => Self::Cancel(codec::decode(bytes)?),
+            FactKey::Told { .. } => Self::Told(codec::decode(bytes)?),
+            FactKey::Executor { .. } => Self::Executor(codec::decode(bytes)?),
+            FactKey::Emergency { .. } => Self::Emergency(codec::decode(bytes)?),
+        })
+    }
+}
+
+impl Fact {
+    /// The stamp of the broker that wrote the fact, where it carries one.
+    #[must_use]
+    pub fn stamp(&self) -> Option<Hlc> {
+        match self {
+            Self::Spec(fact) => Some(fact.submitted),
+            Self::Own(fact) => Some(fact.at),
+            Self::Attempt(fact) => Some(fact.at),
+            Self::Submission(fact) => Some(fact.stamp),
+            Self::Settle(fact) => Some(fact.at),
+            Self::Cancel(fact) => Some(fact.at),
+            Self::Seen(_) | Self::Told(_) | Self::Executor(_) | Self::Emergency(_) => None,
+        }
+    }
+
+    /// The height that the fact carries, where it carries one.
+    #[must_use]
+    pub fn height(&self) -> Option<Height> {
+        match self {
+            Self::Spec(fact) => Some(fact.height),
+            Self::Submission(fact) => Some(fact.height),
+            Self::Own(_)
+            | Self::Attempt(_)
+            | Self::Seen(_)
+            | Self::Settle(_)
+            | Self::Cancel(_)
+            | Self::Told(_)
+            | Self::Executor(_)
+            | Self::Emergency(_) => None,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a coordinator counts.
+
+use serde::{Deserialize, Serialize};
+
+/// Counters of one coordinator since it was opened. Each thing is counted where it was done, so that the sum over
+/// brokers counts it once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Jobs admitted here.
+    pub submitted: u64,
+    /// Submits answered with an earlier job of the same client key.
+    pub repeated_submits: u64,
+    /// Jobs cancelled here.
+    pub cancelled: u64,
+    /// Attempts placed here.
+    pub placed: u64,
+    /// Attempts placed because the one before was lost.
+    pub redeployed: u64,
+    /// Attempts placed because the one before failed.
+    pub retried: u64,
+    /// Orders that executors refused.
+    pub refused: u64,
+    /// Attempts declared lost here.
+    pub lost: u64,
+    /// Attempts that were lost and came back.
+    pub reappeared: u64,
+    /// Jobs preempted. Always 0 in this version, which does not preempt.
+    pub preempted: u64,
+    /// Results accepted here.
+    pub accepted: u64,
+    /// Failures accepted here.
+    pub failures: u64,
+    /// Changes of a canonical result that this broker had named, reported.
+    pub superseded: u64,
+    /// Changes of a canonical result to one of equal digest, reported.
+    pub confirmed: u64,
+    /// Jobs settled here.
+    pub settled: u64,
+    /// D0: the same submission again.
+    pub retransmission: u64,
+    /// D1: the same submission with another digest.
+    pub fault: u64,
+    /// D2 to D4: another submission with the digest of the canonical result.
+    pub equivalent: u64,
+    /// D2 to D4: another submission with another digest, refused or accepted as a challenger that won.
+    pub divergent: u64,
+    /// D5, and challengers after the job was settled.
+    pub late: u64,
+    /// D6: results of another specification.
+    pub stale: u64,
+    /// D7: results of jobs unknown here, kept until the job is known.
+    pub parked: u64,
+    /// Kept results given up because the job never became known.
+    pub parked_expired: u64,
+    /// Results refused because the limit of kept ones was reached.
+    pub parked_refused: u64,
+    /// D8: results of attempts given to another executor or session.
+    pub foreign: u64,
+    /// Failures of attempts that were not the current one.
+    pub not_current: u64,
+    /// Work, in thousandths of a core times milliseconds, whose result was refused.
+    pub wasted_resource_ms: u64,
+    /// Jobs taken over from silent owners.
+    pub taken_over: u64,
+    /// Jobs handed to brokers with room.
+    pub handed_over: u64,
+    /// Jobs of ours that others had taken over.
+    pub yielded: u64,
+    /// Executors that registered here.
+    pub registrations: u64,
+    /// Executors that registered here after their home fell silent.
+    pub adopted: u64,
+    /// Emergencies declared here.
+    pub emergencies_declared: u64,
+    /// Emergencies revoked here.
+    pub emergencies_revoked: u64,
+    /// Facts that could not be read or that contradict another.
+    pub fact_faults: u64,
+    /// Stamps too far ahead of local time.
+    pub clock_suspects: u64,
+    /// Milliseconds by which this coordinator was called late, in all; silence is not counted during them.
+    pub stalled_ms: u64,
+    /// Jobs known here.
+    pub jobs: u64,
+    /// Jobs known here that are not over.
+    pub jobs_open: u64,
+    /// Jobs owned here that wait for an executor.
+    pub jobs_waiting: u64,
+}
+
+/// Adds one. Saturates, since a statistic is no reason to stop.
+pub(crate) const fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}

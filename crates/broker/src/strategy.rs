@@ -1,0 +1,109 @@
+//! Where facts become the inputs of the strategies, and their outcome becomes ours.
+
+use reconvene_clock::ReplicaId;
+use reconvene_executor::{JobId, SubmissionId};
+use reconvene_resolve::{
+    BasisPoints, CandidateId, ContestRule, ExecutorFacts, JobFacts, JobValue, Level, Outcome, Priority, RankKey,
+    Resources, RoundFacts, StrategyKind, SubjectId, VersionFacts, balance, decide, tie_hash,
+};
+
+use crate::fact::{SpecFact, SubmissionFact};
+
+/// The score by which brokers are ordered for a job, and by which two claims of one epoch are told apart.
+pub(crate) fn owner_tie(job: JobId, owner: ReplicaId) -> u64 {
+    tie_hash(subject(job), CandidateId::new(owner.get(), 0))
+}
+
+/// Whether the first accepted result ends the matter.
+pub(crate) fn first_stands(kind: StrategyKind) -> bool {
+    kind.contest_rule() == ContestRule::FirstStands
+}
+
+/// The canonical one of these submissions.
+pub(crate) fn canonical<'a>(
+    job: JobId,
+    kind: StrategyKind,
+    accepted: impl Iterator<Item = (SubmissionId, &'a SubmissionFact)>,
+) -> Option<SubmissionId> {
+    let strategy = kind.reconcile();
+    accepted.min_by_key(|(id, fact)| strategy.key(&version(job, *id, fact))).map(|(id, _)| id)
+}
+
+/// Whether a submission that has no name yet would be canonical beside the one that is.
+pub(crate) fn wins(
+    job: JobId,
+    kind: StrategyKind,
+    id: SubmissionId,
+    new: &SubmissionFact,
+    standing: (SubmissionId, &SubmissionFact),
+) -> bool {
+    let strategy = kind.reconcile();
+    strategy.key(&version(job, id, new)) < strategy.key(&version(job, standing.0, standing.1))
+}
+
+/// Why one submission stands before another, in one line.
+pub(crate) fn explain(
+    job: JobId,
+    kind: StrategyKind,
+    new: (SubmissionId, &SubmissionFact),
+    old: (SubmissionId, &SubmissionFact),
+) -> String {
+    let versions = [version(job, new.0, new.1), version(job, old.0, old.1)];
+    decide(kind.reconcile(), &versions).map(|decision| decision.to_string()).unwrap_or_default()
+}
+
+/// Where a waiting job stands: smaller goes first.
+pub(crate) fn rank_key(
+    kind: StrategyKind,
+    id: JobId,
+    fact: &SpecFact,
+    level: u8,
+    total: reconvene_executor::Resources,
+) -> RankKey {
+    let spec = &fact.spec;
+    let job = JobFacts {
+        priority: Priority(spec.priority),
+        deadline: spec.deadline,
+        estimate_ms: spec.estimate_ms,
+        // The wire has no other way to say that the work is not declared.
+        work_core_ms: (spec.work_core_ms > 0).then_some(spec.work_core_ms),
+        demand: resources(spec.demand),
+        value: JobValue::new(spec.value).unwrap_or_default(),
+        level: Level::new(level).unwrap_or_default(),
+        height: fact.height,
+        ..JobFacts::new(CandidateId::new(id.admitted_by.get(), id.sequence), fact.submitted)
+    };
+    kind.contention().key(&job, &RoundFacts::new(0, resources(total)))
+}
+
+/// How unevenly an executor's room would be used with this job on it: smaller is better.
+pub(crate) fn imbalance(
+    capacity: reconvene_executor::Resources,
+    free: reconvene_executor::Resources,
+    demand: reconvene_executor::Resources,
+) -> u64 {
+    let tags = std::collections::BTreeSet::new();
+    balance(&ExecutorFacts { capacity: resources(capacity), free: resources(free), tags }, &resources(demand))
+}
+
+fn version(job: JobId, id: SubmissionId, fact: &SubmissionFact) -> VersionFacts {
+    VersionFacts {
+        outcome: if fact.success { Outcome::Success } else { Outcome::Failure },
+        attempt_epoch: fact.attempt.epoch.0,
+        attempt_number: fact.attempt.number,
+        height: fact.height,
+        level: Level::new(fact.level).unwrap_or_default(),
+        quality: BasisPoints::new(fact.quality_bp).unwrap_or(BasisPoints::FULL),
+        cost_resource_ms: fact.cost_resource_ms,
+        digest: fact.digest.0,
+        ..VersionFacts::new(subject(job), CandidateId::new(id.accepted_by.get(), id.number), fact.stamp)
+    }
+}
+
+fn subject(job: JobId) -> SubjectId {
+    SubjectId::new(job.admitted_by.get(), job.sequence)
+}
+
+const fn resources(of: reconvene_executor::Resources) -> Resources {
+    Resources::new(of.cpu_milli, of.memory_mib, of.gpu_milli)
+}

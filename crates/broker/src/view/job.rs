@@ -1,0 +1,345 @@
+//! Everything known of one job, as a product of lattices: each part only grows, whatever order facts arrive in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reconvene_clock::{Hlc, NodeId, ReplicaId};
+use reconvene_executor::{
+    AttemptId, FencingToken, JobId, OwnershipEpoch, ResultDigest, SessionEpoch, SpecDigest, SubmissionId,
+};
+
+use crate::fact::{
+    AttemptFact, Fact, FactKey, OwnCause, OwnFact, Phase, PhaseMark, SeenFact, SpecFact, SubmissionFact, ToldFact,
+    Verdict,
+};
+use crate::strategy;
+use crate::view::JobStatus;
+
+/// What the facts of one job say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JobRecord {
+    pub(crate) id: JobId,
+    pub(crate) spec: Option<Specified>,
+    claims: Option<Ownership>,
+    pub(crate) attempts: BTreeMap<AttemptId, AttemptRecord>,
+    pub(crate) submissions: BTreeMap<SubmissionId, SubmissionFact>,
+    settled: Option<Hlc>,
+    cancels: BTreeMap<ReplicaId, Hlc>,
+    told: BTreeMap<ReplicaId, ToldFact>,
+    canonical: Option<SubmissionId>,
+}
+
+/// The specification and its digest, which is the name under which executors have run it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Specified {
+    pub(crate) fact: Arc<SpecFact>,
+    pub(crate) digest: SpecDigest,
+}
+
+/// Who owns a job. Greater is later, and the tie between two claims of one epoch is broken by a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ownership {
+    pub(crate) epoch: OwnershipEpoch,
+    tie: u64,
+    pub(crate) owner: ReplicaId,
+    pub(crate) cause: Option<OwnCause>,
+    at: Hlc,
+}
+
+/// What is known of one attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AttemptRecord {
+    fact: Option<AttemptFact>,
+    seen: BTreeMap<ReplicaId, SeenFact>,
+    reported: Option<Phase>,
+}
+
+impl AttemptRecord {
+    /// How far it has come: the greatest of what its owner and others wrote and of what was accepted from it.
+    pub(crate) fn phase(&self) -> Option<Phase> {
+        let written = self.mark_now().map(|mark| mark.phase);
+        match self.reported {
+            Some(reported) if written.is_none_or(|phase| !phase.is_final() || phase < reported) => Some(reported),
+            _ => written,
+        }
+    }
+
+    /// The greatest mark that somebody wrote.
+    pub(crate) fn mark_now(&self) -> Option<PhaseMark> {
+        let seen = self.seen.values().map(|seen| seen.mark).max();
+        self.fact.map(|fact| fact.mark).max(seen)
+    }
+
+    /// The registration under which it was last seen.
+    pub(crate) fn registration(&self) -> u64 {
+        self.mark_now().map_or(0, |mark| mark.registration)
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.phase().is_some_and(Phase::is_live)
+    }
+
+    /// Whether it was at work when it was lost, so that the loss uses the budget.
+    pub(crate) fn is_loss(&self) -> bool {
+        self.phase() == Some(Phase::Lost) && (self.fact.is_some_and(|fact| fact.started) || !self.seen.is_empty())
+    }
+
+    /// The executor and session it was given to, if its owner's fact is known.
+    pub(crate) fn given_to(&self) -> Option<(NodeId, SessionEpoch)> {
+        self.fact.map(|fact| (fact.executor, fact.session))
+    }
+
+    pub(crate) const fn fact(&self) -> Option<&AttemptFact> {
+        self.fact.as_ref()
+    }
+
+    /// Whether no result of it can come any more.
+    fn has_ended(&self) -> bool {
+        self.phase().is_some_and(Phase::is_final)
+    }
+}
+
+impl JobRecord {
+    pub(crate) const fn new(id: JobId) -> Self {
+        Self {
+            id,
+            spec: None,
+            claims: None,
+            attempts: BTreeMap::new(),
+            submissions: BTreeMap::new(),
+            settled: None,
+            cancels: BTreeMap::new(),
+            told: BTreeMap::new(),
+            canonical: None,
+        }
+    }
+
+    /// Joins one fact. Says whether something changed, and what contradiction was found.
+    pub(crate) fn apply(&mut self, key: &FactKey, fact: Fact) -> (bool, Option<&'static str>) {
+        match (key, fact) {
+            (FactKey::Spec(_), Fact::Spec(fact)) => self.join_spec(*fact),
+            (FactKey::Own { epoch, .. }, Fact::Own(fact)) => (self.join_claim(*epoch, fact), None),
+            (FactKey::Attempt(attempt), Fact::Attempt(fact)) => {
+                let record = self.attempts.entry(*attempt).or_default();
+                (raise(&mut record.fact, fact), None)
+            }
+            (FactKey::Seen { attempt, by }, Fact::Seen(fact)) => {
+                let record = self.attempts.entry(*attempt).or_default();
+                (raise_entry(&mut record.seen, *by, fact), None)
+            }
+            (FactKey::Submission { id, .. }, Fact::Submission(fact)) => self.join_submission(*id, *fact),
+            (FactKey::Settle { .. }, Fact::Settle(fact)) => {
+                let earlier = self.settled.map_or(fact.at, |at| at.min(fact.at));
+                (self.settled.replace(earlier) != Some(earlier), None)
+            }
+            (FactKey::Cancel { by, .. }, Fact::Cancel(fact)) => {
+                let earlier = self.cancels.get(by).map_or(fact.at, |at| fact.at.min(*at));
+                (self.cancels.insert(*by, earlier) != Some(earlier), None)
+            }
+            (FactKey::Told { by, .. }, Fact::Told(fact)) => (raise_entry(&mut self.told, *by, fact), None),
+            _ => (false, Some("the fact is not of the kind that its key names")),
+        }
+    }
+
+    fn join_spec(&mut self, fact: SpecFact) -> (bool, Option<&'static str>) {
+        let digest = fact.spec.digest();
+        let new = Specified { fact: Arc::new(fact), digest };
+        let order = |spec: &Specified| (spec.digest, spec.fact.submitted, spec.fact.height, spec.fact.strategy);
+        match &self.spec {
+            Some(known) if *known == new => (false, None),
+            Some(known) if order(known) <= order(&new) => (false, Some(TWO_SPECS)),
+            known => {
+                let fault = known.is_some().then_some(TWO_SPECS);
+                self.spec = Some(new);
+                self.judge();
+                (true, fault)
+            }
+        }
+    }
+
+    fn join_claim(&mut self, epoch: OwnershipEpoch, fact: OwnFact) -> bool {
+        let tie = strategy::owner_tie(self.id, fact.owner);
+        raise(&mut self.claims, Ownership { epoch, tie, owner: fact.owner, cause: Some(fact.cause), at: fact.at })
+    }
+
+    fn join_submission(&mut self, id: SubmissionId, fact: SubmissionFact) -> (bool, Option<&'static str>) {
+        let attempt = fact.attempt;
+        let fault = match self.submissions.get(&id) {
+            Some(known) if *known == fact => return (false, None),
+            Some(known) if *known < fact => return (false, Some(TWO_SUBMISSIONS)),
+            Some(_) => Some(TWO_SUBMISSIONS),
+            None => None,
+        };
+        let replaced = self.submissions.insert(id, fact);
+        for attempt in replaced.map(|fact| fact.attempt).into_iter().chain([attempt]) {
+            let record = self.attempts.entry(attempt).or_default();
+            record.reported = self
+                .submissions
+                .values()
+                .filter(|other| other.attempt == attempt && other.verdict == Verdict::Accepted)
+                .map(|other| if other.success { Phase::Finished } else { Phase::Failed })
+                .max();
+            if *record == AttemptRecord::default() {
+                self.attempts.remove(&attempt);
+            }
+        }
+        self.judge();
+        (true, fault)
+    }
+
+    fn judge(&mut self) {
+        self.canonical = self.spec.as_ref().and_then(|spec| {
+            strategy::canonical(self.id, spec.fact.strategy, self.accepted().filter(|(_, fact)| fact.success))
+        });
+    }
+
+    /// The accepted submissions, successes and failures.
+    pub(crate) fn accepted(&self) -> impl Iterator<Item = (SubmissionId, &SubmissionFact)> {
+        self.submissions.iter().filter(|(_, fact)| fact.verdict == Verdict::Accepted).map(|(id, fact)| (*id, fact))
+    }
+
+    /// The canonical result: the least under the job's strategy of the successes accepted anywhere.
+    pub(crate) const fn canonical(&self) -> Option<SubmissionId> {
+        self.canonical
+    }
+
+    pub(crate) fn canonical_fact(&self) -> Option<(SubmissionId, &SubmissionFact)> {
+        let id = self.canonical?;
+        Some((id, self.submissions.get(&id)?))
+    }
+
+    /// The owner: of the greatest claim, else the broker that admitted the job.
+    pub(crate) fn ownership(&self) -> Ownership {
+        let first = Ownership {
+            epoch: OwnershipEpoch::FIRST,
+            tie: strategy::owner_tie(self.id, self.id.admitted_by),
+            owner: self.id.admitted_by,
+            cause: None,
+            at: Hlc::default(),
+        };
+        self.claims.map_or(first, |claim| claim.max(first))
+    }
+
+    pub(crate) fn token(&self, attempt: &AttemptId) -> FencingToken {
+        FencingToken {
+            epoch: attempt.epoch,
+            tie: strategy::owner_tie(attempt.job, attempt.owner),
+            owner: attempt.owner,
+            number: attempt.number,
+        }
+    }
+
+    /// The attempt with the greatest token.
+    pub(crate) fn current_attempt(&self) -> Option<AttemptId> {
+        self.attempts.keys().copied().max_by_key(|attempt| self.token(attempt))
+    }
+
+    pub(crate) fn live_attempts(&self) -> impl Iterator<Item = AttemptId> {
+        self.attempts.iter().filter(|(_, record)| record.is_live()).map(|(id, _)| *id)
+    }
+
+    pub(crate) fn losses(&self) -> u32 {
+        count(self.attempts.values().filter(|attempt| attempt.is_loss()))
+    }
+
+    pub(crate) fn failures(&self) -> u32 {
+        count(self.attempts.values().filter(|attempt| attempt.phase() == Some(Phase::Failed)))
+    }
+
+    pub(crate) const fn is_settled(&self) -> bool {
+        self.settled.is_some()
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        !self.cancels.is_empty()
+    }
+
+    pub(crate) fn is_cancelled_by(&self, broker: ReplicaId) -> bool {
+        self.cancels.contains_key(&broker)
+    }
+
+    /// Whether the first accepted result ends the matter, or others may challenge it until the job is settled.
+    pub(crate) fn first_stands(&self) -> bool {
+        self.spec.as_ref().is_none_or(|spec| strategy::first_stands(spec.fact.strategy))
+    }
+
+    /// Whether a result was accepted and no challenger is admitted any more.
+    pub(crate) fn is_decided(&self) -> bool {
+        self.canonical.is_some() && (self.first_stands() || self.is_settled())
+    }
+
+    /// Whether nothing is to be run or waited for: decided, cancelled, or all tries used.
+    pub(crate) fn is_over(&self, retries: u32) -> bool {
+        if self.canonical.is_some() { self.is_decided() } else { self.is_cancelled() || self.failures() > retries }
+    }
+
+    /// Whether every attempt known has ended or reported, so that no challenger can come from one.
+    pub(crate) fn all_attempts_ended(&self) -> bool {
+        let reported = |id: &AttemptId| self.submissions.values().any(|fact| fact.attempt == *id);
+        self.attempts.iter().all(|(id, record)| record.has_ended() || reported(id))
+    }
+
+    pub(crate) fn status(&self, retries: u32) -> JobStatus {
+        let any = |wanted: fn(Phase) -> bool| self.attempts.values().filter_map(AttemptRecord::phase).any(wanted);
+        if self.canonical.is_some() {
+            JobStatus::Completed
+        } else if self.spec.is_none() {
+            JobStatus::Unknown
+        } else if self.is_cancelled() {
+            JobStatus::Cancelled
+        } else if self.failures() > retries {
+            JobStatus::Failed
+        } else if any(|phase| phase == Phase::Running) {
+            JobStatus::Running
+        } else if any(Phase::is_live) {
+            JobStatus::Dispatched
+        } else if any(|phase| phase == Phase::Lost) {
+            JobStatus::Redeploying
+        } else {
+            JobStatus::Waiting
+        }
+    }
+
+    /// How many attempts came to this result, accepted or not.
+    pub(crate) fn agreement(&self, digest: ResultDigest, also: Option<AttemptId>) -> u32 {
+        let reported = self.submissions.values().filter(|fact| fact.success && fact.digest == digest);
+        let attempts: std::collections::BTreeSet<_> = reported.map(|fact| fact.attempt).chain(also).collect();
+        count(attempts.iter())
+    }
+
+    /// What this broker last named as the canonical result, by an explicit fact or when it accepted one.
+    pub(crate) fn told_by(&self, broker: ReplicaId) -> Option<SubmissionId> {
+        let explicit = self.told.get(&broker).map(|told| told.named);
+        explicit.or_else(|| {
+            let own = self.accepted().filter(|(id, fact)| id.accepted_by == broker && fact.named);
+            own.map(|(id, _)| id).min()
+        })
+    }
+
+    pub(crate) fn told_fact(&self, broker: ReplicaId) -> Option<&ToldFact> {
+        self.told.get(&broker)
+    }
+}
+
+const TWO_SPECS: &str = "two specifications of one job; the one with the smaller digest is used";
+const TWO_SUBMISSIONS: &str = "two submissions under one name; the smaller one is used";
+
+fn raise<T: Ord>(held: &mut Option<T>, new: T) -> bool {
+    let rises = held.as_ref().is_none_or(|held| *held < new);
+    if rises {
+        *held = Some(new);
+    }
+    rises
+}
+
+fn raise_entry<K: Ord, T: Ord>(entries: &mut BTreeMap<K, T>, key: K, new: T) -> bool {
+    let rises = entries.get(&key).is_none_or(|held| *held < new);
+    if rises {
+        entries.insert(key, new);
+    }
+    rises
+}
+
+fn count(items: impl Iterator) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,374 @@
+//! The view: what all facts known here say together. Facts of others and our own go through the same fold.
+
+mod job;
+mod models;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use reconvene_clock::{Hlc, NodeId, ReplicaId, WallTime, digest};
+use reconvene_executor::{AttemptId, EmergencyId, Finality, JobId, JobSpec};
+use reconvene_store::Record;
+use reconvene_sync::Member;
+
+pub(crate) use self::job::{JobRecord, Ownership};
+pub use self::models::{AttemptView, EmergencyView, ExecutorView, JobStatus, JobView, ResultView, SubmissionView};
+use crate::fact::{EmergencyFact, ExecutorFact, ExecutorState, Fact, FactKey, SpecFact, Verdict};
+
+/// Everything known, with the indexes that let one input cost no more than what it touches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    retries: u32,
+    jobs: BTreeMap<JobId, JobRecord>,
+    executors: BTreeMap<NodeId, BTreeMap<ReplicaId, ExecutorFact>>,
+    emergencies: BTreeMap<EmergencyId, EmergencyFact>,
+    members: BTreeMap<ReplicaId, Member>,
+    /// The latest incarnation of each broker.
+    latest: BTreeMap<NodeId, (u64, ReplicaId)>,
+    /// The jobs of each client's own number, the first one first.
+    clients: BTreeMap<(String, u64), BTreeSet<(Hlc, JobId)>>,
+    /// Jobs that are specified and not over, by owner.
+    open: BTreeMap<ReplicaId, BTreeSet<JobId>>,
+    /// Attempts believed to be at work for open jobs, by executor.
+    working: BTreeMap<NodeId, BTreeSet<AttemptId>>,
+    /// Open jobs that name an emergency.
+    naming: BTreeMap<EmergencyId, BTreeSet<JobId>>,
+}
+
+/// What a fact has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Job(JobId),
+    Executor(NodeId),
+    Emergency(EmergencyId),
+    Member(ReplicaId),
+    Fault { key: String, reason: String },
+}
+
+/// Where a job was indexed before a change.
+struct Indexed {
+    spec: Option<Arc<SpecFact>>,
+    /// If the job is open.
+    owner: Option<ReplicaId>,
+    working: Vec<(NodeId, AttemptId)>,
+}
+
+impl View {
+    pub(crate) const fn new(retries: u32) -> Self {
+        Self {
+            retries,
+            jobs: BTreeMap::new(),
+            executors: BTreeMap::new(),
+            emergencies: BTreeMap::new(),
+            members: BTreeMap::new(),
+            latest: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            open: BTreeMap::new(),
+            working: BTreeMap::new(),
+            naming: BTreeMap::new(),
+        }
+    }
+
+    /// Folds a row of the store, whoever wrote it. `each` sees every fact with its writer's stamps before it is folded.
+    pub(crate) fn apply_record(
+        &mut self,
+        record: &Record,
+        changes: &mut Vec<Change>,
+        mut each: impl FnMut(&FactKey, &Fact),
+    ) {
+        if let Some(member) = Member::from_record(record) {
+            match member {
+                Ok(member) => changes.extend(self.join_member(member)),
+                Err(error) => changes.push(fault(record.key(), error)),
+            }
+            return;
+        }
+        let Some(key) = FactKey::parse(record.key()) else { return };
+        for (_, bytes) in record.values() {
+            match Fact::decode(&key, bytes) {
+                Ok(fact) => {
+                    each(&key, &fact);
+                    self.apply(key, fact, changes);
+                }
+                Err(error) => changes.push(fault(record.key(), error)),
+            }
+        }
+    }
+
+    /// Folds one fact.
+    pub(crate) fn apply(&mut self, key: FactKey, fact: Fact, changes: &mut Vec<Change>) {
+        match (key, fact) {
+            (FactKey::Executor { executor, home }, Fact::Executor(fact)) => {
+                let known = self.executors.entry(executor).or_default();
+                if known.get(&home).is_none_or(|known| *known < fact) {
+                    known.insert(home, fact);
+                    changes.push(Change::Executor(executor));
+                }
+            }
+            (FactKey::Emergency { id, .. }, Fact::Emergency(fact)) => {
+                if self.emergencies.get(&id).is_none_or(|known| emergency_order(known) < emergency_order(&fact)) {
+                    self.emergencies.insert(id, fact);
+                    changes.push(Change::Emergency(id));
+                }
+            }
+            (FactKey::Executor { .. } | FactKey::Emergency { .. }, _) => {
+                changes.push(fault(key, "the fact is not of the kind that its key names"));
+            }
+            (key, fact) => self.apply_to_job(key, fact, changes),
+        }
+    }
+
+    fn apply_to_job(&mut self, key: FactKey, fact: Fact, changes: &mut Vec<Change>) {
+        let Some(id) = key.job() else { return };
+        let before = self.jobs.get(&id).map(|job| self.indexed(job));
+        let job = self.jobs.entry(id).or_insert_with(|| JobRecord::new(id));
+        let (changed, contradiction) = job.apply(&key, fact);
+        if changed {
+            self.index(id, before);
+            changes.push(Change::Job(id));
+        }
+        changes.extend(contradiction.map(|reason| fault(key, reason)));
+    }
+
+    fn join_member(&mut self, member: Member) -> Option<Change> {
+        let replica = member.replica;
+        let latest = self.latest.entry(member.node).or_insert((member.incarnation, replica));
+        *latest = (*latest).max((member.incarnation, replica));
+        let changed = self.members.get(&replica) != Some(&member);
+        self.members.insert(replica, member);
+        changed.then_some(Change::Member(replica))
+    }
+
+    fn indexed(&self, job: &JobRecord) -> Indexed {
+        let spec = job.spec.as_ref().map(|spec| Arc::clone(&spec.fact));
+        if spec.is_none() || job.is_over(self.retries) {
+            return Indexed { spec, owner: None, working: Vec::new() };
+        }
+        let working = job.attempts.iter().filter(|(_, record)| record.is_live());
+        let working = working.filter_map(|(id, record)| Some((record.given_to()?.0, *id)));
+        Indexed { spec, owner: Some(job.ownership().owner), working: working.collect() }
+    }
+
+    /// Moves a job in the indexes from where it was to where it is.
+    fn index(&mut self, id: JobId, before: Option<Indexed>) {
+        if let Some(before) = before {
+            self.unindex(id, before);
+        }
+        let Some(after) = self.jobs.get(&id).map(|job| self.indexed(job)) else { return };
+        if let Some(owner) = after.owner {
+            self.open.entry(owner).or_default().insert(id);
+        }
+        for (executor, attempt) in after.working {
+            self.working.entry(executor).or_default().insert(attempt);
+        }
+        let Some(spec) = after.spec else { return };
+        if let Some(emergency) = spec.spec.emergency.filter(|_| after.owner.is_some()) {
+            self.naming.entry(emergency).or_default().insert(id);
+        }
+        if let Some(key) = client_key(&spec) {
+            self.clients.entry(key).or_default().insert((spec.submitted, id));
+        }
+    }
+
+    fn unindex(&mut self, id: JobId, before: Indexed) {
+        if let Some(owner) = before.owner {
+            remove(&mut self.open, &owner, &id);
+        }
+        for (executor, attempt) in before.working {
+            remove(&mut self.working, &executor, &attempt);
+        }
+        let Some(spec) = before.spec else { return };
+        if let Some(emergency) = spec.spec.emergency {
+            remove(&mut self.naming, &emergency, &id);
+        }
+        if let Some(key) = client_key(&spec) {
+            remove(&mut self.clients, &key, &(spec.submitted, id));
+        }
+    }
+
+    /// Takes a specification back that the store refused, if nothing else has come of it.
+    pub(crate) fn withdraw(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        if job.attempts.is_empty() && job.submissions.is_empty() {
+            let before = self.indexed(job);
+            self.jobs.remove(&id);
+            self.unindex(id, before);
+        }
+    }
+
+    pub(crate) fn job(&self, id: JobId) -> Option<&JobRecord> {
+        self.jobs.get(&id)
+    }
+
+    /// Jobs by name, beginning after `after`.
+    pub(crate) fn jobs_after(&self, after: Option<JobId>) -> impl Iterator<Item = &JobRecord> {
+        let from = after.map_or(core::ops::Bound::Unbounded, core::ops::Bound::Excluded);
+        self.jobs.range((from, core::ops::Bound::Unbounded)).map(|(_, job)| job)
+    }
+
+    pub(crate) fn job_count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(crate) fn job_of_client(&self, client: &str, key: u64) -> Option<JobId> {
+        self.clients.get(&(client.to_owned(), key))?.first().map(|(_, job)| *job)
+    }
+
+    /// Jobs that are specified and not over, owned by this broker.
+    pub(crate) fn open_jobs(&self, owner: ReplicaId) -> impl Iterator<Item = JobId> {
+        self.open.get(&owner).into_iter().flatten().copied()
+    }
+
+    pub(crate) fn open_count(&self, owner: ReplicaId) -> usize {
+        self.open.get(&owner).map_or(0, BTreeSet::len)
+    }
+
+    pub(crate) fn open_total(&self) -> usize {
+        self.open.values().map(BTreeSet::len).fold(0, usize::saturating_add)
+    }
+
+    /// Attempts believed to be at work on this executor.
+    pub(crate) fn working_on(&self, executor: NodeId) -> impl Iterator<Item = AttemptId> {
+        self.working.get(&executor).into_iter().flatten().copied()
+    }
+
+    pub(crate) fn jobs_naming(&self, emergency: EmergencyId) -> impl Iterator<Item = JobId> {
+        self.naming.get(&emergency).into_iter().flatten().copied()
+    }
+
+    /// The executor as it last registered anywhere, and where.
+    pub(crate) fn executor(&self, id: NodeId) -> Option<(ReplicaId, &ExecutorFact)> {
+        let homes = self.executors.get(&id)?;
+        let latest = homes.iter().max_by_key(|(home, fact)| (fact.session, fact.registration, **home))?;
+        Some((*latest.0, latest.1))
+    }
+
+    pub(crate) fn executors(&self) -> impl Iterator<Item = (NodeId, ReplicaId, &ExecutorFact)> {
+        self.executors.keys().filter_map(|id| self.executor(*id).map(|(home, fact)| (*id, home, fact)))
+    }
+
+    pub(crate) fn emergency(&self, id: EmergencyId) -> Option<&EmergencyFact> {
+        self.emergencies.get(&id)
+    }
+
+    pub(crate) fn emergencies(&self) -> impl Iterator<Item = (EmergencyId, &EmergencyFact)> {
+        self.emergencies.iter().map(|(id, fact)| (*id, fact))
+    }
+
+    pub(crate) fn member(&self, replica: ReplicaId) -> Option<&Member> {
+        self.members.get(&replica)
+    }
+
+    /// The latest incarnation of each broker.
+    pub(crate) fn latest_members(&self) -> impl Iterator<Item = &Member> {
+        self.latest.values().filter_map(|(_, replica)| self.members.get(replica))
+    }
+
+    /// Whether the broker of this incarnation runs a later one.
+    pub(crate) fn is_superseded(&self, replica: ReplicaId) -> bool {
+        let member = self.members.get(&replica);
+        member.and_then(|member| self.latest.get(&member.node)).is_some_and(|(_, latest)| *latest != replica)
+    }
+
+    /// The emergency level of a job at this wall time: that of the emergency it names, while that stands and covers
+    /// the job's region.
+    pub(crate) fn level(&self, job: &JobRecord, wall: WallTime) -> u8 {
+        let Some(spec) = &job.spec else { return 0 };
+        let named = spec.fact.spec.emergency.and_then(|id| self.emergencies.get(&id));
+        named
+            .filter(|emergency| in_force(emergency, wall))
+            .filter(|emergency| reconvene_resolve::scope_covers(&emergency.region, &spec.fact.spec.region))
+            .map_or(0, |emergency| emergency.level)
+    }
+
+    /// What a client sees of a job.
+    pub(crate) fn job_view(&self, job: &JobRecord, wall: WallTime, with_output: bool) -> JobView {
+        let ownership = job.ownership();
+        let spec = job.spec.as_ref().map(|spec| spec.fact.as_ref());
+        let attempts = job.attempts.iter().map(|(id, record)| AttemptView {
+            id: *id,
+            token: job.token(id),
+            executor: record.given_to().map(|(executor, _)| executor),
+            phase: record.phase(),
+        });
+        let submissions = job.submissions.iter().map(|(id, fact)| SubmissionView {
+            id: *id,
+            attempt: fact.attempt,
+            executor: fact.executor,
+            digest: fact.digest,
+            success: fact.success,
+            accepted: fact.verdict == Verdict::Accepted,
+            verdict: fact.verdict,
+            stamp: fact.stamp,
+            quality_bp: fact.quality_bp,
+            cost_resource_ms: fact.cost_resource_ms,
+        });
+        let result = job.canonical_fact().map(|(submission, fact)| ResultView {
+            submission,
+            digest: fact.digest,
+            output: fact.output.clone().filter(|_| with_output),
+            finality: Finality::Provisional,
+            agreement: job.agreement(fact.digest, None),
+        });
+        JobView {
+            id: job.id,
+            status: job.status(self.retries),
+            client: spec.map(|spec| spec.spec.client.clone()).unwrap_or_default(),
+            client_key: spec.map_or(0, |spec| spec.spec.client_key),
+            priority: spec.map_or(0, |spec| spec.spec.priority),
+            region: spec.map(|spec| spec.spec.region.clone()).unwrap_or_default(),
+            level: self.level(job, wall),
+            submitted: job.submitted(),
+            strategy: spec.map(|spec| spec.strategy),
+            owner: ownership.owner,
+            epoch: ownership.epoch,
+            settled: job.is_settled(),
+            attempts: attempts.collect(),
+            submissions: submissions.collect(),
+            result,
+        }
+    }
+}
+
+impl JobRecord {
+    pub(crate) fn submitted(&self) -> Option<Hlc> {
+        self.spec.as_ref().map(|spec| spec.fact.submitted)
+    }
+}
+
+/// What a client calls the job. A job without a client is anonymous: two of them are two jobs.
+fn client_key(spec: &SpecFact) -> Option<(String, u64)> {
+    let JobSpec { client, client_key, .. } = &spec.spec;
+    (!client.is_empty()).then(|| (client.clone(), *client_key))
+}
+
+/// Whether an emergency stands at this wall time.
+pub(crate) fn in_force(emergency: &EmergencyFact, wall: WallTime) -> bool {
+    !emergency.revoked && wall < emergency.expires
+}
+
+pub(crate) fn serves(executor: &ExecutorFact) -> bool {
+    executor.state == ExecutorState::Up
+}
+
+/// Larger revision; at equal revision revoked wins, then the smaller digest.
+fn emergency_order(fact: &EmergencyFact) -> (u64, bool, Reverse<[u8; 32]>) {
+    let bytes = Fact::Emergency(fact.clone()).encode().unwrap_or_default();
+    (fact.revision, fact.revoked, Reverse(digest::sha256(&bytes)))
+}
+
+fn fault(key: impl ToString, reason: impl ToString) -> Change {
+    Change::Fault { key: key.to_string(), reason: reason.to_string() }
+}
+
+fn remove<K: Ord, T: Ord>(index: &mut BTreeMap<K, BTreeSet<T>>, key: &K, item: &T) {
+    if let Some(set) = index.get_mut(key) {
+        set.remove(item);
+        if set.is_empty() {
+            index.remove(key);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What queries answer with.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+use reconvene_clock::{Hlc, NodeId, ReplicaId, WallTime};
+use reconvene_executor::{
+    AttemptId, EmergencyId, FencingToken, Finality, JobId, OwnershipEpoch, Resources, ResultDigest, SessionEpoch,
+    SubmissionId, Tag,
+};
+use reconvene_resolve::StrategyKind;
+
+use crate::fact::{ExecutorState, Phase, Verdict};
+
+/// Where a job stands. Derived from its facts, never stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum JobStatus {
+    /// Something refers to it, but its specification has not arrived.
+    Unknown,
+    /// It waits for an executor.
+    Waiting,
+    /// It is offered to an executor.
+    Dispatched,
+    /// An executor runs it.
+    Running,
+    /// Its attempts were lost and none is at work.
+    Redeploying,
+    /// All tries were used.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+    /// It has a result.
+    Completed,
+}
+
+/// A job as the facts known here tell it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct JobView {
+    /// Its name.
+    pub id: JobId,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// Who submitted it; empty while the specification is unknown.
+    pub client: String,
+    /// The client's own number for it.
+    pub client_key: u64,
+    /// Its priority, larger first.
+    pub priority: u8,
+    /// Where it belongs.
+    pub region: String,
+    /// Its emergency level now.
+    pub level: u8,
+    /// When the first broker admitted it.
+    pub submitted: Option<Hlc>,
+    /// What judges its results.
+    pub strategy: Option<StrategyKind>,
+    /// The broker that places it.
+    pub owner: ReplicaId,
+    /// The epoch of that ownership.
+    pub epoch: OwnershipEpoch,
+    /// Whether no more challengers are admitted.
+    pub settled: bool,
+    /// Its attempts, in the order of their names.
+    pub attempts: Vec<AttemptView>,
+    /// The results that were judged, accepted or not.
+    pub submissions: Vec<SubmissionView>,
+    /// Its result, if it has one.
+    pub result: Option<ResultView>,
+}
+
+/// One attempt of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AttemptView {
+    /// Its name.
+    pub id: AttemptId,
+    /// What fences it.
+    pub token: FencingToken,
+    /// The executor it was given to; unknown while its owner's fact is on the way.
+    pub executor: Option<NodeId>,
+    /// How far it has come.
+    pub phase: Option<Phase>,
+}
+
+/// One judged result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SubmissionView {
+    /// Its name.
+    pub id: SubmissionId,
+    /// The attempt that made it.
+    pub attempt: AttemptId,
+    /// The executor that submitted it.
+    pub executor: NodeId,
+    /// Its digest.
+    pub digest: ResultDigest,
+    /// Whether the attempt succeeded.
+    pub success: bool,
+    /// Whether it is a candidate for the canonical result.
+    pub accepted: bool,
+    /// What its broker decided.
+    pub verdict: Verdict,
+    /// When.
+    pub stamp: Hlc,
+    /// The declared quality in basis points.
+    pub quality_bp: u16,
+    /// What it cost.
+    pub cost_resource_ms: u64,
+}
+
+/// The canonical result of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ResultView {
+    /// The submission that counts.
+    pub submission: SubmissionId,
+    /// Its digest.
+    pub digest: ResultDigest,
+    /// Its bytes, if they are kept in the fact and were asked for.
+    pub output: Option<Vec<u8>>,
+    /// Whether it may still change. Always provisional in this version.
+    pub finality: Finality,
+    /// How many attempts came to this result.
+    pub agreement: u32,
+}
+
+/// An executor as the facts known here tell it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ExecutorView {
+    /// Its name.
+    pub id: NodeId,
+    /// The broker it last registered with.
+    pub home: ReplicaId,
+    /// Its session.
+    pub session: SessionEpoch,
+    /// The number of its registration.
+    pub registration: u64,
+    /// Whether it serves.
+    pub state: ExecutorState,
+    /// Whether it is silent. Known only at its home.
+    pub suspect: bool,
+    /// What it has in all.
+    pub capacity: Resources,
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// Attempts believed to be at work on it.
+    pub running: u32,
+    /// What it is tagged with.
+    pub tags: BTreeSet<Tag>,
+}
+
+/// An emergency as the facts known here tell it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EmergencyView {
+    /// Its name.
+    pub id: EmergencyId,
+    /// Its level.
+    pub level: u8,
+    /// What it covers.
+    pub region: String,
+    /// When it was declared.
+    pub issued: WallTime,
+    /// When it ends by itself.
+    pub expires: WallTime,
+    /// Whether it was revoked.
+    pub revoked: bool,
+    /// Whether it stands now.
+    pub in_force: bool,
+}

@@ -1,0 +1,15 @@
+//! What brokers do together, in virtual time: coordinators, a sync that is perfect between those that are connected,
+//! and executors that follow a script.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests index and add freely, and fail by panicking"
+)]
+
+mod scenarios;
+mod world;
