@@ -22,100 +22,10 @@ use crate::spec::{JobSpec, Resources};
 
 mod attempts;
 mod home;
+mod io;
 mod results;
 
-/// What happens to an [`Agent`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a driver builds every one of them")]
-pub enum Input {
-    /// Time has passed; due at [`Agent::next_deadline`].
-    Tick,
-    /// There is a link to a broker. No error if there was one.
-    LinkUp {
-        /// The broker, as the transport authenticated it.
-        broker: NodeId,
-        /// The address that was asked to connect to, if the link is an answer to that.
-        address: Option<String>,
-    },
-    /// The link to a broker is gone.
-    LinkDown {
-        /// The broker.
-        broker: NodeId,
-    },
-    /// An [`Output::Connect`] led to nothing.
-    ConnectFailed {
-        /// The address.
-        address: String,
-    },
-    /// A broker said something.
-    Received {
-        /// The broker, as the transport authenticated it.
-        from: NodeId,
-        /// What it said.
-        message: ToExecutor,
-    },
-    /// The runner has started an attempt.
-    Started {
-        /// The attempt.
-        attempt: AttemptId,
-    },
-    /// The runner says how far an attempt is.
-    Progress {
-        /// The attempt.
-        attempt: AttemptId,
-        /// How far, in basis points.
-        bp: u16,
-    },
-    /// An attempt has ended by itself.
-    Finished {
-        /// The attempt.
-        attempt: AttemptId,
-        /// What came out.
-        report: Report,
-    },
-    /// Take no new orders; leave when nothing runs and no result is kept any more.
-    Drain,
-    /// Leave now: stop what runs, and tell the home.
-    Leave,
-}
-
-/// What an [`Agent`] asks its driver to do, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "an unperformed output is a lost effect"]
-#[expect(clippy::exhaustive_enums, reason = "a new effect must break every driver at compile time")]
-pub enum Output {
-    /// Connect to a broker; answer with [`Input::LinkUp`] or [`Input::ConnectFailed`].
-    Connect {
-        /// The address.
-        address: String,
-    },
-    /// Close the link to a broker, if there is one. [`Input::LinkDown`] may follow or not.
-    Disconnect {
-        /// The broker.
-        broker: NodeId,
-    },
-    /// Best effort: may be lost, repeated or reordered.
-    Send {
-        /// The broker.
-        to: NodeId,
-        /// What to say.
-        message: ToBroker,
-    },
-    /// Start an attempt; answer with [`Input::Started`] and, in the end, [`Input::Finished`].
-    Run {
-        /// The attempt.
-        attempt: AttemptId,
-        /// What to run.
-        spec: JobSpec,
-    },
-    /// Stop an attempt. Whatever its runner still says about it is ignored.
-    Stop {
-        /// The attempt.
-        attempt: AttemptId,
-    },
-    /// Tell whoever watches.
-    Notify(Event),
-}
+pub use self::io::{Input, Output};
 
 /// The executor side of the life of a job, as a plain value.
 ///
