@@ -294,3 +294,6 @@ impl Replica {
         sip24_64(self.config.network.as_bytes(), b"reconvene sync network")
     }
 }
+
+#[cfg(test)]
+mod tests;

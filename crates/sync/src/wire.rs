@@ -474,4 +474,4 @@ pub(crate) fn encoded_bytes(key: &Key, version: &Version) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -191,7 +191,7 @@ fn any_dot() -> impl Strategy<Value = Dot> {
     (1..4_u64, prop_oneof![1..20_u64, Just(u64::MAX >> 1)]).prop_map(|(number, counter)| a_dot(number, counter))
 }
 
-fn any_version() -> impl Strategy<Value = (Key, Version)> {
+pub(crate) fn any_version() -> impl Strategy<Value = (Key, Version)> {
     let context = (proptest::collection::vec(any_dot(), 0..5), proptest::collection::vec(any_dot(), 0..2))
         .prop_map(|(dots, upto)| KeyContext::from_parts(dots, upto.into_iter().collect()));
     let body = prop_oneof![Just(Body::Tombstone), proptest::collection::vec(any::<u8>(), 0..40).prop_map(Body::of),];
@@ -204,7 +204,7 @@ fn any_version() -> impl Strategy<Value = (Key, Version)> {
     )
 }
 
-fn any_message() -> impl Strategy<Value = Message> {
+pub(crate) fn any_message() -> impl Strategy<Value = Message> {
     let versions = proptest::collection::vec(any_version(), 0..6).prop_map(|mut versions| {
         versions.sort_by_key(|(_, version)| version.dot);
         versions.dedup_by_key(|(_, version)| version.dot);
