@@ -24,6 +24,7 @@ mod replica;
 mod segments;
 #[cfg(feature = "serde")]
 mod serde;
+mod siblings;
 mod time;
 mod vector;
 
@@ -41,6 +42,7 @@ pub use self::linear::LinearKey;
 pub use self::node::NodeId;
 pub use self::now::Now;
 pub use self::replica::{ReplicaId, ReplicaKey};
+pub use self::siblings::{Dotted, SiblingSet};
 #[cfg(feature = "std")]
 pub use self::time::SystemTimeSource;
 pub use self::time::{TimeSource, Timestamp, WallTime};
