@@ -12,15 +12,21 @@
     )
 )]
 
+pub mod client;
 mod command;
 mod config;
 mod coordinator;
 mod error;
 mod event;
 mod fact;
+mod node;
 mod statistics;
+mod status;
 mod strategy;
 mod view;
+
+#[cfg(feature = "driver")]
+mod driver;
 
 pub use reconvene_clock::Now;
 pub use reconvene_resolve::StrategyKind;
@@ -28,11 +34,17 @@ pub use reconvene_resolve::StrategyKind;
 pub use self::command::{Command, PAGE_JOBS, Reply};
 pub use self::config::{Config, ConfigError};
 pub use self::coordinator::{Coordinator, Input, Output};
+#[cfg(feature = "driver")]
+pub use self::driver::{
+    Broker, BrokerBuilder, BrokerError, Clock, Events, EventsError, NoLinks, StartError, SystemClock, TaskError,
+};
 pub use self::error::CommandError;
 pub use self::event::{Event, EventKind, LossCause, WaitReason};
 pub use self::fact::{
     AttemptCause, AttemptFact, CancelFact, CodecError, EmergencyFact, ExecutorFact, ExecutorState, FACT_BYTES, Fact,
     FactKey, OwnCause, OwnFact, Phase, PhaseMark, SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact, Verdict,
 };
+pub use self::node::{Node, NodeConfig, NodeEvent, NodeInput, NodeOutput, read_all};
 pub use self::statistics::Statistics;
+pub use self::status::{NodeStatus, PeerStatus};
 pub use self::view::{AttemptView, EmergencyView, ExecutorView, JobStatus, JobView, ResultView, SubmissionView};

@@ -2,11 +2,12 @@
 
 use reconvene_clock::{Dot, NodeId, ReplicaId, Timestamp};
 use reconvene_store::{Key, PlanError};
+use serde::{Deserialize, Serialize};
 
 use crate::{Member, RejectReason};
 
 /// What is known of a peer's reachability. It steers scheduling; it never deletes data or frees an identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum PeerState {
     /// Heard of lately over a link.
