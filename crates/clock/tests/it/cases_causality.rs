@@ -101,6 +101,13 @@ fn case_08_totals_do_not_wrap_and_grow_with_dominance() {
     assert_eq!(full.total(), 3 * u128::from(LAST));
     let smaller = clock([(A, LAST), (B, LAST), (C, LAST - 1)]);
     assert!(full.dominates(&smaller) && full.total() > smaller.total());
+
+    // A total of more than one word orders keys as well, and so do their words.
+    let key = |clock| LinearKey::from_total(clock, Hlc::default(), dot(A, 1));
+    let (low, high) = (clock([(A, LAST)]), clock([(A, LAST), (B, 2), (C, LAST)]));
+    assert!(low.total() < 1 << 64 && high.total() >= 1 << 64);
+    assert!(key(&low) < key(&high) && key(&low).words() < key(&high).words());
+    assert_eq!(key(&high).words(), [1, 0, 0, A, 1]);
 }
 
 #[test]
