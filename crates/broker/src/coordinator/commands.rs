@@ -42,13 +42,13 @@ impl Coordinator {
 
     fn submit(&mut self, spec: JobSpec) -> Result<Reply, CommandError> {
         spec.validate()?;
-        if let Some(deadline) = spec.deadline.filter(|deadline| *deadline < self.at.wall) {
-            let expected = format!("not before {}", self.at.wall);
-            return Err(CommandError::Spec { field: "deadline".to_owned(), value: deadline.to_string(), expected });
-        }
         if let Some(job) = self.view.job_of_client(&spec.client, spec.client_key) {
             count(&mut self.statistics.repeated_submits);
             return Ok(Reply::Submitted { job });
+        }
+        if let Some(deadline) = spec.deadline.filter(|deadline| *deadline < self.at.wall) {
+            let expected = format!("not before {}", self.at.wall);
+            return Err(CommandError::Spec { field: "deadline".to_owned(), value: deadline.to_string(), expected });
         }
         if self.view.open_count(self.own.replica) >= self.config.max_jobs {
             let retry_after_ms = self.config.place_after_ms;

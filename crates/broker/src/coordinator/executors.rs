@@ -10,12 +10,13 @@ use reconvene_executor::message::{
 use reconvene_executor::{AttemptId, FencingToken, JobId, OwnershipEpoch, Resources, SessionEpoch, Tag, limits};
 
 use crate::coordinator::Coordinator;
+use crate::coordinator::jobs::RefusedBy;
 use crate::coordinator::suspicion::Gaps;
 use crate::coordinator::timers::Timer;
 use crate::fact::{ExecutorFact, ExecutorState, Phase};
 use crate::statistics::count;
 use crate::view::serves;
-use crate::{EventKind, ExecutorView, Fact, FactKey, LossCause};
+use crate::{EventKind, ExecutorView, Fact, FactKey, LossCause, StrategyKind};
 
 /// An executor that takes its orders from this broker.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Homed {
     pub(super) suspect: bool,
     /// Something of it was given up, so it must register before it is believed again.
     pub(super) must_register: bool,
+    /// It takes no more work until it registers again.
+    draining: bool,
     gone: bool,
     heard: Timestamp,
     gaps: Gaps,
@@ -61,7 +64,7 @@ pub(super) enum HeldState {
 impl Homed {
     /// Whether it may be given work.
     pub(super) fn takes_work(&self) -> bool {
-        !self.suspect && !self.must_register && !self.gone
+        !self.suspect && !self.must_register && !self.draining && !self.gone
     }
 
     pub(super) fn free_slots(&self) -> u32 {
@@ -158,6 +161,7 @@ impl Coordinator {
             attempts: BTreeMap::new(),
             suspect: false,
             must_register: false,
+            draining: false,
             gone: false,
             heard,
             gaps: Gaps::new(self.config.heartbeat_ms),
@@ -170,6 +174,7 @@ impl Coordinator {
         entry.tags.clone_from(&register.tags);
         entry.suspect = false;
         entry.must_register = false;
+        entry.draining = false;
         entry.gone = false;
         entry.heard = heard;
         entry.sequence = 0;
@@ -384,9 +389,24 @@ impl Coordinator {
             return;
         }
         homed.attempts.remove(&attempt);
-        let under = (homed.session, registration);
+        homed.draining |= reason == Refusal::Draining;
+        let until = match reason {
+            // What stands in the way passes; the executor may be asked again.
+            Refusal::NoFreeSlot | Refusal::NoFreeCapacity { .. } | Refusal::TooManyResults | Refusal::LeaseOver => {
+                Some(self.at.mono.saturating_add(self.config.detection_ms()))
+            }
+            Refusal::SmallerToken { .. }
+            | Refusal::AlreadyEnded
+            | Refusal::MissingTag
+            | Refusal::Draining
+            | Refusal::Malformed => None,
+        };
+        let refused = RefusedBy { session: homed.session, registration, until };
         count(&mut self.statistics.refused);
-        self.locals.entry(attempt.job).or_default().refused_by.insert(from, under);
+        self.locals.entry(attempt.job).or_default().refused_by.insert(from, refused);
+        if let Some(until) = until {
+            self.timers.arm(Timer::Ready(attempt.job), until);
+        }
         self.mark(attempt, Phase::Refused, registration, 0);
         self.notify(EventKind::AttemptRefused { attempt, executor: from });
         self.placing = true;
@@ -404,7 +424,7 @@ impl Coordinator {
 
     /// Sends new orders without waiting for the next heartbeat. They count from the last one, which is the safe side.
     pub(super) fn order_now(&mut self, to: NodeId) {
-        if self.linked.contains(&to) && self.homed.get(&to).is_some_and(|homed| homed.sequence > 0) {
+        if self.linked.contains(&to) && self.homed.get(&to).is_some_and(|homed| !homed.must_register) {
             self.answer(to, Vec::new(), Vec::new());
         }
     }
@@ -495,13 +515,19 @@ impl Coordinator {
     }
 
     fn give_up(&mut self, executor: NodeId, attempt: AttemptId, cause: LossCause) {
-        if let Some(homed) = self.homed.get_mut(&executor)
-            && let Some(held) = homed.attempts.remove(&attempt)
-        {
+        let Some(homed) = self.homed.get_mut(&executor) else { return };
+        let Some(held) = homed.attempts.remove(&attempt) else { return };
+        if matches!(held.state, HeldState::Stopping(_)) {
+            return;
+        }
+        let job = self.view.job(attempt.job);
+        let ended = job.is_some_and(|job| {
+            job.is_over(self.config.retries)
+                || job.attempts.get(&attempt).and_then(|record| record.phase()).is_some_and(Phase::is_final)
+        });
+        if !ended {
             homed.must_register = true;
-            if !matches!(held.state, HeldState::Stopping(_)) {
-                self.lose(attempt, executor, cause);
-            }
+            self.lose(attempt, executor, cause);
         }
     }
 
@@ -541,17 +567,22 @@ impl Coordinator {
             self.handing = true;
         }
         if home == self.own.replica {
-            self.rank_again = true;
+            self.capacity_changed();
             self.placing = true;
             return;
         }
         self.know_owner(home);
         if self.homed.remove(&executor).is_some() {
             self.timers.disarm(Timer::Executor(executor));
-            self.rank_again = true;
+            self.capacity_changed();
             self.handing = true;
             self.notify(EventKind::ExecutorMoved { executor, to: home });
         }
+    }
+
+    /// One strategy ranks by the share of the whole capacity here that a job takes.
+    fn capacity_changed(&mut self) {
+        self.rank_again |= self.config.strategy == StrategyKind::ResourceOptimal;
     }
 
     /// After a restart: executors that were ours are watched from now on, until they register again.
@@ -574,6 +605,7 @@ impl Coordinator {
                 attempts: BTreeMap::new(),
                 suspect: false,
                 must_register: true,
+                draining: false,
                 gone: false,
                 heard: at,
                 gaps: Gaps::new(self.config.heartbeat_ms),

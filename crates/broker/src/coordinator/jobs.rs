@@ -24,14 +24,23 @@ pub(super) struct Local {
     /// Not to be placed before.
     pub(super) not_before: Timestamp,
     pub(super) reason: Option<WaitReason>,
-    /// Executors that refused it, and under which registration.
-    pub(super) refused_by: BTreeMap<NodeId, (SessionEpoch, u64)>,
+    pub(super) refused_by: BTreeMap<NodeId, RefusedBy>,
     /// Losses for which a delay was set.
     pub(super) losses: u32,
     /// Whether its end was acted upon.
     over: bool,
     failed: bool,
     cancel_too_late: bool,
+}
+
+/// An executor did not take a job.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RefusedBy {
+    /// The registration under which it refused.
+    pub(super) session: SessionEpoch,
+    pub(super) registration: u64,
+    /// When it may be asked again, if before its next registration.
+    pub(super) until: Option<Timestamp>,
 }
 
 impl Coordinator {
@@ -144,8 +153,7 @@ impl Coordinator {
         }
         if !self.queue.contains(id) {
             self.enqueue(id);
-            self.placing = true;
-            self.handing = true;
+            self.waiting.insert(id);
             self.arm(Timer::HandOver(id), self.config.place_after_ms);
         }
     }
@@ -155,6 +163,7 @@ impl Coordinator {
             self.timers.disarm(Timer::HandOver(id));
         }
         self.stranded.remove(&id);
+        self.waiting.remove(&id);
     }
 
     /// A result was accepted, and others may challenge it.
@@ -192,7 +201,6 @@ impl Coordinator {
         let mine = job.ownership().owner == self.own.replica;
         let reason = if completed { StopReason::Completed } else { StopReason::Cancelled };
         self.unqueue(id);
-        self.stop_attempts(id, reason);
         let local = self.locals.entry(id).or_default();
         if failed && mine && !core::mem::replace(&mut local.failed, true) {
             self.notify(EventKind::JobFailed { job: id });
@@ -200,6 +208,7 @@ impl Coordinator {
         let local = self.locals.entry(id).or_default();
         if !core::mem::replace(&mut local.over, true) {
             local.refused_by.clear();
+            self.stop_attempts(id, reason);
             for timer in
                 [Timer::Takeover(id), Timer::Recover(id), Timer::Ready(id), Timer::HandOver(id), Timer::Settle(id)]
             {
@@ -285,7 +294,8 @@ impl Coordinator {
             return false;
         };
         let mark = PhaseMark::new(phase, registration.max(record.registration()));
-        if record.mark_now().is_some_and(|held| held >= mark) {
+        let ended = record.phase().is_some_and(Phase::is_final) && !phase.is_final();
+        if ended || record.mark_now().is_some_and(|held| held >= mark) {
             return false;
         }
         if attempt.owner == self.own.replica {

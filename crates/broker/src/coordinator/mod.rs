@@ -176,6 +176,8 @@ pub struct Coordinator {
     queue: Queue,
     /// Waiting jobs that no executor of ours could run even when idle.
     stranded: BTreeSet<JobId>,
+    /// Jobs that have begun to wait in this call.
+    waiting: BTreeSet<JobId>,
     placing: bool,
     handing: bool,
     /// The capacity here has changed, and with it the rank of waiting jobs.
@@ -228,6 +230,7 @@ impl Coordinator {
             locals: BTreeMap::new(),
             queue: Queue::default(),
             stranded: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             placing: false,
             handing: false,
             rank_again: false,
@@ -341,6 +344,9 @@ impl Coordinator {
             if core::mem::take(&mut self.placing) {
                 self.place();
             }
+            while let Some(job) = self.waiting.pop_first() {
+                self.check_stranded(job);
+            }
             if core::mem::take(&mut self.handing) {
                 self.hand_over_stranded();
             }
@@ -360,6 +366,7 @@ impl Coordinator {
                 Timer::HomeLost(replica) => self.home_lost(replica),
                 Timer::Executor(executor) => self.check_executor(executor),
                 Timer::Ready(job) => {
+                    self.placing = true;
                     self.dirty.insert(job);
                 }
                 Timer::HandOver(job) => self.consider_hand_over(job),

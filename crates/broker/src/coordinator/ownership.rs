@@ -1,11 +1,11 @@
 //! Which brokers are there, and taking over the jobs of those that are not.
 
 use reconvene_clock::{NodeId, ReplicaId, Timestamp};
-use reconvene_executor::JobId;
+use reconvene_executor::{AttemptId, JobId};
 
 use crate::coordinator::timers::Timer;
 use crate::coordinator::{Coordinator, number};
-use crate::fact::{OwnCause, OwnFact};
+use crate::fact::{OwnCause, OwnFact, Phase};
 use crate::statistics::count;
 use crate::{EventKind, Fact, FactKey, LossCause, strategy};
 
@@ -101,7 +101,8 @@ impl Coordinator {
             self.arm(Timer::Owner(replica), self.config.owner_timeout_ms);
         }
         let Some(owner) = self.owners.get_mut(&replica) else { return };
-        if owner.gone.is_some() {
+        // Unless it was heard in between and has fallen silent again.
+        if owner.gone.is_some_and(|gone| last.is_none_or(|last| last < gone)) {
             return;
         }
         owner.gone = Some(at);
@@ -167,16 +168,36 @@ impl Coordinator {
         if job.ownership().owner != self.own.replica || job.is_over(self.config.retries) {
             return;
         }
-        let live: Vec<_> = job
-            .live_attempts()
-            .filter_map(|attempt| Some((attempt, job.attempts.get(&attempt)?.given_to()?.0)))
-            .collect();
+        let given = |attempt| Some(job.attempts.get(&attempt)?.given_to()?.0);
+        let live: Vec<_> = job.live_attempts().map(|attempt| (attempt, given(attempt))).collect();
         for (attempt, executor) in live {
-            if !self.is_watched(executor) {
-                self.lose(attempt, executor, LossCause::HomeSilent);
+            match executor {
+                Some(executor) if self.is_watched(executor) => {}
+                Some(executor) => self.lose(attempt, executor, LossCause::HomeSilent),
+                // Its owner's fact has not come. Only a broker that has seen it knows where it runs.
+                None if self.is_seen(attempt) => {}
+                None => {
+                    if self.mark(attempt, Phase::Lost, 0, 0) {
+                        count(&mut self.statistics.lost);
+                    }
+                }
             }
         }
         self.dirty.insert(id);
+    }
+
+    /// Whether a broker that is there has written that it saw this attempt.
+    fn is_seen(&self, attempt: AttemptId) -> bool {
+        let record = self.view.job(attempt.job).and_then(|job| job.attempts.get(&attempt));
+        record.is_some_and(|record| {
+            record
+                .seen_by()
+                .any(|broker| if broker == self.own.replica { self.is_held(attempt) } else { self.is_there(broker) })
+        })
+    }
+
+    fn is_held(&self, attempt: AttemptId) -> bool {
+        self.homed.values().any(|homed| homed.attempts.contains_key(&attempt))
     }
 
     /// Whether some broker that is there watches this executor's leases.
@@ -194,9 +215,7 @@ impl Coordinator {
         let own = self.own.replica;
         let homed: Vec<_> = self.view.executors().filter(|(_, home, _)| *home == replica).map(|(id, ..)| id).collect();
         for executor in homed {
-            let ours = |attempt: &reconvene_executor::AttemptId| {
-                self.view.job(attempt.job).is_some_and(|job| job.ownership().owner == own)
-            };
+            let ours = |attempt: &AttemptId| self.view.job(attempt.job).is_some_and(|job| job.ownership().owner == own);
             let attempts: Vec<_> = self.view.working_on(executor).filter(ours).collect();
             for attempt in attempts {
                 self.lose(attempt, executor, LossCause::HomeSilent);

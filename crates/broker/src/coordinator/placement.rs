@@ -1,6 +1,7 @@
 //! Which waiting job goes to which executor, and which goes to another broker.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use reconvene_clock::{NodeId, ReplicaId};
 use reconvene_executor::{AttemptId, JobId, JobSpec, Resources, SessionEpoch};
@@ -8,7 +9,7 @@ use reconvene_executor::{AttemptId, JobId, JobSpec, Resources, SessionEpoch};
 use crate::coordinator::Coordinator;
 use crate::coordinator::queue::{Passed, Shape};
 use crate::coordinator::timers::Timer;
-use crate::fact::{AttemptCause, AttemptFact, OwnCause, OwnFact, Phase, PhaseMark};
+use crate::fact::{AttemptCause, AttemptFact, OwnCause, OwnFact, Phase, PhaseMark, SpecFact};
 use crate::statistics::count;
 use crate::view::{JobRecord, serves};
 use crate::{EventKind, Fact, FactKey, WaitReason, strategy};
@@ -92,8 +93,11 @@ impl Coordinator {
         let (demand, requires) = (spec.fact.spec.demand, &spec.fact.spec.requires);
         let refused = |room: &Room| {
             let under = self.locals.get(&job.id).and_then(|local| local.refused_by.get(&room.executor));
-            let registration = self.homed.get(&room.executor).map(|homed| (homed.session, homed.registration));
-            under.is_some_and(|under| Some(*under) == registration)
+            let homed = self.homed.get(&room.executor);
+            under.zip(homed).is_some_and(|(under, homed)| {
+                (under.session, under.registration) == (homed.session, homed.registration)
+                    && under.until.is_none_or(|until| self.at.mono < until)
+            })
         };
         let fits = |room: &Room| {
             let tags = self.homed.get(&room.executor).is_some_and(|homed| homed.could_run(demand, requires));
@@ -166,24 +170,33 @@ impl Coordinator {
         self.order_now(executor);
     }
 
-    /// Looks for another broker for jobs that no executor of ours could run even when idle.
+    /// After a change of executors: looks for another broker for jobs that none of ours could run even when idle.
     pub(super) fn hand_over_stranded(&mut self) {
-        let shapes = self.queue.jobs();
-        for id in shapes {
-            let Some(spec) = self.view.job(id).and_then(|job| job.spec.as_ref()).map(|spec| spec.fact.clone()) else {
-                continue;
-            };
-            if self.own_slots(&spec.spec) > 0 {
-                if self.stranded.remove(&id) {
-                    self.notify(EventKind::JobWaiting { job: id, reason: WaitReason::Capacity });
+        for (shape, first) in self.queue.shapes() {
+            let Some(spec) = self.spec_of(first) else { continue };
+            let stranded = self.own_slots(&spec.spec) == 0;
+            for id in self.queue.jobs_of(&shape) {
+                if stranded || self.stranded.contains(&id) {
+                    self.check_stranded(id);
                 }
-                continue;
             }
-            if self.stranded.insert(id) {
-                self.notify(EventKind::JobWaiting { job: id, reason: WaitReason::NoExecutor });
-            }
-            self.try_hand_over(id, &spec.spec);
         }
+    }
+
+    pub(super) fn check_stranded(&mut self, id: JobId) {
+        let Some(spec) = self.spec_of(id).filter(|_| self.queue.contains(id)) else { return };
+        if self.own_slots(&spec.spec) > 0 {
+            self.stranded.remove(&id);
+            return;
+        }
+        if self.stranded.insert(id) {
+            self.notify(EventKind::JobWaiting { job: id, reason: WaitReason::NoExecutor });
+        }
+        self.try_hand_over(id, &spec.spec);
+    }
+
+    fn spec_of(&self, id: JobId) -> Option<Arc<SpecFact>> {
+        self.view.job(id)?.spec.as_ref().map(|spec| Arc::clone(&spec.fact))
     }
 
     /// A job has waited for long: perhaps another broker has room.
@@ -191,9 +204,7 @@ impl Coordinator {
         if !self.queue.contains(id) {
             return;
         }
-        let Some(spec) = self.view.job(id).and_then(|job| job.spec.as_ref()).map(|spec| spec.fact.clone()) else {
-            return;
-        };
+        let Some(spec) = self.spec_of(id) else { return };
         if !self.try_hand_over(id, &spec.spec) {
             self.arm(Timer::HandOver(id), self.config.place_after_ms);
         }

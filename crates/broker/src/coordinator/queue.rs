@@ -56,6 +56,16 @@ impl Queue {
         self.places.len()
     }
 
+    /// The shapes that wait, each with one of its jobs.
+    pub(super) fn shapes(&self) -> Vec<(Shape, JobId)> {
+        let first = |(shape, jobs): (&Shape, &BTreeSet<(RankKey, JobId)>)| Some((shape.clone(), jobs.first()?.1));
+        self.shapes.iter().filter_map(first).collect()
+    }
+
+    pub(super) fn jobs_of(&self, shape: &Shape) -> Vec<JobId> {
+        self.shapes.get(shape).into_iter().flatten().map(|(_, job)| *job).collect()
+    }
+
     pub(super) fn jobs(&self) -> Vec<JobId> {
         self.places.keys().copied().collect()
     }

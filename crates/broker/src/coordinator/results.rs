@@ -18,15 +18,17 @@ struct Judgement {
     counter: fn(&mut Statistics) -> &mut u64,
     /// Whether it is written down.
     kept: bool,
+    /// Whether it only repeats what was answered before.
+    again: bool,
 }
 
 impl Judgement {
     const fn kept(answer: Answer, counter: fn(&mut Statistics) -> &mut u64) -> Self {
-        Self { answer, counter, kept: true }
+        Self { answer, counter, kept: true, again: false }
     }
 
     const fn answered(answer: Answer, counter: fn(&mut Statistics) -> &mut u64) -> Self {
-        Self { answer, counter, kept: false }
+        Self { answer, counter, kept: false, again: false }
     }
 
     const fn rejected(rejection: Rejection, counter: fn(&mut Statistics) -> &mut u64) -> Self {
@@ -116,49 +118,48 @@ impl Coordinator {
         let level = self.view.level(job, self.at.wall);
         let candidate = self.candidate(from, &submit, level);
         let Some(job) = self.view.job(id) else { return Answer::Busy { retry_after_ms: self.config.sync_interval_ms } };
+        let challenges = job.canonical().is_some();
+        let unnamed = job.told_by(self.own.replica).is_none();
         let judgement = row(job, self.config.retries, from, &submit, (self.next_submission(), &candidate));
-        let Judgement { answer, counter, kept } = judgement;
+        let Judgement { answer, counter, kept, again } = judgement;
         count(counter(&mut self.statistics));
-        let accepted = matches!(answer, Answer::Accepted { .. } | Answer::AcceptedFailure);
-        if let (Answer::Rejected(_), true) = (&answer, kept) {
-            let wasted = self.statistics.wasted_resource_ms.saturating_add(submit.cost_resource_ms);
-            self.statistics.wasted_resource_ms = wasted;
-        }
         let (attempt, digest) = (submit.attempt, submit.digest);
-        if !accepted {
-            let retransmission = !kept && !matches!(answer, Answer::Rejected(_) | Answer::Fault(_));
-            if kept {
-                let Answer::Rejected(rejection) = answer else { return answer };
-                self.record(SubmissionFact { verdict: Verdict::Refused(rejection), ..candidate }, None);
+        match answer {
+            _ if again => {}
+            Answer::Accepted { .. } if kept => {
+                if challenges {
+                    count(&mut self.statistics.accepted);
+                }
+                let output = self.inline(submit.outcome);
+                let submission = self.record(SubmissionFact { named: unnamed, output, ..candidate });
+                self.notify(EventKind::ResultAccepted { job: id, submission, attempt, digest });
             }
-            if kept || !retransmission {
-                self.notify(EventKind::ResultRejected { job: id, attempt, digest, answer });
-            }
-            return answer;
-        }
-        if !kept {
-            return answer;
-        }
-        let challenged = answer != Answer::AcceptedFailure && job_has_result(self.view.job(id));
-        let named =
-            submit.outcome.is_success() && self.view.job(id).is_some_and(|job| job.told_by(self.own.replica).is_none());
-        let (output, error) = match submit.outcome {
-            Outcome::Success { output } => (output, None),
-            Outcome::Failure { error } => (error.clone().into_bytes(), Some(error)),
-        };
-        let output = (output.len() <= self.config.inline_result_max).then_some(output);
-        let submission = self.record(SubmissionFact { named, ..candidate }, output);
-        if challenged {
-            count(&mut self.statistics.accepted);
-        }
-        match error {
-            Some(mut error) => {
-                error.truncate(error.floor_char_boundary(ERROR_SHOWN));
+            Answer::AcceptedFailure if kept => {
+                let error = error_shown(&submit.outcome);
+                let output = self.inline(submit.outcome);
+                self.record(SubmissionFact { output, ..candidate });
                 self.notify(EventKind::AttemptFailed { attempt, error });
             }
-            None => self.notify(EventKind::ResultAccepted { job: id, submission, attempt, digest }),
+            Answer::Rejected(rejection) => {
+                if kept {
+                    let wasted = &mut self.statistics.wasted_resource_ms;
+                    *wasted = wasted.saturating_add(candidate.cost_resource_ms);
+                    self.record(SubmissionFact { verdict: Verdict::Refused(rejection), ..candidate });
+                }
+                self.notify(EventKind::ResultRejected { job: id, attempt, digest, answer });
+            }
+            Answer::Fault(_) => self.notify(EventKind::ResultRejected { job: id, attempt, digest, answer }),
+            Answer::Accepted { .. } | Answer::AcceptedFailure | Answer::Parked { .. } | Answer::Busy { .. } => {}
         }
         answer
+    }
+
+    fn inline(&self, outcome: Outcome) -> Option<Vec<u8>> {
+        let bytes = match outcome {
+            Outcome::Success { output } => output,
+            Outcome::Failure { error } => error.into_bytes(),
+        };
+        (bytes.len() <= self.config.inline_result_max).then_some(bytes)
     }
 
     /// The submission as it would be written if it were accepted.
@@ -187,18 +188,21 @@ impl Coordinator {
         SubmissionId { accepted_by: self.own.replica, number }
     }
 
-    fn record(&mut self, fact: SubmissionFact, output: Option<Vec<u8>>) -> SubmissionId {
+    fn record(&mut self, fact: SubmissionFact) -> SubmissionId {
         let id = self.next_submission();
         self.last_submission = id.number;
         let job = fact.attempt.job;
-        let fact = SubmissionFact { output, ..fact };
         self.write(FactKey::Submission { job, id }, Fact::Submission(Box::new(fact)));
         id
     }
 }
 
-fn job_has_result(job: Option<&JobRecord>) -> bool {
-    job.is_some_and(|job| job.canonical().is_some())
+/// What an event shows of an error.
+fn error_shown(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Success { .. } => String::new(),
+        Outcome::Failure { error } => error.split_at(error.floor_char_boundary(ERROR_SHOWN)).0.to_owned(),
+    }
 }
 
 /// The first row of the table that applies.
@@ -216,7 +220,8 @@ fn row(
     let before = job.submissions.values().filter(same).min_by_key(|fact| (fact.stamp, fact.verdict));
     if let Some(before) = before {
         if before.digest == submit.digest {
-            return Judgement::answered(stored_answer(before), |s| &mut s.retransmission);
+            let judgement = Judgement::answered(stored_answer(before), |s| &mut s.retransmission);
+            return Judgement { again: true, ..judgement };
         }
         let evidence = Equivocation { first: before.digest, second: submit.digest };
         return Judgement::answered(Answer::Fault(evidence), |s| &mut s.fault);

@@ -70,6 +70,11 @@ impl AttemptRecord {
         self.fact.map(|fact| fact.mark).max(seen)
     }
 
+    /// The brokers that have written what they saw of it.
+    pub(crate) fn seen_by(&self) -> impl Iterator<Item = ReplicaId> {
+        self.seen.keys().copied()
+    }
+
     /// The registration under which it was last seen.
     pub(crate) fn registration(&self) -> u64 {
         self.mark_now().map_or(0, |mark| mark.registration)

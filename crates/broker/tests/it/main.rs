@@ -11,5 +11,7 @@
     reason = "tests index and add freely, and fail by panicking"
 )]
 
+mod duplicates;
+mod emergencies;
 mod scenarios;
 mod world;
