@@ -270,6 +270,8 @@ impl Replica {
     }
 
     fn notify(&mut self, event: Event) {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(node = %self.node(), ?event, "event");
         self.outputs.push_back(Output::Notify(event));
     }
 

@@ -56,6 +56,10 @@ impl Replica {
 
     /// Does everything that is due by now.
     pub(super) fn run_timers(&mut self) {
+        if !self.deadlines().any(|at| at <= self.now) {
+            self.fill_slots();
+            return;
+        }
         self.watch_sessions();
         self.watch_peers();
         self.dial();
@@ -131,7 +135,7 @@ impl Replica {
 
     /// Starts sessions with the peers that wait for one, as long as there are slots.
     fn fill_slots(&mut self) {
-        while !self.schedule.wanted.is_empty() {
+        while !self.leaving && !self.schedule.wanted.is_empty() {
             let outbound = self.sessions.values().filter(|open| open.initiated).count();
             if outbound >= self.config.max_outbound_sessions {
                 return;

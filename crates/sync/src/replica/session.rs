@@ -92,6 +92,8 @@ impl Replica {
     /// Starts a session with `peer`.
     pub(super) fn say_hello(&mut self, node: NodeId) {
         let id = SessionId(self.rng.next());
+        #[cfg(feature = "tracing")]
+        tracing::trace!(node = %self.node(), peer = %node, session = id.0, "session starts");
         let known = self.known();
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.last_session = Some(self.now);
@@ -342,6 +344,8 @@ impl Replica {
     /// Ends a session that did not go through. What it applied stays; the next one brings the rest.
     pub(super) fn fail(&mut self, key: SessionKey) {
         let Some(session) = self.end(key) else { return };
+        #[cfg(feature = "tracing")]
+        tracing::debug!(node = %self.node(), peer = %key.0, initiated = session.initiated, "session dropped");
         self.stats.failed_sessions = self.stats.failed_sessions.saturating_add(1);
         if session.initiated {
             self.back_off(key.0);
