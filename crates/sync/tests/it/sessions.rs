@@ -183,3 +183,28 @@ fn damaged_frames_are_counted_and_change_nothing() {
     world.run_for(400_000);
     world.check_converged().unwrap();
 }
+
+#[test]
+fn a_newcomer_gets_everything_in_one_session() {
+    let mut world = settled(10, 2);
+    world.cut(0, 1, true);
+    for number in 0..100 {
+        // Several keys of one record's worth, so that pages end in the middle of batches.
+        let writes = (0..20).map(|other| put(&format!("key/{:03}/{other}", (number * 37) % 100), "value")).collect();
+        world.write(0, writes);
+    }
+    world.run_for(1_000);
+    world.heal_all();
+    let log = record(&mut world, |_, _, _| true);
+    while count_of(&log, CLAIM) == 0 {
+        world.run_for(100);
+    }
+    world.run_for(1_000);
+    world.check_converged().unwrap();
+    assert_eq!(world.records(1).len(), 2_002);
+    assert_eq!(world.replica(1).stats().duplicates_received, 0);
+    assert!(count_of(&log, DELTA) > 1);
+    let bytes: usize = log.borrow().iter().filter(|(_, _, frame)| frame[0] == DELTA).map(|(_, _, f)| f.len()).sum();
+    let payload = world.records(1).iter().map(|record| record.key().as_bytes().len() + 5).sum::<usize>();
+    assert!(bytes < payload + 2_000 * 20, "{bytes} bytes for {payload} of keys and values");
+}
