@@ -11,3 +11,6 @@ pub use builder::{BrokerBuilder, StartError};
 pub use clock::{Clock, SystemClock};
 pub use no_links::NoLinks;
 pub use task::TaskError;
+
+#[cfg(test)]
+mod tests;
