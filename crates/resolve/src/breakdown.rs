@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{BasisPoints, CandidateId, ChainError, MAX_WORDS, RankKey};
+use crate::{BasisPoints, CandidateId, ChainError, MAX_WORDS, RankKey, Unit};
 
 /// One factor's part in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,12 +12,14 @@ use crate::{BasisPoints, CandidateId, ChainError, MAX_WORDS, RankKey};
 pub struct FactorReading {
     /// What was measured.
     pub name: &'static str,
+    /// The number it was read from; `None` where the candidate has none.
+    pub raw: Option<u64>,
     /// The measure, normalised against its declared range.
     pub share: BasisPoints,
-    /// What the whole of it would count: minutes of head start.
+    /// What the whole of it would count: minutes of head start, or a weight.
     pub weight: u32,
-    /// What it counts here, in milliseconds of head start.
-    pub contribution_ms: u64,
+    /// What it counts here: milliseconds of head start, or basis points × weight.
+    pub contribution: u64,
 }
 
 /// One link of a key: its name, its word, and the factors behind it if there are any.
@@ -27,6 +29,8 @@ pub struct FactorReading {
 pub struct LinkReading {
     /// What the link ranks by.
     pub name: &'static str,
+    /// What a difference of one in its word means.
+    pub unit: Unit,
     /// Its word; smaller goes first.
     pub word: u64,
     /// How the word came about, where it is a sum.
@@ -36,8 +40,8 @@ pub struct LinkReading {
 impl LinkReading {
     /// A link whose word is taken as it is.
     #[must_use]
-    pub const fn plain(name: &'static str, word: u64) -> Self {
-        Self { name, word, factors: Vec::new() }
+    pub const fn plain(name: &'static str, unit: Unit, word: u64) -> Self {
+        Self { name, unit, word, factors: Vec::new() }
     }
 }
 
@@ -63,6 +67,17 @@ impl KeyBreakdown {
             return Err(ChainError::TooManyWords { words: links.len() });
         }
         Ok(Self { id, links })
+    }
+
+    /// As [`new`](Self::new), for the words of a chain, which was checked when it was built.
+    pub(crate) const fn of_chain(id: CandidateId, links: Vec<LinkReading>) -> Self {
+        Self { id, links }
+    }
+
+    /// The candidate.
+    #[must_use]
+    pub const fn id(&self) -> CandidateId {
+        self.id
     }
 
     /// The links, left to right.

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
+use core::fmt::Debug;
 
 use reconvene_clock::{Height, Hlc, WallTime};
 
@@ -37,6 +38,8 @@ pub struct JobFacts {
     pub late: bool,
     /// One more than the greatest height its first broker had observed.
     pub height: Height,
+    /// How often it was preempted. None of the five strategies looks at it.
+    pub preempted: u32,
 }
 
 impl JobFacts {
@@ -56,7 +59,25 @@ impl JobFacts {
             level: Level::ROUTINE,
             late: false,
             height: Height::MIN,
+            preempted: 0,
         }
+    }
+
+    /// The time to spare, in milliseconds, between deadline and end if the job had started when it was submitted; 0 if
+    /// there is none, `None` without a deadline.
+    #[must_use]
+    pub fn slack_ms(&self) -> Option<u64> {
+        let deadline = self.deadline?.as_millis();
+        Some(deadline.saturating_sub(self.submitted.millis()).saturating_sub(self.estimate_ms))
+    }
+
+    /// By how many milliseconds a start at `now` would miss the deadline, if it would: what [`late`](Self::late) is set
+    /// from, once, when the job is dispatched.
+    #[must_use]
+    pub fn misses_deadline_by(&self, now: WallTime) -> Option<u64> {
+        let end = now.as_millis().saturating_add(self.estimate_ms);
+        let by_ms = end.saturating_sub(self.deadline?.as_millis());
+        (by_ms > 0).then_some(by_ms)
     }
 }
 
@@ -162,4 +183,57 @@ impl VersionFacts {
     pub fn attempt_word(&self) -> u64 {
         u64::from(self.attempt_epoch) << 32 | u64::from(self.attempt_number)
     }
+}
+
+/// The facts that keys are made of: [`JobFacts`] in contention, [`VersionFacts`] in divergence, and no others.
+pub trait Facts: Clone + Debug + sealed::Sealed + 'static {
+    /// What else a key may depend on: [`RoundFacts`] in contention, nothing in divergence.
+    type Round: Debug + 'static;
+
+    /// Who is ranked.
+    fn id(&self) -> CandidateId;
+    /// For what.
+    fn subject(&self) -> SubjectId;
+    /// Since when the candidate stands, in Unix milliseconds: the submission, or the acceptance. Below 2^48.
+    fn stands_since_ms(&self) -> u64;
+}
+
+impl Facts for JobFacts {
+    type Round = RoundFacts;
+
+    fn id(&self) -> CandidateId {
+        self.id
+    }
+
+    fn subject(&self) -> SubjectId {
+        SubjectId::NONE
+    }
+
+    fn stands_since_ms(&self) -> u64 {
+        self.submitted.millis()
+    }
+}
+
+impl Facts for VersionFacts {
+    type Round = ();
+
+    fn id(&self) -> CandidateId {
+        self.id
+    }
+
+    fn subject(&self) -> SubjectId {
+        self.subject
+    }
+
+    fn stands_since_ms(&self) -> u64 {
+        self.accepted.millis()
+    }
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "a key is made of these facts or of none")]
+    pub trait Sealed {}
+
+    impl Sealed for super::JobFacts {}
+    impl Sealed for super::VersionFacts {}
 }

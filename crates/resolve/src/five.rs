@@ -1,12 +1,8 @@
-//! The five named strategies, each for both senses of conflict.
+//! The five named strategies, each for both senses of conflict: ten chains.
 
-use alloc::vec;
-use alloc::vec::Vec;
-
-use crate::resources::share;
 use crate::{
-    AlgorithmId, BasisPoints, CandidateId, ChainError, ContentionStrategy, Dimension, HeadStartMinutes, JobFacts,
-    KeyBreakdown, LinkReading, MAX_WORDS, RankKey, ReconcileStrategy, RoundFacts, SubjectId, VersionFacts, tie_hash,
+    AlgorithmId, Chain, ChainError, ContentionStrategy, HeadStartMinutes, JobFacts, KeyBreakdown, Link, RankKey,
+    ReconcileStrategy, RoundFacts, Term, VersionFacts, job, version,
 };
 
 pub(crate) const FCFS: AlgorithmId = AlgorithmId::new(1, 1);
@@ -20,28 +16,162 @@ pub(crate) const CAUSAL: AlgorithmId = AlgorithmId::new(5, 1);
 #[non_exhaustive]
 pub struct FirstComeFirstServed;
 
-/// `PRIORITY_BASED`: jobs by virtual start, results by declared quality and then by the score of their placement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PriorityBased {
-    head_start: HeadStartMinutes,
+impl FirstComeFirstServed {
+    /// The only one there is.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+
+    const fn contention(&self) -> &'static Chain<JobFacts> {
+        static CHAIN: Chain<JobFacts> = Chain::fixed(FCFS, const { &[job::submitted(), Link::id()] });
+        &CHAIN
+    }
+
+    const fn reconcile(&self) -> &'static Chain<VersionFacts> {
+        static CHAIN: Chain<VersionFacts> = Chain::fixed(
+            FCFS,
+            const { &[version::outcome(), version::accepted(), version::attempt(), Link::tie_hash(), Link::id()] },
+        );
+        &CHAIN
+    }
 }
 
-/// `EMERGENCY_FIRST`: the level of the emergency is a tier that nothing crosses; virtual start within it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `PRIORITY_BASED`: jobs by virtual start, results by declared quality and then by the score of their placement.
+#[derive(Clone, Debug)]
+pub struct PriorityBased {
+    contention: Chain<JobFacts>,
+}
+
+impl PriorityBased {
+    /// With these head starts.
+    ///
+    /// # Errors
+    /// [`ChainError::HeadStartTooLong`] if together they could wrap a word.
+    pub fn new(head_start: HeadStartMinutes) -> Result<Self, ChainError> {
+        let links = [head_start.link(), job::submitted(), Link::id()];
+        Ok(Self { contention: Chain::new(PRIORITY, links)? })
+    }
+
+    pub(crate) const fn defaults() -> Self {
+        const TERMS: &[Term<JobFacts>] = &HeadStartMinutes::PRIORITY_BASED.terms();
+        let links = const { &[Link::fixed_head_start(HeadStartMinutes::LINK, TERMS), job::submitted(), Link::id()] };
+        Self { contention: Chain::fixed(PRIORITY, links) }
+    }
+
+    const fn contention(&self) -> &Chain<JobFacts> {
+        &self.contention
+    }
+
+    const fn reconcile(&self) -> &'static Chain<VersionFacts> {
+        static CHAIN: Chain<VersionFacts> = Chain::fixed(
+            PRIORITY,
+            const {
+                &[
+                    version::outcome(),
+                    version::quality(),
+                    version::placement(),
+                    version::accepted(),
+                    version::attempt(),
+                    Link::tie_hash(),
+                    Link::id(),
+                ]
+            },
+        );
+        &CHAIN
+    }
+}
+
+/// `EMERGENCY_FIRST`: the level of the emergency is a tier that nothing crosses; virtual start within it. Results go by
+/// the level frozen at their acceptance.
+#[derive(Clone, Debug)]
 pub struct EmergencyFirst {
-    head_start: HeadStartMinutes,
+    contention: Chain<JobFacts>,
+}
+
+impl EmergencyFirst {
+    /// With these head starts within a tier.
+    ///
+    /// # Errors
+    /// [`ChainError::HeadStartTooLong`] if together they could wrap a word.
+    pub fn new(head_start: HeadStartMinutes) -> Result<Self, ChainError> {
+        let links = [job::tier(), head_start.link(), job::submitted(), Link::id()];
+        Ok(Self { contention: Chain::new(EMERGENCY, links)? })
+    }
+
+    pub(crate) const fn defaults() -> Self {
+        const TERMS: &[Term<JobFacts>] = &HeadStartMinutes::EMERGENCY_FIRST.terms();
+        let links = const {
+            &[job::tier(), Link::fixed_head_start(HeadStartMinutes::LINK, TERMS), job::submitted(), Link::id()]
+        };
+        Self { contention: Chain::fixed(EMERGENCY, links) }
+    }
+
+    const fn contention(&self) -> &Chain<JobFacts> {
+        &self.contention
+    }
+
+    const fn reconcile(&self) -> &'static Chain<VersionFacts> {
+        static CHAIN: Chain<VersionFacts> = Chain::fixed(
+            EMERGENCY,
+            const {
+                &[
+                    version::outcome(),
+                    version::tier(),
+                    version::accepted(),
+                    version::attempt(),
+                    Link::tie_hash(),
+                    Link::id(),
+                ]
+            },
+        );
+        &CHAIN
+    }
 }
 
 /// `RESOURCE_OPTIMAL`: jobs by value for the capacity they take, results by what they cost.
 ///
-/// Orders only. Packing several jobs onto several executors at once is not in this version.
+/// A greedy order for a problem that is NP-hard, not an optimum: packing several jobs onto several executors at once is
+/// not in this version. Nor does density favour jobs that have waited: a large job of little value starves while denser
+/// ones keep coming, unless the caller sets it in front.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResourceOptimal;
 
+impl ResourceOptimal {
+    /// The only one there is.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+
+    const fn contention(&self) -> &'static Chain<JobFacts> {
+        static CHAIN: Chain<JobFacts> =
+            Chain::fixed(RESOURCE, const { &[job::density().reversed(), job::submitted(), Link::id()] });
+        &CHAIN
+    }
+
+    const fn reconcile(&self) -> &'static Chain<VersionFacts> {
+        static CHAIN: Chain<VersionFacts> = Chain::fixed(
+            RESOURCE,
+            const {
+                &[
+                    version::outcome(),
+                    version::cost(),
+                    version::accepted(),
+                    version::attempt(),
+                    Link::tie_hash(),
+                    Link::id(),
+                ]
+            },
+        );
+        &CHAIN
+    }
+}
+
 /// `VECTOR_CLOCK_CAUSAL`: by causal height, which never contradicts what happened before what; ties by a fair hash.
 ///
-/// Height favours well-connected brokers among concurrent events.
+/// Needs no wall clock. Height favours well-connected brokers among concurrent events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VectorClockCausal {
     order: CausalOrder,
@@ -57,257 +187,104 @@ pub enum CausalOrder {
     Latest,
 }
 
-impl FirstComeFirstServed {
-    /// The only one there is.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self
-    }
-}
-
-impl PriorityBased {
-    /// With these head starts.
-    ///
-    /// # Errors
-    ///
-    /// [`ChainError::HeadStartTooLong`] if together they could wrap a word.
-    pub fn new(head_start: HeadStartMinutes) -> Result<Self, ChainError> {
-        Ok(Self { head_start: head_start.checked()? })
-    }
-
-    pub(crate) const fn defaults() -> Self {
-        Self { head_start: HeadStartMinutes::PRIORITY_BASED }
-    }
-}
-
-impl EmergencyFirst {
-    /// With these head starts within a tier.
-    ///
-    /// # Errors
-    ///
-    /// [`ChainError::HeadStartTooLong`] if together they could wrap a word.
-    pub fn new(head_start: HeadStartMinutes) -> Result<Self, ChainError> {
-        Ok(Self { head_start: head_start.checked()? })
-    }
-
-    pub(crate) const fn defaults() -> Self {
-        Self { head_start: HeadStartMinutes::EMERGENCY_FIRST }
-    }
-}
-
-impl ResourceOptimal {
-    /// The only one there is.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self
-    }
-}
-
 impl VectorClockCausal {
     /// Results and siblings by this order. Jobs go by the least height in either case.
     #[must_use]
     pub const fn new(order: CausalOrder) -> Self {
         Self { order }
     }
-}
 
-/// The words of a key from left to right, written once: `key` and `explain` cannot differ.
-type Words<const N: usize> = [(&'static str, u64); N];
-
-fn key_of<const N: usize>(words: Words<N>, id: CandidateId) -> RankKey {
-    const { assert!(N <= MAX_WORDS, "a strategy of this crate fits a key") };
-    let mut all = [0; MAX_WORDS];
-    for (to, (_, word)) in all.iter_mut().zip(words) {
-        *to = word;
-    }
-    RankKey::new(all, id)
-}
-
-fn breakdown_of(links: Vec<LinkReading>, id: CandidateId) -> KeyBreakdown {
-    KeyBreakdown::new(id, links).expect("a strategy of this crate fits a key")
-}
-
-fn plain<const N: usize>(words: Words<N>) -> Vec<LinkReading> {
-    words.into_iter().map(|(name, word)| LinkReading::plain(name, word)).collect()
-}
-
-/// Larger is better, smaller goes first.
-const fn reversed(word: u64) -> u64 {
-    u64::MAX.saturating_sub(word)
-}
-
-const fn reversed_share(share: BasisPoints) -> u64 {
-    share.complement().get() as u64
-}
-
-const STAMP: &str = "submitted";
-
-impl ContentionStrategy for FirstComeFirstServed {
-    fn algorithm(&self) -> AlgorithmId {
-        FCFS
+    const fn contention(&self) -> &'static Chain<JobFacts> {
+        static CHAIN: Chain<JobFacts> = Chain::fixed(CAUSAL, const { &[job::height(), Link::tie_hash(), Link::id()] });
+        &CHAIN
     }
 
-    fn key(&self, job: &JobFacts, _round: &RoundFacts) -> RankKey {
-        key_of([(STAMP, job.submitted.as_u64())], job.id)
-    }
-
-    fn explain(&self, job: &JobFacts, _round: &RoundFacts) -> KeyBreakdown {
-        breakdown_of(plain([(STAMP, job.submitted.as_u64())]), job.id)
+    const fn reconcile(&self) -> &'static Chain<VersionFacts> {
+        static EARLIEST: Chain<VersionFacts> =
+            Chain::fixed(CAUSAL, const { &[version::outcome(), version::height(), Link::tie_hash(), Link::id()] });
+        static LATEST: Chain<VersionFacts> = Chain::fixed(
+            CAUSAL,
+            const { &[version::outcome(), version::height().reversed(), Link::tie_hash(), Link::id()] },
+        );
+        match self.order {
+            CausalOrder::Earliest => &EARLIEST,
+            CausalOrder::Latest => &LATEST,
+        }
     }
 }
 
-impl ContentionStrategy for PriorityBased {
-    fn algorithm(&self) -> AlgorithmId {
-        PRIORITY
-    }
+/// Answers both questions by the strategy's chains.
+macro_rules! answer_by_chains {
+    ($($strategy:ty),+) => {$(
+        impl ContentionStrategy for $strategy {
+            fn algorithm(&self) -> AlgorithmId {
+                self.contention().algorithm()
+            }
 
-    fn key(&self, job: &JobFacts, round: &RoundFacts) -> RankKey {
-        key_of([("", self.head_start.word(job, round)), (STAMP, job.submitted.as_u64())], job.id)
-    }
+            fn key(&self, job: &JobFacts, round: &RoundFacts) -> RankKey {
+                self.contention().key(job, round)
+            }
 
-    fn explain(&self, job: &JobFacts, round: &RoundFacts) -> KeyBreakdown {
-        let stamp = LinkReading::plain(STAMP, job.submitted.as_u64());
-        breakdown_of(vec![self.head_start.explain(job, round), stamp], job.id)
-    }
-}
-
-impl ContentionStrategy for EmergencyFirst {
-    fn algorithm(&self) -> AlgorithmId {
-        EMERGENCY
-    }
-
-    fn key(&self, job: &JobFacts, round: &RoundFacts) -> RankKey {
-        let start = self.head_start.word(job, round);
-        key_of([("", job.level.tier()), ("", start), (STAMP, job.submitted.as_u64())], job.id)
-    }
-
-    fn explain(&self, job: &JobFacts, round: &RoundFacts) -> KeyBreakdown {
-        let tier = LinkReading::plain("tier", job.level.tier());
-        let stamp = LinkReading::plain(STAMP, job.submitted.as_u64());
-        breakdown_of(vec![tier, self.head_start.explain(job, round), stamp], job.id)
-    }
-}
-
-impl ResourceOptimal {
-    /// `floor(value × 2^40 / max(1, share))`, where share is the greatest part of the total that the job takes.
-    fn density(job: &JobFacts, round: &RoundFacts) -> u64 {
-        let taken =
-            Dimension::ALL.iter().map(|dimension| share(job.demand.get(*dimension), round.total.get(*dimension)));
-        let taken = taken.max().unwrap_or(0).max(1);
-        // A value below 2^20 times 2^40 stays below 2^60.
-        (u64::from(job.value.get()) << 40).checked_div(taken).unwrap_or(0)
-    }
-
-    fn words(job: &JobFacts, round: &RoundFacts) -> Words<2> {
-        [("reversed density", reversed(Self::density(job, round))), (STAMP, job.submitted.as_u64())]
-    }
-}
-
-impl ContentionStrategy for ResourceOptimal {
-    fn algorithm(&self) -> AlgorithmId {
-        RESOURCE
-    }
-
-    fn key(&self, job: &JobFacts, round: &RoundFacts) -> RankKey {
-        key_of(Self::words(job, round), job.id)
-    }
-
-    fn explain(&self, job: &JobFacts, round: &RoundFacts) -> KeyBreakdown {
-        breakdown_of(plain(Self::words(job, round)), job.id)
-    }
-}
-
-impl VectorClockCausal {
-    fn job_words(job: &JobFacts) -> Words<2> {
-        [("height", job.height.get()), ("tie hash", tie_hash(SubjectId::NONE, job.id))]
-    }
-
-    fn version_words(self, version: &VersionFacts) -> Words<3> {
-        let height = match self.order {
-            CausalOrder::Earliest => ("height", version.height.get()),
-            CausalOrder::Latest => ("reversed height", reversed(version.height.get())),
-        };
-        [("outcome", version.outcome.word()), height, tie(version)]
-    }
-}
-
-impl ContentionStrategy for VectorClockCausal {
-    fn algorithm(&self) -> AlgorithmId {
-        CAUSAL
-    }
-
-    fn key(&self, job: &JobFacts, _round: &RoundFacts) -> RankKey {
-        key_of(Self::job_words(job), job.id)
-    }
-
-    fn explain(&self, job: &JobFacts, _round: &RoundFacts) -> KeyBreakdown {
-        breakdown_of(plain(Self::job_words(job)), job.id)
-    }
-}
-
-fn tie(version: &VersionFacts) -> (&'static str, u64) {
-    ("tie hash", tie_hash(version.subject, version.id))
-}
-
-/// The links that close every divergence key but the causal one.
-fn closing(version: &VersionFacts) -> Words<3> {
-    [("accepted", version.accepted.as_u64()), ("attempt", version.attempt_word()), tie(version)]
-}
-
-/// Implements a divergence strategy by the words that stand between the outcome and the closing links.
-macro_rules! reconcile_by {
-    ($strategy:ty, $algorithm:expr, $count:literal, |$version:ident| $words:expr) => {
-        impl $strategy {
-            fn version_words($version: &VersionFacts) -> Words<$count> {
-                $words
+            fn explain(&self, job: &JobFacts, round: &RoundFacts) -> KeyBreakdown {
+                self.contention().explain(job, round)
             }
         }
 
         impl ReconcileStrategy for $strategy {
             fn algorithm(&self) -> AlgorithmId {
-                $algorithm
+                self.reconcile().algorithm()
             }
 
             fn key(&self, version: &VersionFacts) -> RankKey {
-                key_of(Self::version_words(version), version.id)
+                self.reconcile().key(version)
             }
 
             fn explain(&self, version: &VersionFacts) -> KeyBreakdown {
-                breakdown_of(plain(Self::version_words(version)), version.id)
+                self.reconcile().explain(version)
             }
         }
-    };
+    )+};
 }
 
-reconcile_by!(FirstComeFirstServed, FCFS, 4, |version| {
-    let [stamp, attempt, tie] = closing(version);
-    [("outcome", version.outcome.word()), stamp, attempt, tie]
-});
-reconcile_by!(PriorityBased, PRIORITY, 6, |version| {
-    let [stamp, attempt, tie] = closing(version);
-    let quality = ("reversed quality", reversed_share(version.quality));
-    let placement = ("reversed placement", reversed(version.placement));
-    [("outcome", version.outcome.word()), quality, placement, stamp, attempt, tie]
-});
-reconcile_by!(EmergencyFirst, EMERGENCY, 5, |version| {
-    let [stamp, attempt, tie] = closing(version);
-    [("outcome", version.outcome.word()), ("tier", version.level.tier()), stamp, attempt, tie]
-});
-reconcile_by!(ResourceOptimal, RESOURCE, 5, |version| {
-    let [stamp, attempt, tie] = closing(version);
-    [("outcome", version.outcome.word()), ("cost", version.cost_resource_ms), stamp, attempt, tie]
-});
+answer_by_chains!(FirstComeFirstServed, PriorityBased, EmergencyFirst, ResourceOptimal, VectorClockCausal);
 
-impl ReconcileStrategy for VectorClockCausal {
-    fn algorithm(&self) -> AlgorithmId {
-        CAUSAL
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::check;
+
+    #[test]
+    fn fixed_chains_pass_the_checks_of_built_ones() {
+        let (first, resource) = (FirstComeFirstServed, ResourceOptimal);
+        let (priority, emergency) = (PriorityBased::defaults(), EmergencyFirst::defaults());
+        let causal = [CausalOrder::Earliest, CausalOrder::Latest].map(VectorClockCausal::new);
+        for chain in [
+            first.contention(),
+            priority.contention(),
+            emergency.contention(),
+            resource.contention(),
+            causal[0].contention(),
+        ] {
+            assert_eq!(check(chain.links()), Ok(()));
+        }
+        for chain in [
+            first.reconcile(),
+            priority.reconcile(),
+            emergency.reconcile(),
+            resource.reconcile(),
+            causal[0].reconcile(),
+            causal[1].reconcile(),
+        ] {
+            assert_eq!(check(chain.links()), Ok(()));
+        }
     }
 
-    fn key(&self, version: &VersionFacts) -> RankKey {
-        key_of(self.version_words(version), version.id)
-    }
-
-    fn explain(&self, version: &VersionFacts) -> KeyBreakdown {
-        breakdown_of(plain(self.version_words(version)), version.id)
+    #[test]
+    fn head_starts_that_could_wrap_are_refused() {
+        let at_limit = HeadStartMinutes { priority: 71_582, deadline: 0, lightness: 0, smallness: 0, emergency: 0 };
+        assert!(PriorityBased::new(at_limit).is_ok());
+        let over = HeadStartMinutes { emergency: 1, ..at_limit };
+        assert_eq!(PriorityBased::new(over).unwrap_err(), ChainError::HeadStartTooLong { minutes: 71_583 });
+        assert!(EmergencyFirst::new(HeadStartMinutes { priority: u32::MAX, ..over }).is_err());
     }
 }

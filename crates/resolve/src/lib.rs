@@ -26,11 +26,16 @@ mod resources;
 mod facts;
 
 mod breakdown;
+mod chain;
 mod error;
-mod head_start;
+mod link;
 mod strategy;
 
+pub mod job;
+pub mod version;
+
 mod five;
+mod head_start;
 mod kind;
 
 mod decision;
@@ -39,17 +44,19 @@ mod reason;
 mod placement;
 
 pub use crate::breakdown::{FactorReading, KeyBreakdown, LinkReading};
+pub use crate::chain::{Chain, MAX_FACTORS, MAX_HEAD_START_MINUTES};
 pub use crate::decision::{Context, Deciding, Decision, Standing, decide, explain_rank};
 pub use crate::emergency::{Level, ParseLevelError, scope_covers};
 pub use crate::error::ChainError;
-pub use crate::facts::{JobFacts, Outcome, RoundFacts, VersionFacts};
+pub use crate::facts::{Facts, JobFacts, Outcome, RoundFacts, VersionFacts};
 pub use crate::five::{
     CausalOrder, EmergencyFirst, FirstComeFirstServed, PriorityBased, ResourceOptimal, VectorClockCausal,
 };
-pub use crate::head_start::{HeadStartMinutes, MAX_HEAD_START_MINUTES};
+pub use crate::head_start::HeadStartMinutes;
 pub use crate::id::{AlgorithmId, CandidateId, SubjectId};
 pub use crate::key::RankKey;
 pub use crate::kind::{ContestRule, ParseStrategyError, StrategyKind};
+pub use crate::link::{Factor, FactorValue, Link, Term, Unit};
 pub use crate::placement::{ExecutorFacts, balance, choose_executor, fits};
 pub use crate::quantity::{BasisPoints, JobValue, OutOfRange, Priority};
 pub use crate::reason::Reason;

@@ -118,6 +118,16 @@ proptest! {
     }
 
     #[test]
+    fn law_key_is_deterministic(version in version(), job in job()) {
+        for strategy in reconcilers() {
+            prop_assert_eq!(strategy.key(&version), strategy.key(&version.clone()));
+        }
+        for strategy in contenders() {
+            prop_assert_eq!(strategy.key(&job, &round()), strategy.key(&job.clone(), &round()));
+        }
+    }
+
+    #[test]
     fn law_rank_ignores_order(jobs in jobs(), seed in any::<usize>()) {
         let mut turned = jobs.clone();
         turned.rotate_left(seed % jobs.len());
@@ -160,12 +170,31 @@ proptest! {
         }
     }
 
+    /// Over random histories: each event observes some earlier ones and is one higher than the highest of them.
     #[test]
-    fn law_causality_is_respected(older in version(), newer in version(), apart in 1_u64..4) {
-        let height = Height::new(older.height.get() + apart).unwrap();
-        let newer = VersionFacts { outcome: older.outcome, height, ..newer };
-        prop_assert!(EARLIEST.key(&older) < EARLIEST.key(&newer));
-        prop_assert!(LATEST.key(&newer) < LATEST.key(&older));
+    fn law_causality_is_respected(
+        events in prop::collection::vec((version(), any::<u8>(), 1_u64..9), 2..8),
+        failed in any::<bool>(),
+    ) {
+        let outcome = if failed { Outcome::Failure } else { Outcome::Success };
+        let contention = StrategyKind::VectorClockCausal.contention();
+        let mut history: Vec<(VersionFacts, u8)> = Vec::new();
+        for (place, (facts, observes, issuer)) in events.into_iter().enumerate() {
+            // Bit b of `observed` says that event b happened before this one, directly or not.
+            let seen = (0..place).filter(|b| observes >> b & 1 == 1);
+            let observed = seen.clone().fold(0, |all, b| all | 1 << b | history[b].1);
+            let height = Height::above(seen.map(|b| history[b].0.height).max()).unwrap();
+            let id = CandidateId::new(issuer, u64::try_from(place).unwrap());
+            history.push((VersionFacts { outcome, height, id, ..facts }, observed));
+        }
+        for (effect, observed) in &history {
+            for (cause, _) in (0..8).filter(|b| observed >> b & 1 == 1).map(|b| &history[b]) {
+                prop_assert!(EARLIEST.key(cause) < EARLIEST.key(effect));
+                prop_assert!(LATEST.key(effect) < LATEST.key(cause));
+                let job = |of: &VersionFacts| JobFacts { height: of.height, ..JobFacts::new(of.id, of.accepted) };
+                prop_assert!(contention.key(&job(cause), &round()) < contention.key(&job(effect), &round()));
+            }
+        }
     }
 
     #[test]
@@ -227,6 +256,7 @@ proptest! {
             let decision = decide(strategy, &versions).expect("not empty");
             prop_assert_eq!(decision.winner(), winner(strategy, &versions).id);
             prop_assert_eq!(decision.deciding.is_none(), versions.len() == 1);
+            prop_assert!(decision.deciding.is_none_or(|deciding| deciding.margin > 0));
         }
         for strategy in contenders() {
             for job in &jobs {
@@ -260,7 +290,7 @@ proptest! {
             };
             let breakdown = ContentionStrategy::explain(&strategy, &job, &round());
             let claimed: u128 =
-                breakdown.links()[0].factors.iter().map(|factor| u128::from(factor.contribution_ms)).sum();
+                breakdown.links()[0].factors.iter().map(|factor| u128::from(factor.contribution)).sum();
             let exact = u128::from(submit) + (1 << 32) - claimed;
             prop_assert_eq!(u128::from(breakdown.key().word(0)), exact);
         }

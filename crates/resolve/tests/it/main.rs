@@ -8,5 +8,6 @@
     reason = "tests index, add and unwrap freely"
 )]
 
+mod chains;
 mod examples;
 mod laws;
