@@ -1,4 +1,4 @@
-//! Ranks a handful of jobs under each of the five strategies and says why the first is first.
+//! Ranks a handful of jobs under each of the five strategies and explains the first of them.
 //!
 //! `cargo run -p reconvene-resolve --example rank`
 #![expect(
@@ -34,6 +34,13 @@ fn main() {
         println!("{decision}");
         for standing in &decision.standings {
             println!("  {}  {}  ({})", standing.id, standing.reason, standing.key);
+        }
+        let winner = decision.standings.first().expect("a decision has a winner");
+        for factor in winner.key.links().iter().flat_map(|link| &link.factors) {
+            println!(
+                "    {}: {} of {} min are {} ms of head start",
+                factor.name, factor.share, factor.weight, factor.contribution
+            );
         }
     }
 }

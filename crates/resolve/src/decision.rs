@@ -1,11 +1,12 @@
 //! Decisions that explain themselves.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::{
     AlgorithmId, CandidateId, ContentionStrategy, JobFacts, KeyBreakdown, Reason, ReconcileStrategy, RoundFacts,
-    SubjectId, VersionFacts,
+    SubjectId, Unit, VersionFacts,
 };
 
 /// In which sense of conflict a decision was made.
@@ -49,14 +50,16 @@ pub struct Decision {
     pub deciding: Option<Deciding>,
 }
 
-/// The link that decided.
+/// The first link in which two candidates differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[expect(clippy::exhaustive_structs, reason = "a link and a distance")]
 pub struct Deciding {
     /// What the link ranks by; `id` if nothing before it differed.
     pub link: &'static str,
-    /// How much smaller the winner's word is, in the unit of that word; 0 for `id`.
+    /// What a difference of one means in it.
+    pub unit: Unit,
+    /// How much smaller the better one's word is, in that unit; above 0.
     pub margin: u64,
 }
 
@@ -77,8 +80,12 @@ impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} chose {}", self.algorithm, self.winner())?;
         match &self.deciding {
-            Some(Deciding { link, margin }) => {
-                write!(f, " of {} by {link} (margin {margin})", self.standings.len())
+            Some(Deciding { link, unit, margin }) => {
+                write!(f, " of {} by {link} ", self.standings.len())?;
+                match unit.minutes(*margin) {
+                    Some(minutes) => write!(f, "({minutes} min ahead)"),
+                    None => write!(f, "(margin {margin})"),
+                }
             }
             None => write!(f, ", the only candidate"),
         }
@@ -86,78 +93,99 @@ impl fmt::Display for Decision {
 }
 
 /// Judges versions and says why, or `None` of none. The winner is that of [`resolve`](crate::resolve).
+///
+/// # Complexity
+/// O(k log k) for k versions, with an explanation of each.
 #[must_use]
 pub fn decide(strategy: &dyn ReconcileStrategy, versions: &[VersionFacts]) -> Option<Decision> {
-    let subject = versions.first()?.subject;
-    let mut ranked: Vec<(&VersionFacts, KeyBreakdown)> =
-        versions.iter().map(|version| (version, strategy.explain(version))).collect();
-    ranked.sort_by_key(|(_, key)| key.key());
-    ranked.dedup_by_key(|(_, key)| key.key());
-    let digest = ranked.first().map(|(version, _)| version.digest);
-    let deciding = deciding(&ranked);
-    let winner = ranked.first().map(|(version, key)| (version.id, key.clone()))?;
-    let alone = ranked.len() == 1;
-    let standings = ranked
-        .into_iter()
-        .map(|(version, key)| {
-            let reason = if version.id == winner.0 {
-                if alone { Reason::OnlyCandidate } else { Reason::Chosen }
-            } else if Some(version.digest) == digest {
-                Reason::AgreesWith { winner: winner.0 }
-            } else {
-                let (link, margin) = difference(&winner.1, &key);
-                Reason::LostTo { winner: winner.0, link, margin }
-            };
-            Standing { id: version.id, key, reason }
-        })
-        .collect();
-    Some(Decision { context: Context::Divergence, subject, algorithm: strategy.algorithm(), standings, deciding })
+    let ranked = in_order(versions.iter().map(|version| (strategy.explain(version), version)).collect());
+    let (best, canonical) = ranked.first().cloned()?;
+    let reasons = ranked.iter().map(|(key, version)| {
+        if version.digest == canonical.digest && version.outcome == canonical.outcome {
+            Reason::AgreesWith { winner: best.id() }
+        } else {
+            lost(&best, key)
+        }
+    });
+    let reasons = reasons.collect();
+    Some(decision(Context::Divergence, canonical.subject, strategy.algorithm(), ranked, reasons))
 }
 
 /// Ranks jobs and says why, or `None` of none. The order is that of [`rank`](crate::rank).
+///
+/// # Complexity
+/// O(n log n) for n jobs, with an explanation of each.
 #[must_use]
 pub fn explain_rank(strategy: &dyn ContentionStrategy, jobs: &[JobFacts], round: &RoundFacts) -> Option<Decision> {
-    let mut ranked: Vec<(&JobFacts, KeyBreakdown)> =
-        jobs.iter().map(|job| (job, strategy.explain(job, round))).collect();
-    ranked.sort_by_key(|(_, key)| key.key());
-    ranked.dedup_by_key(|(_, key)| key.key());
-    let deciding = deciding(&ranked);
-    let (first, first_key) = ranked.first().map(|(job, key)| (*job, key.clone()))?;
-    let alone = ranked.len() == 1;
-    let standings = ranked
-        .into_iter()
-        .enumerate()
-        .map(|(place, (job, key))| {
-            let reason = if place == 0 {
-                if alone { Reason::OnlyCandidate } else { Reason::Chosen }
-            } else {
-                let ahead = u64::try_from(place).unwrap_or(u64::MAX);
-                match difference(&first_key, &key) {
-                    ("tier", _) => Reason::BehindHigherTier { n: ahead },
-                    _ => Reason::BehindEarlier {
-                        n: ahead,
-                        minutes: job.submitted.millis().saturating_sub(first.submitted.millis()) / 60_000,
-                    },
-                }
-            };
-            Standing { id: job.id, key, reason }
-        })
-        .collect();
-    let algorithm = strategy.algorithm();
-    Some(Decision { context: Context::Contention, subject: SubjectId::NONE, algorithm, standings, deciding })
+    let ranked = in_order(jobs.iter().map(|job| (strategy.explain(job, round), ())).collect());
+    let best = ranked.first()?.0.clone();
+    // Jobs come tier by tier, so those of a higher tier are the ones before the first of this tier.
+    let mut tier = (tier_of(&best), 0_u64);
+    let mut reasons = Vec::with_capacity(ranked.len());
+    for ((key, ()), ahead) in ranked.iter().zip(0_u64..) {
+        if tier_of(key) != tier.0 {
+            tier = (tier_of(key), ahead);
+        }
+        reasons.push(match tier.1 {
+            0 => behind(&best, key, ahead),
+            higher => Reason::BehindHigherTier { n: higher },
+        });
+    }
+    Some(decision(Context::Contention, SubjectId::NONE, strategy.algorithm(), ranked, reasons))
 }
 
-fn deciding<T>(ranked: &[(T, KeyBreakdown)]) -> Option<Deciding> {
-    let [(_, winner), (_, runner_up), ..] = ranked else { return None };
-    let (link, margin) = difference(winner, runner_up);
-    Some(Deciding { link, margin })
+/// Best first, and each key once.
+fn in_order<T>(mut candidates: Vec<(KeyBreakdown, T)>) -> Vec<(KeyBreakdown, T)> {
+    candidates.sort_by_key(|(key, _)| key.key());
+    candidates.dedup_by_key(|(key, _)| key.key());
+    candidates
 }
 
-/// The first link in which the better key differs from the worse, and by how much.
-fn difference(better: &KeyBreakdown, worse: &KeyBreakdown) -> (&'static str, u64) {
-    let pairs = better.links().iter().zip(worse.links());
-    pairs
-        .map(|(ours, theirs)| (ours.name, theirs.word.saturating_sub(ours.word)))
-        .find(|(_, margin)| *margin > 0)
-        .unwrap_or(("id", 0))
+/// Joins keys in order with why each is not the first.
+fn decision<T>(
+    context: Context,
+    subject: SubjectId,
+    algorithm: AlgorithmId,
+    ranked: Vec<(KeyBreakdown, T)>,
+    reasons: Vec<Reason>,
+) -> Decision {
+    let deciding = match ranked.as_slice() {
+        [(best, _), (second, _), ..] => Some(difference(best, second)),
+        [_] | [] => None,
+    };
+    let first = if deciding.is_some() { Reason::Chosen } else { Reason::OnlyCandidate };
+    let reasons = core::iter::once(first).chain(reasons.into_iter().skip(1));
+    let standings =
+        ranked.into_iter().zip(reasons).map(|((key, _), reason)| Standing { id: key.id(), key, reason }).collect();
+    Decision { context, subject, algorithm, standings, deciding }
+}
+
+/// Why `key` is behind `best` although no tier is between them.
+fn behind(best: &KeyBreakdown, key: &KeyBreakdown, ahead: u64) -> Reason {
+    let Deciding { unit, margin, .. } = difference(best, key);
+    match unit.minutes(margin) {
+        Some(minutes) => Reason::BehindEarlier { n: ahead, minutes },
+        None => lost(best, key),
+    }
+}
+
+fn lost(best: &KeyBreakdown, key: &KeyBreakdown) -> Reason {
+    let Deciding { link, margin, .. } = difference(best, key);
+    Reason::LostTo { winner: best.id(), link: Cow::Borrowed(link), margin }
+}
+
+/// The first link in which the better key differs from the worse, and by how much. The id is the last link.
+fn difference(better: &KeyBreakdown, worse: &KeyBreakdown) -> Deciding {
+    let links = better.links().iter().zip(worse.links());
+    let words = links.map(|(ours, theirs)| (ours.name, ours.unit, ours.word, theirs.word));
+    let ids = better.id().0.into_iter().zip(worse.id().0).map(|(ours, theirs)| ("id", Unit::Id, ours, theirs));
+    words.chain(ids).find(|(_, _, ours, theirs)| ours != theirs).map_or(
+        Deciding { link: "id", unit: Unit::Id, margin: 0 },
+        |(link, unit, ours, theirs)| Deciding { link, unit, margin: theirs.saturating_sub(ours) },
+    )
+}
+
+/// The leading word, if it is one of tiers.
+fn tier_of(key: &KeyBreakdown) -> Option<u64> {
+    key.links().first().filter(|link| link.unit == Unit::Tier).map(|link| link.word)
 }

@@ -142,6 +142,12 @@ impl StrategyKind {
             Self::PriorityBased | Self::EmergencyFirst | Self::ResourceOptimal => ContestRule::JudgeUntilSettled,
         }
     }
+
+    /// Whether a success is judged against one that was accepted before, or refused because of it.
+    #[must_use]
+    pub const fn admits_challengers(self) -> bool {
+        matches!(self.contest_rule(), ContestRule::JudgeUntilSettled)
+    }
 }
 
 /// The configuration name.

@@ -59,7 +59,7 @@ pub use crate::kind::{ContestRule, ParseStrategyError, StrategyKind};
 pub use crate::link::{Factor, FactorValue, Link, Term, Unit};
 pub use crate::placement::{ExecutorFacts, balance, choose_executor, fits};
 pub use crate::quantity::{BasisPoints, JobValue, OutOfRange, Priority};
-pub use crate::reason::Reason;
+pub use crate::reason::{PreemptionRefusal, Reason};
 pub use crate::resources::{Dimension, Resources};
 pub use crate::strategy::{ContentionStrategy, ReconcileStrategy, rank, resolve, top};
 pub use crate::tie::tie_hash;

@@ -1,65 +1,99 @@
 //! Why a candidate stands where it stands, as codes that programs may rely on.
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use core::fmt;
 
-use crate::{CandidateId, Dimension};
+use crate::{CandidateId, Dimension, SubjectId};
 
-/// A closed set of reasons, each with a stable string ([`Reason::code`]).
+/// Why a candidate stands where it stands. A closed set with stable codes, see [`Reason::code`].
 ///
-/// Reasons of parts that are not in this version (preemption, parking, policies) join it with those parts.
+/// This crate itself gives the first seven and the two about room; the others are for whoever owns what they speak of
+/// (reservations, preemption, policies, declarations), so that there is one list of codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "a closed set: whoever shows reasons must show each")]
 pub enum Reason {
-    /// It stands first.
+    /// It comes first.
     Chosen,
     /// There was no other.
     OnlyCandidate,
-    /// Jobs of a higher tier stand before it.
+    /// Jobs of a higher tier are ranked before it.
     BehindHigherTier {
-        /// How many candidates stand before it.
+        /// How many.
         n: u64,
     },
-    /// Jobs with an earlier (virtual) start stand before it.
+    /// Jobs with an earlier start, real or virtual, are ranked before it.
     BehindEarlier {
-        /// How many candidates stand before it.
+        /// How many.
         n: u64,
-        /// How many minutes before it the first of them was submitted; 0 if it was submitted later.
+        /// How many minutes more of head start would have put it level with the first, rounded up.
         minutes: u64,
+    },
+    /// Another version won.
+    LostTo {
+        /// Which.
+        winner: CandidateId,
+        /// The first link in which the two differ.
+        link: Cow<'static, str>,
+        /// By how much, in the unit of that link.
+        margin: u64,
+    },
+    /// Another version is canonical and has the same digest: no conflict.
+    AgreesWith {
+        /// Which.
+        winner: CandidateId,
+    },
+    /// The job could no longer meet its deadline.
+    DeadlineHopeless {
+        /// By how much it would miss it, in milliseconds.
+        by_ms: u64,
     },
     /// An executor could run it, but not now.
     WaitingForCapacity {
         /// What is short on the executor that comes closest.
         dimension: Dimension,
-        /// By how much, in the unit of that dimension.
+        /// How much is short, in the unit of the dimension.
         short_by: u64,
     },
-    /// No executor could run it even when idle: tags are missing.
+    /// No executor that is large enough has all required tags.
     NoExecutorWithTags {
-        /// Required tags that no executor has all of; those missing where fewest are.
+        /// What the one that comes closest lacks; empty if there is no executor at all.
         missing: BTreeSet<String>,
     },
-    /// Another version is canonical.
-    LostTo {
+    /// The place is kept for another job.
+    ReservedForOther {
         /// Which.
-        winner: CandidateId,
-        /// The link in which the two differ first.
-        #[cfg_attr(feature = "serde", serde(skip_deserializing))]
-        link: &'static str,
-        /// By how much.
-        margin: u64,
+        job: CandidateId,
     },
-    /// Another version is canonical, and says the same.
-    AgreesWith {
-        /// Which.
-        winner: CandidateId,
+    /// No preemption in its favour.
+    PreemptionRefused {
+        /// Why not.
+        why: PreemptionRefusal,
+    },
+    /// The broker takes itself for cut off and starts nothing.
+    StormGuard,
+    /// A result whose job is not known here yet.
+    ParkedAwaitingJob,
+    /// The policy that must judge is not known here yet.
+    AwaitingPolicy,
+    /// The declaration that gave the job its level has ended.
+    EmergencyExpired {
+        /// Which, as the two words of its id.
+        declaration: SubjectId,
+    },
+    /// The best packing found leaves it out.
+    NotPacked {
+        /// Value of that packing.
+        value: u64,
+        /// Value of the best packing found that contains it.
+        best_without: u64,
     },
 }
 
 impl Reason {
-    /// The stable name of the reason.
+    /// The stable code, for logs, statistics and other programs. It will not change.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -67,31 +101,87 @@ impl Reason {
             Self::OnlyCandidate => "OnlyCandidate",
             Self::BehindHigherTier { .. } => "BehindHigherTier",
             Self::BehindEarlier { .. } => "BehindEarlier",
-            Self::WaitingForCapacity { .. } => "WaitingForCapacity",
-            Self::NoExecutorWithTags { .. } => "NoExecutorWithTags",
             Self::LostTo { .. } => "LostTo",
             Self::AgreesWith { .. } => "AgreesWith",
+            Self::DeadlineHopeless { .. } => "DeadlineHopeless",
+            Self::WaitingForCapacity { .. } => "WaitingForCapacity",
+            Self::NoExecutorWithTags { .. } => "NoExecutorWithTags",
+            Self::ReservedForOther { .. } => "ReservedForOther",
+            Self::PreemptionRefused { .. } => "PreemptionRefused",
+            Self::StormGuard => "StormGuard",
+            Self::ParkedAwaitingJob => "ParkedAwaitingJob",
+            Self::AwaitingPolicy => "AwaitingPolicy",
+            Self::EmergencyExpired { .. } => "EmergencyExpired",
+            Self::NotPacked { .. } => "NotPacked",
         }
     }
 }
 
-/// A phrase for a person.
+/// A sentence for people.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Chosen => f.write_str("chosen"),
             Self::OnlyCandidate => f.write_str("the only candidate"),
-            Self::BehindHigherTier { n } => write!(f, "behind {n}, the first of them of a higher tier"),
-            Self::BehindEarlier { n, minutes } => write!(f, "behind {n}, the first submitted {minutes} min earlier"),
+            Self::BehindHigherTier { n } => write!(f, "behind {n} of a higher tier"),
+            Self::BehindEarlier { n, minutes } => {
+                write!(f, "behind {n} that start earlier, the first by {minutes} min")
+            }
+            Self::LostTo { winner, link, margin } => write!(f, "lost to {winner} in {link} by {margin}"),
+            Self::AgreesWith { winner } => write!(f, "the same result as {winner}"),
+            Self::DeadlineHopeless { by_ms } => write!(f, "would miss its deadline by {by_ms} ms"),
             Self::WaitingForCapacity { dimension, short_by } => {
-                write!(f, "waiting for capacity: short of {dimension} by {short_by}")
+                write!(f, "waiting for capacity: short of {short_by} in {dimension}")
             }
+            Self::NoExecutorWithTags { missing } if missing.is_empty() => f.write_str("there is no executor"),
             Self::NoExecutorWithTags { missing } => {
-                f.write_str("no executor has the tags")?;
-                missing.iter().try_for_each(|tag| write!(f, " {tag}"))
+                f.write_str("no executor with the tags: missing")?;
+                for tag in missing {
+                    write!(f, " {tag}")?;
+                }
+                Ok(())
             }
-            Self::LostTo { winner, link, margin } => write!(f, "lost to {winner} by {link} (margin {margin})"),
-            Self::AgreesWith { winner } => write!(f, "says the same as {winner}"),
+            Self::ReservedForOther { job } => write!(f, "the place is reserved for {job}"),
+            Self::PreemptionRefused { why } => write!(f, "no preemption: {why}"),
+            Self::StormGuard => f.write_str("the broker takes itself for cut off"),
+            Self::ParkedAwaitingJob => f.write_str("parked until the job is known"),
+            Self::AwaitingPolicy => f.write_str("waiting for the policy that must judge"),
+            Self::EmergencyExpired { declaration } => write!(f, "emergency {declaration} has ended"),
+            Self::NotPacked { value, best_without } => {
+                write!(f, "left out of a packing worth {value}; with it {best_without}")
+            }
         }
+    }
+}
+
+/// Why nothing was preempted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[expect(clippy::exhaustive_enums, reason = "a closed set: whoever shows reasons must show each")]
+pub enum PreemptionRefusal {
+    /// No running job is of a strictly lower tier.
+    NotLowerTier,
+    /// The victims have not run long enough.
+    MinRun,
+    /// The victims were preempted often enough.
+    MaxCount,
+    /// The budget of preemptions is spent.
+    Budget,
+    /// The job would not fit even then.
+    WouldNotFit,
+    /// The job was displaced itself and may not displace others yet.
+    CoolDown,
+}
+
+impl fmt::Display for PreemptionRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotLowerTier => "nothing of a lower tier runs",
+            Self::MinRun => "the victims have not run long enough",
+            Self::MaxCount => "the victims were preempted often enough",
+            Self::Budget => "the budget is spent",
+            Self::WouldNotFit => "it would not fit even then",
+            Self::CoolDown => "it was displaced a short while ago",
+        })
     }
 }

@@ -1,10 +1,12 @@
 //! The worked examples of the design, to the key word.
 
-use reconvene_clock::{Height, Hlc, WallTime};
+use std::collections::BTreeSet;
+
+use reconvene_clock::{Causality, Counter, Dot, Height, Hlc, ReplicaId, VectorClock, WallTime};
 use reconvene_resolve::{
     BasisPoints, CandidateId, CausalOrder, ContentionStrategy, JobFacts, Level, Outcome, Priority, Reason,
     ReconcileStrategy, Resources, RoundFacts, StrategyKind, SubjectId, VectorClockCausal, VersionFacts, decide,
-    explain_rank, rank, top,
+    explain_rank, rank, resolve, top,
 };
 
 fn stamp(ms: u64, logical: u16) -> Hlc {
@@ -192,7 +194,7 @@ fn a_decision_names_the_link_that_decided() {
     let deciding = decision.deciding.unwrap();
     assert_eq!((deciding.link, deciding.margin), ("accepted", 327_680_000 - 275_251_201));
     assert_eq!(decision.standings[0].reason, Reason::Chosen);
-    assert!(matches!(decision.standings[4].reason, Reason::LostTo { link: "outcome", margin: 1, .. }));
+    assert!(matches!(&decision.standings[4].reason, Reason::LostTo { link, margin: 1, .. } if link == "outcome"));
 
     let first_two = [versions()[0], VersionFacts { digest: versions()[0].digest, ..versions()[4] }];
     let decision = decide(StrategyKind::FirstComeFirstServed.reconcile(), &first_two).unwrap();
@@ -209,17 +211,82 @@ fn a_ranking_says_who_stands_before_whom() {
     assert_eq!(decision.standings[1].reason, Reason::BehindEarlier { n: 1, minutes: 10 });
 }
 
-/// Case 5 of the clocks' known answers: why no strategy compares two candidates.
+/// The whole of two keys, so that no word is added, dropped or moved without a new algorithm version.
 #[test]
-fn a_pairwise_causal_else_writer_rule_is_cyclic() {
-    let clocks = [("x", vec![(3, 1)], 3), ("y", vec![(3, 1), (1, 1)], 1), ("z", vec![(2, 1)], 2)];
-    let counter = |clock: &[(u64, u64)], id| clock.iter().find(|(held, _)| *held == id).map_or(0, |(_, count)| *count);
-    let before = |a: &[(u64, u64)], b: &[(u64, u64)]| {
-        (1..=3).all(|id| counter(a, id) <= counter(b, id)) && (1..=3).any(|id| counter(a, id) < counter(b, id))
+fn golden_keys() {
+    let job = &jobs()[3];
+    let key = StrategyKind::EmergencyFirst.contention().key(job, &round());
+    assert_eq!(key.to_string(), "100|4294247296|117964800000|0|0|0|0000000000000001-4");
+    let key = StrategyKind::PriorityBased.reconcile().key(&versions()[1]);
+    let tie = 0x075e_8ca3_cc12_7017_u64;
+    let rev_placement = u64::MAX - 800;
+    assert_eq!(key.words(), &[0, 1_000, rev_placement, 327_680_000, 2 << 32 | 1, tie]);
+    assert_eq!(key.id(), CandidateId::new(12, 9));
+}
+
+#[test]
+fn a_job_is_late_when_a_start_now_misses_its_deadline() {
+    let job = JobFacts {
+        estimate_ms: 1_800_000,
+        deadline: Some(WallTime::from_millis(2_400_000)),
+        ..JobFacts::new(CandidateId::new(1, 1), stamp(0, 0))
     };
-    let beats = |a: &(&str, Vec<(u64, u64)>, u64), b: &(&str, Vec<(u64, u64)>, u64)| {
-        before(&b.1, &a.1) || (!before(&a.1, &b.1) && a.2 > b.2)
+    assert_eq!(job.slack_ms(), Some(600_000));
+    assert_eq!(job.misses_deadline_by(WallTime::from_millis(600_000)), None);
+    assert_eq!(job.misses_deadline_by(WallTime::from_millis(600_001)), Some(1));
+    assert_eq!(JobFacts { deadline: None, ..job }.misses_deadline_by(WallTime::from_millis(u64::MAX)), None);
+}
+
+#[test]
+fn a_margin_is_told_in_minutes_only_where_it_is_time() {
+    let all = jobs();
+    // F of tier 150 is behind E alone; C of tier 200 behind E, D and F, and of its own tier the first.
+    let decision = explain_rank(StrategyKind::EmergencyFirst.contention(), &all, &round()).unwrap();
+    let reasons: Vec<_> = decision.standings.iter().map(|standing| standing.reason.clone()).collect();
+    let higher = |n| Reason::BehindHigherTier { n };
+    assert_eq!(reasons, [Reason::Chosen, higher(1), higher(2), higher(3), higher(3), higher(3)]);
+    // E starts 480,000 ms before D, virtually.
+    let decision = explain_rank(StrategyKind::PriorityBased.contention(), &all, &round()).unwrap();
+    assert_eq!(decision.standings[1].reason, Reason::BehindEarlier { n: 1, minutes: 8 });
+    assert_eq!(decision.deciding.unwrap().margin, 480_000);
+    // A difference of heights is no time.
+    let decision = explain_rank(StrategyKind::VectorClockCausal.contention(), &all, &round()).unwrap();
+    assert_eq!(decision.standings[1].reason.code(), "LostTo");
+}
+
+#[test]
+fn first_come_and_causal_stand_and_the_others_judge() {
+    let judged: Vec<_> = StrategyKind::ALL.into_iter().filter(|kind| kind.admits_challengers()).collect();
+    assert_eq!(judged, [StrategyKind::PriorityBased, StrategyKind::EmergencyFirst, StrategyKind::ResourceOptimal]);
+}
+
+/// Case 5 of the clocks' known answers: why no strategy compares two candidates, and that heights have no such cycle.
+#[test]
+fn a_pairwise_causal_else_writer_rule_is_cyclic_and_keys_are_not() {
+    let replica = |number| ReplicaId::new(number).unwrap();
+    let x = VectorClock::from_iter([Dot { replica: replica(3), counter: Counter::MIN }]);
+    let z = VectorClock::from_iter([Dot { replica: replica(2), counter: Counter::MIN }]);
+    let mut y = x.clone();
+    y.increment(replica(1)).unwrap();
+    let (x, y, z) = ((&x, 3, 1), (&y, 1, 2), (&z, 2, 1));
+
+    let beats = |a: (&VectorClock, u64, u64), b: (&VectorClock, u64, u64)| match a.0.compare(b.0) {
+        Causality::After => true,
+        Causality::Before => false,
+        Causality::Equal | Causality::Concurrent => a.1 > b.1,
     };
-    let [x, y, z] = &clocks;
     assert!(beats(y, x) && beats(z, y) && beats(x, z), "x < y < z < x");
+    let orders = [[x, y, z], [x, z, y], [y, x, z], [y, z, x], [z, x, y], [z, y, x]];
+    let folded = orders.map(|order| order.into_iter().reduce(|held, new| if beats(new, held) { new } else { held }));
+    let winners: BTreeSet<u64> = folded.iter().map(|winner| winner.unwrap().1).collect();
+    assert_eq!(winners.len(), 3, "each of the three wins in some order");
+
+    let latest = VectorClockCausal::new(CausalOrder::Latest);
+    for order in orders {
+        let versions = order.map(|(_, writer, height)| VersionFacts {
+            height: Height::new(height).unwrap(),
+            ..VersionFacts::new(SubjectId::new(1, 7), CandidateId::new(writer, 1), stamp(0, 0))
+        });
+        assert_eq!(resolve(&latest, &versions).unwrap().id, CandidateId::new(1, 1), "y, which knew of x");
+    }
 }
