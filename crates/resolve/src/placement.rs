@@ -43,28 +43,76 @@ pub fn balance(executor: &ExecutorFacts, demand: &Resources) -> u64 {
 /// The executor that a job should run on: of those it fits, the one it leaves most balanced, the first of equals.
 ///
 /// # Errors
+/// Without such an executor, why:
+/// - [`Reason::WaitingForCapacity`] if some could run the job when idle, with what is short now on the one that comes
+///   closest;
+/// - else [`Reason::NoExecutorWithTags`] if some are large enough, with what the one that lacks fewest tags lacks;
+/// - else `WaitingForCapacity` if some have the tags, with what is short even when idle;
+/// - else `NoExecutorWithTags` again, with nothing missing if there is no executor at all and no tag was required.
 ///
-/// [`Reason::NoExecutorWithTags`] if none has the tags, [`Reason::WaitingForCapacity`] if those that have are short of
-/// something now.
+/// # Complexity
+/// O(m) for m executors, times the number of required tags.
+///
+/// ```
+/// use std::collections::BTreeSet;
+///
+/// use reconvene_clock::Hlc;
+/// use reconvene_resolve::{CandidateId, ExecutorFacts, JobFacts, Reason, Resources, choose_executor};
+///
+/// let room = Resources::new(10, 10, 0);
+/// let imaging = BTreeSet::from(["medical-imaging".to_owned()]);
+/// let executors = [
+///     ExecutorFacts { capacity: room, free: room, tags: BTreeSet::new() },
+///     ExecutorFacts { capacity: room, free: room, tags: imaging.clone() },
+/// ];
+/// let mut job = JobFacts::new(CandidateId::new(1, 1), Hlc::default());
+/// job.demand = Resources::new(5, 5, 0);
+/// assert_eq!(choose_executor(&job, &executors), Ok(0));
+/// job.requires = imaging;
+/// assert_eq!(choose_executor(&job, &executors), Ok(1));
+/// ```
 pub fn choose_executor(job: &JobFacts, executors: &[ExecutorFacts]) -> Result<usize, Reason> {
-    let with_tags = || executors.iter().enumerate().filter(|(_, executor)| job.requires.is_subset(&executor.tags));
-    let fitting = with_tags().filter(|(_, executor)| executor.free.holds(&job.demand));
-    if let Some((index, _)) = fitting.min_by_key(|(index, executor)| (balance(executor, &job.demand), *index)) {
-        return Ok(index);
-    }
-    let shortages = with_tags().filter_map(|(_, executor)| {
-        let short = |dimension: &Dimension| {
-            let by = job.demand.get(*dimension).saturating_sub(executor.free.get(*dimension));
-            (by, *dimension)
-        };
-        Dimension::ALL.iter().map(short).max()
+    let fitting = executors.iter().enumerate().filter(|(_, executor)| {
+        fits(&executor.free, &job.demand, &executor.tags, &job.requires) && executor.capacity.holds(&job.demand)
     });
-    if let Some((short_by, dimension)) = shortages.min() {
-        return Err(Reason::WaitingForCapacity { dimension, short_by });
+    // The least key, and the first of equal ones.
+    let best = fitting.min_by_key(|(_, executor)| balance(executor, &job.demand));
+    best.map(|(index, _)| index).ok_or_else(|| refusal(job, executors))
+}
+
+fn refusal(job: &JobFacts, executors: &[ExecutorFacts]) -> Reason {
+    let large = || executors.iter().filter(|executor| executor.capacity.holds(&job.demand));
+    let tagged = |executor: &&ExecutorFacts| job.requires.is_subset(&executor.tags);
+    let busy = large().filter(tagged).map(|executor| (executor.capacity, executor.free));
+    if let Some(reason) = least_short(&job.demand, busy) {
+        return reason;
     }
-    let missing = executors.iter().map(|executor| job.requires.difference(&executor.tags).cloned().collect());
-    let fewest = missing.min_by_key(BTreeSet::len).unwrap_or_else(|| job.requires.clone());
-    Err(Reason::NoExecutorWithTags { missing: fewest })
+    if let Some(missing) = fewest_missing(job, large()) {
+        return Reason::NoExecutorWithTags { missing };
+    }
+    let small = executors.iter().filter(tagged).map(|executor| (executor.capacity, executor.capacity));
+    least_short(&job.demand, small).unwrap_or_else(|| Reason::NoExecutorWithTags {
+        missing: fewest_missing(job, executors.iter()).unwrap_or_else(|| job.requires.clone()),
+    })
+}
+
+/// Of each (capacity, room) the dimension that is shortest as a share of the capacity, since amounts in different units
+/// do not compare; of all rooms the one that is least short.
+fn least_short(demand: &Resources, rooms: impl Iterator<Item = (Resources, Resources)>) -> Option<Reason> {
+    let shortest = rooms.filter_map(|(capacity, room)| {
+        let shortages = Dimension::ALL.into_iter().map(|dimension| {
+            let short_by = demand.get(dimension).saturating_sub(room.get(dimension));
+            (share(short_by, capacity.get(dimension)), short_by, dimension)
+        });
+        shortages.filter(|(_, short_by, _)| *short_by > 0).max_by_key(|(share, _, _)| *share)
+    });
+    let (_, short_by, dimension) = shortest.min_by_key(|(share, _, _)| *share)?;
+    Some(Reason::WaitingForCapacity { dimension, short_by })
+}
+
+fn fewest_missing<'a>(job: &JobFacts, executors: impl Iterator<Item = &'a ExecutorFacts>) -> Option<BTreeSet<String>> {
+    let missing = executors.map(|executor| job.requires.difference(&executor.tags).cloned().collect());
+    missing.min_by_key(BTreeSet::len)
 }
 
 #[cfg(test)]
@@ -104,5 +152,51 @@ mod tests {
             Err(Reason::NoExecutorWithTags { missing: ["lab".into()].into() })
         );
         assert!(choose_executor(&job(Resources::default(), &[]), &[]).is_err());
+    }
+
+    /// Executors N1 and N2 and jobs P to U of the design's example.
+    #[test]
+    fn the_packing_example_by_density_and_balance_is_worth_13() {
+        let (n1, n2) = (Resources::new(10, 10, 0), Resources::new(10, 10, 4));
+        let mut executors = [executor(n1, n1, &[]), executor(n2, n2, &[])];
+        let jobs = [([6, 6, 0], 5), ([5, 5, 0], 4), ([5, 5, 0], 4), ([5, 5, 0], 4), ([4, 4, 4], 6)];
+        let mut places = alloc::vec::Vec::new();
+        let mut worth = 0;
+        for ([cpu, memory, gpu], value) in jobs {
+            let place = choose_executor(&job(Resources::new(cpu, memory, gpu), &[]), &executors).ok();
+            if let Some(index) = place {
+                let free = &mut executors[index].free;
+                *free = Resources::new(free.cpu_milli - cpu, free.memory_mib - memory, free.gpu_milli - gpu);
+                worth += value;
+            }
+            places.push(place);
+        }
+        assert_eq!((places.as_slice(), worth), ([Some(0), Some(1), Some(1), None, None].as_slice(), 13));
+    }
+
+    #[test]
+    fn tags_on_an_executor_that_is_too_small_are_missing_tags() {
+        let (n1, n2) = (Resources::new(10, 10, 0), Resources::new(10, 10, 4));
+        let executors = [executor(n1, n1, &["medical-imaging"]), executor(n2, n2, &[])];
+        assert_eq!(
+            choose_executor(&job(Resources::new(4, 4, 4), &["medical-imaging"]), &executors),
+            Err(Reason::NoExecutorWithTags { missing: ["medical-imaging".into()].into() })
+        );
+        // With nobody large enough it is room that is missing, and the second comes closer.
+        assert_eq!(
+            choose_executor(&job(Resources::new(4, 4, 5), &[]), &executors),
+            Err(Reason::WaitingForCapacity { dimension: Dimension::Gpu, short_by: 1 })
+        );
+    }
+
+    #[test]
+    fn shortages_compare_as_shares() {
+        let all = Resources::new(1_000, 65_536, 0);
+        // 500 of 1,000 is more than 1,000 of 65,536, although the number is smaller.
+        let busy = [executor(all, Resources::new(0, 1_000, 0), &[])];
+        assert_eq!(
+            choose_executor(&job(Resources::new(500, 2_000, 0), &[]), &busy),
+            Err(Reason::WaitingForCapacity { dimension: Dimension::Cpu, short_by: 500 })
+        );
     }
 }
