@@ -21,7 +21,7 @@ use crate::member::MAX_ADDRESS_BYTES;
 pub struct Config {
     /// The network.
     pub network: NetworkId,
-    /// The only source of randomness: the same seed and inputs give the same outputs.
+    /// The only source of randomness: the same seed, store and inputs give the same outputs.
     pub seed: u64,
     /// The address other brokers can dial; published in the member fact. It is never dialled by this replica.
     pub advertise: Option<String>,

@@ -12,7 +12,6 @@
     )
 )]
 
-mod after;
 mod codec;
 mod config;
 mod crc;

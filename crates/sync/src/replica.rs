@@ -129,7 +129,7 @@ impl Replica {
         }
         config.check()?;
         let hlc = head.stamped().unwrap_or_default();
-        let mut rng = Rng::new(config.seed);
+        let mut rng = Rng::new(seed_of(&config, &head, now));
         let schedule = Schedule::new(now.mono, &config, &mut rng);
         let mut replica = Self {
             config,
@@ -295,6 +295,15 @@ impl Replica {
     fn network_hash(&self) -> u64 {
         sip24_64(self.config.network.as_bytes(), b"reconvene sync network")
     }
+}
+
+/// What chance starts from. A replica that is opened again with the same configuration must not name its sessions as
+/// it did before, since peers take those for repetitions.
+fn seed_of(config: &Config, head: &Head, now: Now) -> u64 {
+    let parts =
+        [config.seed, head.identity().replica.get(), head.revision().get(), now.mono.as_millis(), now.wall.as_millis()];
+    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_be_bytes()).collect();
+    sip24_64(config.network.as_bytes(), &bytes)
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 
 use reconvene_clock::{NodeId, Timestamp};
 
-use crate::after::after;
 use crate::rng::Rng;
 
 /// What every link of a [`Network`] does to frames. Different delays reorder them.
@@ -126,7 +125,7 @@ impl Network {
 
     fn put(&mut self, now: Timestamp, delivery: Delivery) {
         let delay = self.rng.between(*self.faults.delay_ms.start(), *self.faults.delay_ms.end());
-        self.underway.insert((after(now, delay), self.sent), delivery);
+        self.underway.insert((now.saturating_add(delay), self.sent), delivery);
         self.sent = self.sent.saturating_add(1);
     }
 

@@ -114,14 +114,17 @@ impl Replica {
 
     fn apply_chunk(&mut self, plan: Plan, key: SessionKey, bytes: u64, versions: Vec<(Key, Version)>) {
         let result = self.apply_versions(plan, key.0, versions);
+        let full = !result.rest.is_empty();
+        if full {
+            // The batch was full. The chunk counts as applied once all of it is.
+            self.jobs.push_front(Job::Chunk { key, bytes, versions: result.rest });
+        }
         let window = self.config.window_bytes;
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let incoming = &mut session.incoming;
         incoming.new_versions = incoming.new_versions.saturating_add(result.new);
         incoming.spoiled |= result.refused;
-        if !result.rest.is_empty() {
-            // The batch was full. The chunk counts as applied once all of it is.
-            self.jobs.push_front(Job::Chunk { key, bytes, versions: result.rest });
+        if full {
             return;
         }
         incoming.applied_chunks = incoming.applied_chunks.saturating_add(1);
@@ -197,7 +200,7 @@ impl Replica {
             match self.hlc.observe_at(self.wall, hlc, self.config.max_ahead) {
                 Ok(hlc) => self.hlc = hlc,
                 Err(_) => {
-                    let by_ms = hlc.wall().as_millis().saturating_sub(self.wall.as_millis());
+                    let by_ms = hlc.wall().saturating_since(self.wall);
                     ahead = ahead.max(Some((by_ms, dot.replica)));
                 }
             }

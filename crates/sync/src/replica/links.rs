@@ -9,7 +9,6 @@ use reconvene_store::Record;
 use super::apply::Job;
 use super::session::SessionKey;
 use super::{Known, OpenError, Replica};
-use crate::after::{after, millis_between};
 use crate::codec::CodecProblem;
 use crate::member::MAX_ADDRESS_BYTES;
 use crate::message::{Message, SessionId};
@@ -99,7 +98,7 @@ impl Replica {
             entry.dialling = false;
             entry.failures = 0;
             let low = if left { wait / 2 } else { 0 };
-            entry.due = Some(after(self.now, self.rng.between(low, wait)));
+            entry.due = Some(self.now.saturating_add(self.rng.between(low, wait)));
         }
     }
 
@@ -156,7 +155,7 @@ impl Replica {
 
     /// How long nothing was heard of a node; `None` if nothing ever was.
     pub(super) fn silence_of(&self, node: NodeId) -> Option<u64> {
-        self.peers.get(&node).map(|peer| millis_between(peer.last_heard, self.now))
+        self.peers.get(&node).map(|peer| self.now.saturating_since(peer.last_heard))
     }
 
     fn sessions_with(&self, node: NodeId) -> Vec<SessionKey> {
@@ -195,7 +194,7 @@ impl Replica {
     }
 
     pub(super) fn retry_later(&mut self, node: NodeId, wait_ms: u64) {
-        let at = after(self.now, wait_ms.max(1));
+        let at = self.now.saturating_add(wait_ms.max(1));
         if let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.linked) {
             peer.retry_at = Some(at);
         }
@@ -224,7 +223,7 @@ impl Replica {
         entry.dialling = false;
         let step = backoff_step(entry.failures, min, max);
         entry.failures = entry.failures.saturating_add(1);
-        entry.due = Some(after(self.now, self.rng.between(1, step)));
+        entry.due = Some(self.now.saturating_add(self.rng.between(1, step)));
     }
 
     /// Dials what is due.
@@ -242,7 +241,7 @@ impl Replica {
                 self.connect_failed(&address);
             } else {
                 entry.dialling = true;
-                entry.due = Some(after(now, self.config.unreachable_after_ms));
+                entry.due = Some(now.saturating_add(self.config.unreachable_after_ms));
                 self.outputs.push_back(Output::Connect { address });
             }
         }

@@ -4,7 +4,6 @@ use reconvene_clock::{NodeId, Timestamp};
 
 use super::Replica;
 use super::session::SessionKey;
-use crate::after::{after, millis_between};
 use crate::message::Message;
 use crate::rng::Rng;
 use crate::{Config, PeerState, RejectReason};
@@ -30,7 +29,7 @@ struct Cascade {
 impl Schedule {
     pub(super) fn new(now: Timestamp, config: &Config, rng: &mut Rng) -> Self {
         let wait = jittered(config.sync_interval_ms, rng);
-        Self { next_round: after(now, wait), cascade: None, news: false, wanted: Vec::new() }
+        Self { next_round: now.saturating_add(wait), cascade: None, news: false, wanted: Vec::new() }
     }
 }
 
@@ -48,7 +47,7 @@ impl Replica {
         match &mut self.schedule.cascade {
             Some(cascade) => cascade.quiet = 0,
             None => {
-                let at = after(self.now, self.rng.between(min, max));
+                let at = self.now.saturating_add(self.rng.between(min, max));
                 self.schedule.cascade = Some(Cascade { at, quiet: 0 });
             }
         }
@@ -68,7 +67,7 @@ impl Replica {
         }
         if self.schedule.next_round <= self.now {
             let wait = jittered(self.config.sync_interval_ms, &mut self.rng);
-            self.schedule.next_round = after(self.now, wait);
+            self.schedule.next_round = self.now.saturating_add(wait);
             self.round(self.config.fan_out);
         }
         if self.schedule.cascade.as_ref().is_some_and(|cascade| cascade.at <= self.now) {
@@ -81,13 +80,15 @@ impl Replica {
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
         let idle = self.config.session_idle_ms;
         let (probe, view) = (self.config.probe_interval_ms, self.config.view_max_ms);
-        let sessions =
-            self.sessions.values().map(move |open| after(open.progressed, idle).min(after(open.started, view)));
+        let sessions = self
+            .sessions
+            .values()
+            .map(move |open| open.progressed.saturating_add(idle).min(open.started.saturating_add(view)));
         let awake = !self.leaving;
         let rounds = awake.then_some(self.schedule.next_round);
         let cascade = self.schedule.cascade.as_ref().map(|cascade| cascade.at).filter(|_| awake);
         let peers = self.peers.values().flat_map(move |peer| {
-            let probe = (peer.linked && awake).then(|| after(peer.last_sent, probe));
+            let probe = (peer.linked && awake).then(|| peer.last_sent.saturating_add(probe));
             [probe, peer.retry_at.filter(|_| awake), self.silence_deadline(peer)]
         });
         let addresses = self.addresses.values().filter_map(|entry| entry.due);
@@ -97,8 +98,8 @@ impl Replica {
     /// When silence will change the state of a peer.
     fn silence_deadline(&self, peer: &super::links::Peer) -> Option<Timestamp> {
         match peer.state {
-            PeerState::Alive => Some(after(peer.last_heard, self.config.suspect_after_ms)),
-            PeerState::Suspect => Some(after(peer.last_heard, self.config.unreachable_after_ms)),
+            PeerState::Alive => Some(peer.last_heard.saturating_add(self.config.suspect_after_ms)),
+            PeerState::Suspect => Some(peer.last_heard.saturating_add(self.config.unreachable_after_ms)),
             PeerState::Unreachable | PeerState::Left => None,
         }
     }
@@ -128,7 +129,7 @@ impl Replica {
         let quiet = if news { 0 } else { quiet.saturating_add(1) };
         if quiet < self.config.quiet_rounds {
             let wait = self.rng.between(self.config.cascade_min_ms, self.config.cascade_max_ms);
-            self.schedule.cascade = Some(Cascade { at: after(self.now, wait), quiet });
+            self.schedule.cascade = Some(Cascade { at: self.now.saturating_add(wait), quiet });
         }
         self.round(self.config.cascade_fan_out);
     }
@@ -155,10 +156,9 @@ impl Replica {
     /// Drops sessions that stand still, or hold a view for too long.
     fn watch_sessions(&mut self) {
         let (idle, view) = (self.config.session_idle_ms, self.config.view_max_ms);
-        let stuck = self
-            .sessions
-            .iter()
-            .filter(|(_, open)| after(open.progressed, idle) <= self.now || after(open.started, view) <= self.now);
+        let stuck = self.sessions.iter().filter(|(_, open)| {
+            open.progressed.saturating_add(idle) <= self.now || open.started.saturating_add(view) <= self.now
+        });
         for key in stuck.map(|(key, _)| *key).collect::<Vec<SessionKey>>() {
             self.fail(key);
         }
@@ -168,14 +168,14 @@ impl Replica {
     fn watch_peers(&mut self) {
         for node in self.peers.keys().copied().collect::<Vec<_>>() {
             let Some(peer) = self.peers.get_mut(&node) else { continue };
-            let silence = millis_between(peer.last_heard, self.now);
+            let silence = self.now.saturating_since(peer.last_heard);
             if peer.retry_at.is_some_and(|at| at <= self.now) {
                 peer.retry_at = None;
                 if !self.schedule.wanted.contains(&node) {
                     self.schedule.wanted.push(node);
                 }
             }
-            let quiet = peer.linked && after(peer.last_sent, self.config.probe_interval_ms) <= self.now;
+            let quiet = peer.linked && peer.last_sent.saturating_add(self.config.probe_interval_ms) <= self.now;
             let (linked, state) = (peer.linked, peer.state);
             if quiet && !self.leaving {
                 self.send(node, &Message::Probe { target: node });

@@ -214,6 +214,16 @@ fn a_repeated_hello_opens_no_second_session() {
 }
 
 #[test]
+fn a_restart_with_the_same_seed_names_its_sessions_anew() {
+    let identity = Identity { node: NodeId::from_bytes([1; 16]), replica: ReplicaId::new(1).unwrap(), incarnation: 1 };
+    let config = Config::new(NetworkId::of_name("test"), 1);
+    let head = Head::new(identity, config.network);
+    let first = |now| Replica::open(config.clone(), head.clone(), Vec::new(), now).unwrap().rng.next();
+    assert_eq!(first(at(0)), first(at(0)));
+    assert_ne!(first(at(0)), first(at(1)));
+}
+
+#[test]
 fn a_wait_that_a_peer_asks_for_is_clamped() {
     let mut bench = Bench::new(|config| config.busy_max_ms = 5_000);
     bench.now = 10_000;
