@@ -316,6 +316,7 @@ impl View {
         JobView {
             id: job.id,
             status: job.status(self.retries),
+            spec: job.spec.as_ref().map(|spec| spec.digest),
             client: spec.map(|spec| spec.spec.client.clone()).unwrap_or_default(),
             client_key: spec.map_or(0, |spec| spec.spec.client_key),
             priority: spec.map_or(0, |spec| spec.spec.priority),

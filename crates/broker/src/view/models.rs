@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use reconvene_clock::{Hlc, NodeId, ReplicaId, WallTime};
 use reconvene_executor::{
     AttemptId, EmergencyId, FencingToken, Finality, JobId, OwnershipEpoch, Resources, ResultDigest, SessionEpoch,
-    SubmissionId, Tag,
+    SpecDigest, SubmissionId, Tag,
 };
 use reconvene_resolve::StrategyKind;
 
@@ -42,6 +42,8 @@ pub struct JobView {
     pub id: JobId,
     /// Where it stands.
     pub status: JobStatus,
+    /// The digest of its specification, once that has arrived.
+    pub spec: Option<SpecDigest>,
     /// Who submitted it; empty while the specification is unknown.
     pub client: String,
     /// The client's own number for it.
