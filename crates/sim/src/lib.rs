@@ -2,3 +2,4 @@
 
 pub mod replicas;
 pub mod suite;
+pub mod world;
