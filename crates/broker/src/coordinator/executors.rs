@@ -479,6 +479,14 @@ impl Coordinator {
         }
     }
 
+    /// Takes back the orders of a job that was not admitted after all.
+    pub(super) fn drop_orders(&mut self, id: JobId) {
+        let (first, last) = attempts_of(id);
+        for homed in self.homed.values_mut() {
+            homed.attempts.retain(|attempt, _| !(first..=last).contains(attempt));
+        }
+    }
+
     pub(super) fn executor_leaves(&mut self, from: NodeId, leave: Leave) {
         let Some(homed) = self.homed.get(&from) else { return };
         if (homed.session, homed.registration) != (leave.session, leave.registration) {

@@ -83,8 +83,12 @@ impl Coordinator {
         let own = self.own.replica;
         let at = self.at.mono;
         let local = self.locals.entry(id).or_default();
-        let before = local.ownership.replace(now);
-        if before == Some(now) {
+        // What was decided before this broker was opened is no news.
+        let unknown = (!self.loading).then(|| job.first_ownership());
+        let known = local.ownership.replace(now);
+        let first_seen = known.is_none();
+        let before = known.or(unknown);
+        if before == Some(now) && !first_seen {
             return;
         }
         if now.owner == own {
@@ -92,33 +96,37 @@ impl Coordinator {
         } else {
             self.know_owner(now.owner);
         }
-        let Some(before) = before.filter(|_| !over) else {
-            if now.owner != own && !over {
-                self.consider_takeover(id, now.owner);
-            }
+        if over {
             return;
-        };
-        let Some(cause) = now.cause.filter(|_| before.owner != now.owner) else { return };
+        }
+        if let (Some(before), Some(cause)) = (before, now.cause)
+            && before.owner != now.owner
+        {
+            self.owner_changed(id, before, now, cause);
+        }
+        if now.owner != own {
+            self.consider_takeover(id, now.owner);
+        }
+    }
+
+    fn owner_changed(&mut self, id: JobId, before: Ownership, now: Ownership, cause: OwnCause) {
+        let own = self.own.replica;
         if now.owner == own {
             self.timers.disarm(Timer::Takeover(id));
             self.notify(EventKind::OwnershipTaken { job: id, epoch: now.epoch, from: before.owner, cause });
             if cause == OwnCause::TakenOver {
                 let detection_ms = self.config.detection_ms();
-                if let Some(local) = self.locals.get_mut(&id) {
-                    local.not_before = at.saturating_add(detection_ms);
-                    local.reason = Some(WaitReason::Recovering);
-                }
+                let local = self.locals.entry(id).or_default();
+                local.not_before = self.at.mono.saturating_add(detection_ms);
+                local.reason = Some(WaitReason::Recovering);
                 self.arm(Timer::Recover(id), detection_ms);
             }
-        } else {
-            if before.owner == own {
-                if cause == OwnCause::TakenOver {
-                    count(&mut self.statistics.yielded);
-                }
-                self.timers.disarm(Timer::Recover(id));
-                self.notify(EventKind::OwnershipYielded { job: id, epoch: now.epoch, to: now.owner, cause });
+        } else if before.owner == own {
+            if cause == OwnCause::TakenOver {
+                count(&mut self.statistics.yielded);
             }
-            self.consider_takeover(id, now.owner);
+            self.timers.disarm(Timer::Recover(id));
+            self.notify(EventKind::OwnershipYielded { job: id, epoch: now.epoch, to: now.owner, cause });
         }
     }
 
@@ -223,6 +231,7 @@ impl Coordinator {
         self.timers.disarm(Timer::Ready(id));
         self.dirty.remove(&id);
         self.locals.remove(&id);
+        self.drop_orders(id);
     }
 
     /// Reports, once, that the canonical result is not the one this broker had named.

@@ -188,6 +188,8 @@ pub struct Coordinator {
     owners: BTreeMap<reconvene_clock::ReplicaId, Owner>,
     /// Set while a broker that came back has not yet learned what happened meanwhile.
     learning: bool,
+    /// While the store's records are folded at the opening.
+    loading: bool,
     parked: Parked,
     declared: VecDeque<Timestamp>,
     in_force: BTreeSet<reconvene_executor::EmergencyId>,
@@ -239,6 +241,7 @@ impl Coordinator {
             peers: BTreeMap::new(),
             owners: BTreeMap::new(),
             learning: false,
+            loading: true,
             parked: Parked::default(),
             declared: VecDeque::new(),
             in_force: BTreeSet::new(),
@@ -259,6 +262,7 @@ impl Coordinator {
         self.resume_homes();
         self.repeat_notices();
         self.settle_down();
+        self.loading = false;
     }
 
     /// Takes what happened. Never waits, and never fails: what is wrong is answered or reported.
@@ -386,6 +390,9 @@ impl Coordinator {
         let mut changes = Vec::new();
         let mut view = core::mem::replace(&mut self.view, View::new(0));
         for record in records {
+            for version in record.siblings() {
+                self.saw_write(version.dot);
+            }
             view.apply_record(record, &mut changes, |key, fact| self.observe(key, fact));
         }
         self.view = view;

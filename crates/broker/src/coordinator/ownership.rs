@@ -1,6 +1,6 @@
 //! Which brokers are there, and taking over the jobs of those that are not.
 
-use reconvene_clock::{NodeId, ReplicaId, Timestamp};
+use reconvene_clock::{Dot, NodeId, ReplicaId, Timestamp};
 use reconvene_executor::{AttemptId, JobId};
 
 use crate::coordinator::timers::Timer;
@@ -19,8 +19,10 @@ pub(super) struct Peer {
 /// An incarnation that owns jobs or is the home of executors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
-    /// Since when it is known here; it counts as heard then.
+    /// When it became known here, or when its newest write arrived.
     known: Timestamp,
+    /// The counter of that write.
+    newest: u64,
     /// Since when it counts as gone.
     gone: Option<Timestamp>,
 }
@@ -61,11 +63,27 @@ impl Coordinator {
         if replica == self.own.replica || self.owners.contains_key(&replica) {
             return;
         }
-        self.owners.insert(replica, Owner { known: self.at.mono, gone: None });
+        self.owners.insert(replica, Owner { known: self.at.mono, newest: 0, gone: None });
         if self.view.is_superseded(replica) {
             self.check_owner(replica);
         } else {
             self.arm(Timer::Owner(replica), self.config.owner_timeout_ms);
+        }
+    }
+
+    /// A broker that has written something new is there, whoever brought it: two brokers that cannot reach each other
+    /// but share a third must not take jobs from each other in turn.
+    pub(super) fn saw_write(&mut self, dot: Dot) {
+        if dot.replica == self.own.replica {
+            return;
+        }
+        self.know_owner(dot.replica);
+        let at = self.at.mono;
+        if let Some(owner) = self.owners.get_mut(&dot.replica)
+            && owner.newest < dot.counter.get()
+        {
+            owner.newest = dot.counter.get();
+            owner.known = at;
         }
     }
 

@@ -215,14 +215,19 @@ impl JobRecord {
 
     /// The owner: of the greatest claim, else the broker that admitted the job.
     pub(crate) fn ownership(&self) -> Ownership {
-        let first = Ownership {
+        let first = self.first_ownership();
+        self.claims.map_or(first, |claim| claim.max(first))
+    }
+
+    /// The first epoch belongs to the broker that admitted the job, and needs no fact.
+    pub(crate) fn first_ownership(&self) -> Ownership {
+        Ownership {
             epoch: OwnershipEpoch::FIRST,
             tie: strategy::owner_tie(self.id, self.id.admitted_by),
             owner: self.id.admitted_by,
             cause: None,
             at: Hlc::default(),
-        };
-        self.claims.map_or(first, |claim| claim.max(first))
+        }
     }
 
     pub(crate) fn token(&self, attempt: &AttemptId) -> FencingToken {

@@ -189,14 +189,11 @@ impl View {
         }
     }
 
-    /// Takes a specification back that the store refused, if nothing else has come of it.
+    /// Takes a job back whose specification the store refused. Nobody has heard of it.
     pub(crate) fn withdraw(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        if job.attempts.is_empty() && job.submissions.is_empty() {
-            let before = self.indexed(job);
-            self.jobs.remove(&id);
-            self.unindex(id, before);
-        }
+        let Some(before) = self.jobs.get(&id).map(|job| self.indexed(job)) else { return };
+        self.jobs.remove(&id);
+        self.unindex(id, before);
     }
 
     pub(crate) fn job(&self, id: JobId) -> Option<&JobRecord> {

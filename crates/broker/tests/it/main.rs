@@ -13,5 +13,7 @@
 
 mod duplicates;
 mod emergencies;
+mod laws;
+mod placement;
 mod scenarios;
 mod world;

@@ -38,6 +38,8 @@ pub struct Executor {
     pub tags: BTreeSet<Tag>,
     pub running: BTreeMap<AttemptId, FencingToken>,
     pub kept: BTreeSet<AttemptId>,
+    /// Results that were submitted and have no final answer.
+    pub pending: BTreeMap<AttemptId, Submit>,
     pub refusing: bool,
     refused: Vec<Refused>,
     /// Reachable, and sending heartbeats.
@@ -58,6 +60,7 @@ pub struct World {
     /// Everything that came out, in order.
     pub log: Vec<String>,
     ticket: u64,
+    depth: u32,
     specs: BTreeMap<JobId, SpecDigest>,
 }
 
@@ -84,6 +87,7 @@ impl World {
             replies: BTreeMap::new(),
             log: Vec::new(),
             ticket: 0,
+            depth: 0,
             specs: BTreeMap::new(),
         };
         for number in 1..=brokers {
@@ -188,10 +192,13 @@ impl World {
 
     pub fn input(&mut self, index: usize, input: Input) {
         let now = self.at();
+        self.depth += 1;
+        assert!(self.depth < 200, "an answer to an answer without end: {:#?}", &self.log[self.log.len() - 6..]);
         if let Some(coordinator) = &mut self.brokers[index].coordinator {
             coordinator.handle(now, input);
             self.drain(index);
         }
+        self.depth -= 1;
     }
 
     fn drain(&mut self, index: usize) {
@@ -303,6 +310,7 @@ impl World {
             tags: tags.iter().map(|tag| Tag::new(*tag).unwrap()).collect(),
             running: BTreeMap::new(),
             kept: BTreeSet::new(),
+            pending: BTreeMap::new(),
             refusing: false,
             refused: Vec::new(),
             alive: true,
@@ -362,6 +370,7 @@ impl World {
             ToExecutor::SubmitAnswer { attempt, answer, .. } => {
                 if answer.is_final() {
                     self.executors[index].kept.remove(&attempt);
+                    self.executors[index].pending.remove(&attempt);
                 }
                 self.answers.push((self.now, index, broker, answer));
             }
@@ -413,6 +422,7 @@ impl World {
     pub fn submit(&mut self, index: usize, broker: usize, submit: Submit) -> Answer {
         let before = self.answers.len();
         let from = self.executors[index].node;
+        self.executors[index].pending.insert(submit.attempt, submit.clone());
         self.input(broker, Input::FromExecutor { from, message: ToBroker::Submit(submit) });
         assert!(self.answers.len() > before, "no answer");
         self.answers.last().unwrap().3
