@@ -15,9 +15,9 @@ mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use reconvene_clock::{Height, Hlc, MaxAhead, NodeId, Now, Timestamp, WallTime};
-use reconvene_executor::JobId;
+use reconvene_clock::{Height, Hlc, MaxAhead, NodeId, Now, ReplicaId, Timestamp, WallTime};
 use reconvene_executor::message::{ToBroker, ToExecutor};
+use reconvene_executor::{EmergencyId, JobId, SubmissionId};
 use reconvene_store::{Identity, PlanError, Record};
 use reconvene_sync::{NewWrite, Ticket};
 
@@ -31,7 +31,6 @@ use self::timers::{Timer, Timers};
 use crate::statistics::count;
 use crate::view::{Change, View};
 use crate::{Command, CommandError, Config, Event, EventKind, ExecutorView, Fact, FactKey, JobView, Reply, Statistics};
-use reconvene_executor::SubmissionId;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,15 +184,15 @@ pub struct Coordinator {
     homed: BTreeMap<NodeId, Homed>,
     linked: BTreeSet<NodeId>,
     peers: BTreeMap<NodeId, Peer>,
-    owners: BTreeMap<reconvene_clock::ReplicaId, Owner>,
+    owners: BTreeMap<ReplicaId, Owner>,
     /// Set while a broker that came back has not yet learned what happened meanwhile.
     learning: bool,
     /// While the store's records are folded at the opening.
     loading: bool,
     parked: Parked,
     declared: VecDeque<Timestamp>,
-    in_force: BTreeSet<reconvene_executor::EmergencyId>,
-    known_emergencies: BTreeSet<reconvene_executor::EmergencyId>,
+    in_force: BTreeSet<EmergencyId>,
+    known_emergencies: BTreeSet<EmergencyId>,
     statistics: Statistics,
 }
 
@@ -476,7 +475,8 @@ impl Coordinator {
     }
 
     fn next_height(&self) -> Height {
-        Height::above(self.height).unwrap_or(self.height.unwrap_or(Height::MIN))
+        // The greatest height has nothing above it; the strategies break the tie by name.
+        Height::above(self.height).or(self.height).unwrap_or(Height::MIN)
     }
 
     fn notify(&mut self, kind: EventKind) {
@@ -545,7 +545,7 @@ impl Coordinator {
 }
 
 /// The incarnation that writes under this key.
-fn writer(key: &FactKey) -> Option<reconvene_clock::ReplicaId> {
+fn writer(key: &FactKey) -> Option<ReplicaId> {
     Some(match key {
         FactKey::Spec(job) => job.admitted_by,
         FactKey::Attempt(attempt) => attempt.owner,

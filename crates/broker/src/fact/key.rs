@@ -90,6 +90,9 @@ pub enum FactKey {
 
 impl FactKey {
     /// The key in the store.
+    ///
+    /// # Panics
+    /// Never: the longest of these keys has 160 bytes.
     #[must_use]
     pub fn to_key(&self) -> Key {
         Key::new(self.to_string()).expect("the longest fact key is far below the limit of a key")

@@ -212,7 +212,7 @@ impl World {
                     self.spread(index, records);
                     self.input(index, Input::Written { ticket });
                 }
-                Output::SendExecutor { to, message } => self.to_executor(index, to, message),
+                Output::SendExecutor { to, message } => self.tell_executor(index, to, message),
                 Output::Reply { ticket, reply } => {
                     self.replies.insert(ticket.0, reply);
                 }
@@ -340,7 +340,7 @@ impl World {
         self.input(home, Input::FromExecutor { from, message });
     }
 
-    fn to_executor(&mut self, broker: usize, to: NodeId, message: ToExecutor) {
+    fn tell_executor(&mut self, broker: usize, to: NodeId, message: ToExecutor) {
         let index = self.executors.iter().position(|executor| executor.node == to).unwrap();
         if !self.executors[index].alive {
             return;
@@ -356,7 +356,11 @@ impl World {
             }
             ToExecutor::HeartbeatAnswer { session, registration, orders, .. } => {
                 let executor = &mut self.executors[index];
-                assert_eq!((session, registration), (executor.session, executor.registration));
+                // An old home may not have heard that it moved. It takes orders from its home alone.
+                if executor.home != Some(broker) || (session, registration) != (executor.session, executor.registration)
+                {
+                    return;
+                }
                 for order in orders {
                     self.orders.push((self.now, index, order.clone()));
                     self.executors[index].obey(order, &mut self.specs);
