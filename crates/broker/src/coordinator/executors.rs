@@ -256,13 +256,41 @@ impl Coordinator {
         self.watch(executor);
     }
 
-    /// The executor has submitted the result of an attempt: it does not run any more.
+    /// The executor has a final answer for the result of an attempt: it does not run any more.
     pub(super) fn release(&mut self, executor: NodeId, attempt: AttemptId) {
-        if let Some(homed) = self.homed.get_mut(&executor)
-            && homed.attempts.remove(&attempt).is_some()
-        {
-            self.placing = true;
-            self.watch(executor);
+        let ended = self.has_ended(attempt);
+        let Some(homed) = self.homed.get_mut(&executor) else { return };
+        let Some(held) = homed.attempts.get_mut(&attempt) else { return };
+        // A result that did not count leaves the attempt without an end: it is lost when its lease is over.
+        held.state = HeldState::Ended;
+        if ended {
+            homed.attempts.remove(&attempt);
+        }
+        self.placing = true;
+        self.watch(executor);
+    }
+
+    /// Whether nothing more can come of an attempt, or nothing is needed.
+    fn has_ended(&self, attempt: AttemptId) -> bool {
+        self.view.job(attempt.job).is_some_and(|job| {
+            job.is_over(self.config.retries)
+                || job.attempts.get(&attempt).and_then(|record| record.phase()).is_some_and(Phase::is_final)
+        })
+    }
+
+    /// Gives up attempts of this job that are said to run on an executor of ours, which registered later without them.
+    pub(super) fn check_held(&mut self, id: JobId) {
+        let Some(job) = self.view.job(id) else { return };
+        let missing = |attempt: AttemptId| {
+            let record = job.attempts.get(&attempt)?;
+            let (executor, _) = record.given_to()?;
+            let homed = self.homed.get(&executor).filter(|homed| !homed.must_register)?;
+            let not_held = !homed.attempts.contains_key(&attempt) && record.registration() < homed.registration;
+            not_held.then_some((attempt, executor))
+        };
+        let missing: Vec<_> = job.live_attempts().filter_map(missing).collect();
+        for (attempt, executor) in missing {
+            self.lose(attempt, executor, LossCause::NotHeld);
         }
     }
 
@@ -528,13 +556,10 @@ impl Coordinator {
         if matches!(held.state, HeldState::Stopping(_)) {
             return;
         }
-        let job = self.view.job(attempt.job);
-        let ended = job.is_some_and(|job| {
-            job.is_over(self.config.retries)
-                || job.attempts.get(&attempt).and_then(|record| record.phase()).is_some_and(Phase::is_final)
-        });
-        if !ended {
-            homed.must_register = true;
+        if !self.has_ended(attempt) {
+            if let Some(homed) = self.homed.get_mut(&executor) {
+                homed.must_register = true;
+            }
             self.lose(attempt, executor, cause);
         }
     }

@@ -72,6 +72,7 @@ impl Coordinator {
             self.contest(id);
         } else {
             self.locals.entry(id).or_default().over = false;
+            self.check_held(id);
             self.consider_waiting(id);
         }
     }

@@ -32,16 +32,24 @@ impl Coordinator {
         let heard = self.at.mono;
         let peer = self.peers.entry(node).or_insert(Peer { heard, left: false });
         peer.heard = heard;
-        peer.left = false;
+        if core::mem::replace(&mut peer.left, false) {
+            // It is back, and may fall silent again.
+            for replica in self.owners_of(node) {
+                self.arm(Timer::Owner(replica), self.config.owner_timeout_ms);
+            }
+        }
+    }
+
+    /// The incarnations of a broker that are watched.
+    fn owners_of(&self, node: NodeId) -> Vec<ReplicaId> {
+        let of_node = |replica: &ReplicaId| self.view.member(*replica).is_some_and(|member| member.node == node);
+        self.owners.keys().copied().filter(of_node).collect()
     }
 
     pub(super) fn peer_left(&mut self, node: NodeId) {
         let heard = self.at.mono;
         self.peers.entry(node).or_insert(Peer { heard, left: true }).left = true;
-        let owners = self.owners.keys().copied();
-        let of_node = |replica: &ReplicaId| self.view.member(*replica).is_some_and(|member| member.node == node);
-        let left: Vec<_> = owners.filter(of_node).collect();
-        for replica in left {
+        for replica in self.owners_of(node) {
             self.check_owner(replica);
         }
     }
@@ -190,7 +198,7 @@ impl Coordinator {
         let live: Vec<_> = job.live_attempts().map(|attempt| (attempt, given(attempt))).collect();
         for (attempt, executor) in live {
             match executor {
-                Some(executor) if self.is_watched(executor) => {}
+                Some(executor) if self.is_watched(attempt, executor) => {}
                 Some(executor) => self.lose(attempt, executor, LossCause::HomeSilent),
                 // Its owner's fact has not come. Only a broker that has seen it knows where it runs.
                 None if self.is_seen(attempt) => {}
@@ -218,10 +226,14 @@ impl Coordinator {
         self.homed.values().any(|homed| homed.attempts.contains_key(&attempt))
     }
 
-    /// Whether some broker that is there watches this executor's leases.
-    fn is_watched(&self, executor: NodeId) -> bool {
+    /// Whether some broker that is there watches the leases of this attempt.
+    fn is_watched(&self, attempt: AttemptId, executor: NodeId) -> bool {
         self.view.executor(executor).is_some_and(|(home, _)| {
-            if home == self.own.replica { self.homed.contains_key(&executor) } else { self.gone_since(home).is_none() }
+            if home == self.own.replica {
+                self.homed.get(&executor).is_some_and(|homed| homed.attempts.contains_key(&attempt))
+            } else {
+                self.gone_since(home).is_none()
+            }
         })
     }
 

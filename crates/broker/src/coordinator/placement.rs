@@ -217,8 +217,8 @@ impl Coordinator {
         let Some(ownership) = self.view.job(id).map(JobRecord::ownership) else { return false };
         let since = self.locals.get(&id).map_or(self.at.mono, |local| local.owned_since);
         let waited = self.at.mono.saturating_since(since) >= self.config.place_after_ms;
-        // A job that came from elsewhere stays for a while, so that it cannot be passed round and round.
-        if ownership.cause.is_some() && !waited {
+        // A job that was handed over stays for a while, so that it cannot be passed round and round.
+        if ownership.cause == Some(OwnCause::HandedOver) && !waited {
             return false;
         }
         let own = self.own.replica;

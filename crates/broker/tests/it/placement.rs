@@ -333,3 +333,58 @@ fn nothing_is_said_before_it_is_durable() {
     assert_eq!(coordinator.jobs().count(), 0);
     assert_eq!(coordinator.executors().next().unwrap().running, 0);
 }
+
+#[test]
+fn an_order_that_never_arrived_does_not_hold_its_job() {
+    let mut world = World::new(3, StrategyKind::FirstComeFirstServed);
+    let x = world.add_executor(0, 1);
+    // The home places a job, tells only the third broker, and dies before the executor hears of it.
+    world.cut(0, 1);
+    world.cut(1, 2);
+    world.executors[x].alive = false;
+    let job = world.submit_job(0, spec());
+    assert_eq!(world.job(2, job).status, JobStatus::Dispatched);
+    world.stop(0);
+    world.run_to(60);
+    world.register(x, 1);
+    // The second learns of the attempt after its executor had registered there.
+    world.run_to(70);
+    world.heal(1, 2);
+    assert_eq!(world.job(1, job).attempts[0].phase, Some(Phase::Lost));
+    world.run_to(300);
+    let starts = world.starts(job);
+    assert_eq!(starts.len(), 1, "taken over and placed: {starts:?}");
+    assert!(world.executors[x].running.contains_key(&starts[0].2));
+}
+
+#[test]
+fn a_result_that_does_not_count_leaves_its_attempt_to_be_lost() {
+    let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
+    let x = world.add_executor(0, 1);
+    let job = world.submit_job(0, spec());
+    world.run_to(10);
+    let mut stale = world.result(x, world.started(x).1, b"one");
+    stale.spec_digest = reconvene_executor::SpecDigest([7; 32]);
+    world.submit(x, 0, stale);
+    world.run_to(51);
+    assert_eq!(world.starts(job).len(), 1);
+    world.run_to(60);
+    assert_eq!(world.starts(job).len(), 2);
+}
+
+#[test]
+fn a_broker_that_left_and_came_back_is_watched_again() {
+    let mut world = World::new(2, StrategyKind::FirstComeFirstServed);
+    let left = reconvene_broker::Input::PeerLeft { node: world.brokers[0].identity.node };
+    let first = world.submit_job(0, spec());
+    world.run_to(12);
+    world.input(1, left);
+    assert_eq!(world.job(1, first).owner, replica(2), "who leaves hands over what is open");
+    world.run_to(20);
+    let second = world.submit_job(0, spec());
+    world.run_to(100);
+    assert_eq!(world.job(1, second).owner, replica(1));
+    world.stop(0);
+    world.run_to(400);
+    assert_eq!(world.job(1, second).owner, replica(2));
+}
