@@ -27,7 +27,7 @@ impl Failure {
     pub(crate) fn report(&self) -> ExitCode {
         let mut stderr = std::io::stderr().lock();
         // Nothing can be done about a standard error that takes nothing; the status still tells.
-        let _ = writeln!(stderr, "error: {:#}", self.error);
+        let _ = writeln!(stderr, "error: {self}");
         if self.kind == Kind::Usage {
             let _ = writeln!(stderr, "\nFor more information, try '--help'.");
         }
@@ -39,6 +39,13 @@ impl Failure {
             Kind::Usage => 2,
             Kind::Failed => 1,
         }
+    }
+}
+
+/// The error with its causes, in one line.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
     }
 }
 

@@ -19,10 +19,16 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 mod cli;
+mod client;
 mod commands;
+mod config;
 mod demo;
 mod duration;
 mod exit;
+mod keys;
+mod plan;
+mod service;
+mod show;
 mod signals;
 mod swf;
 

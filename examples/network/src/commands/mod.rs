@@ -4,12 +4,24 @@ use clap::Subcommand;
 
 use crate::{cli::Common, exit::Failure};
 
+mod broker;
 mod demo;
+mod executor;
+mod job;
+mod jobs;
+mod status;
+mod submit;
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(demo::DemoArgs),
+    Broker(broker::BrokerArgs),
+    Executor(executor::ExecutorArgs),
+    Submit(submit::SubmitArgs),
+    Jobs(jobs::JobsArgs),
+    Job(job::JobArgs),
+    Status(status::StatusArgs),
 }
 
 impl Command {
@@ -20,6 +32,12 @@ impl Command {
     pub(crate) fn run(&self, common: &Common) -> Result<(), Failure> {
         match self {
             Self::Demo(args) => args.run(common),
+            Self::Broker(args) => args.run(common),
+            Self::Executor(args) => args.run(common),
+            Self::Submit(args) => args.run(common),
+            Self::Jobs(args) => args.run(),
+            Self::Job(args) => args.run(),
+            Self::Status(args) => args.run(),
         }
     }
 }

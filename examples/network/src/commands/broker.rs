@@ -1,0 +1,249 @@
+//! `reconvene broker`: one broker, for as long as it is wanted.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher as _, Hasher as _},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use reconvene_broker::{Broker, BrokerError, Config as Lifecycle, EventsError, StartError, StrategyKind};
+use reconvene_clock::{NodeId, ReplicaId, SystemTimeSource, TimeSource as _};
+use reconvene_store::{Identity, Limits, MemoryStore};
+use reconvene_sync::Config as Sync;
+use reconvene_transport_quic::{Advertise, Endpoint, EndpointConfig, Protocol};
+
+use crate::{
+    cli::Common,
+    config::{Document, HostPort, Layers, NodeName, Plain, lifecycle_knobs, sync_knobs},
+    exit::Failure,
+    keys,
+    service::{self, End},
+    show,
+    signals::Interrupts,
+};
+
+/// Runs one broker until Ctrl-C
+///
+/// Brokers that reach one another by --peer, directly or through others, form a network; executors and clients connect
+/// to the same address. This version keeps everything in memory: what a broker knows outlives it only at its peers.
+///
+/// Each flag can also be set in the environment (RECONVENE_SYNC_INTERVAL for --sync-interval) and in a file.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BrokerArgs {
+    /// Where to listen; port 0 picks a free port [default: 127.0.0.1:7400].
+    #[arg(long, value_name = "ADDR", value_parser = SocketAddr::read)]
+    listen: Option<SocketAddr>,
+    /// The address that others are told [default: the one it listens on].
+    #[arg(long, value_name = "ADDR", value_parser = HostPort::read)]
+    advertise: Option<HostPort>,
+    /// The address of another broker; may be given several times. One is enough to find all.
+    #[arg(long, value_name = "ADDR", value_parser = HostPort::read)]
+    peer: Vec<HostPort>,
+    /// The name under which its key is kept, so that it is the same node after a restart [default: a new node].
+    #[arg(long, value_name = "NAME", value_parser = NodeName::read)]
+    name: Option<NodeName>,
+    /// A durable store (not built into this version).
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where the network's keys are; made if missing [default: reconvene/keys in the user's data directory].
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+    /// How jobs submitted here are ordered and results judged: fcfs, priority, emergency, resource or causal
+    /// [default: emergency].
+    #[arg(long, value_name = "NAME", value_parser = StrategyKind::read)]
+    strategy: Option<StrategyKind>,
+    /// How often to exchange with other brokers what is new [default: 1m].
+    #[arg(long, value_name = "DURATION", value_parser = Duration::read)]
+    sync_interval: Option<Duration>,
+    /// End after this time [default: run until Ctrl-C].
+    #[arg(long = "for", value_name = "DURATION", value_parser = Duration::read)]
+    time: Option<Duration>,
+    /// How long an orderly end may take [default: 5s].
+    #[arg(long, value_name = "DURATION", value_parser = Duration::read)]
+    shutdown_timeout: Option<Duration>,
+    /// A TOML file: every key is a flag, and the tables [lifecycle] and [sync] hold finer settings.
+    #[arg(long, env = "RECONVENE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Show every setting and where it comes from, and do nothing else.
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// What the flags, the environment and the file come to.
+#[derive(Debug)]
+struct Settings {
+    listen: SocketAddr,
+    advertise: Option<HostPort>,
+    peers: Vec<HostPort>,
+    name: Option<NodeName>,
+    keys: PathBuf,
+    time: Option<Duration>,
+    shutdown_timeout: Duration,
+    lifecycle: Lifecycle,
+    sync: Sync,
+}
+
+impl BrokerArgs {
+    /// Runs the broker, or shows its settings.
+    ///
+    /// # Errors
+    /// If settings contradict each other, the broker cannot start, or it ends by itself.
+    pub(crate) fn run(&self, common: &Common) -> Result<(), Failure> {
+        let document = self.config.as_deref().map(Document::read).transpose()?;
+        let (settings, shown) = self.settle(document.as_ref())?;
+        if self.print_config {
+            return show::print(&shown);
+        }
+        service::block_on(serve(settings, common))
+    }
+
+    fn settle(&self, document: Option<&Document>) -> Result<(Settings, String), Failure> {
+        let file = document.map(|document| document.parse().map(|table| (document.name().to_owned(), table)));
+        let mut layers = Layers::new(file.transpose()?);
+        layers.alias("sync-interval", "sync", "interval")?;
+
+        let listen = layers.one("listen", self.listen.as_ref(), SocketAddr::from(([127, 0, 0, 1], 7400)))?;
+        let advertise = layers.optional("advertise", self.advertise.as_ref(), "the address it listens on")?;
+        let peers = layers.many("peer", &self.peer)?;
+        let name = layers.optional("name", self.name.as_ref(), "a new node at each start")?;
+        let data = layers.optional("data", self.data.as_ref(), "in memory")?;
+        let keys = layers.keys(self.keys.as_ref())?;
+        let strategy = layers.one("strategy", self.strategy.as_ref(), StrategyKind::EmergencyFirst)?;
+        let sync_interval = layers.one("sync-interval", self.sync_interval.as_ref(), Duration::from_secs(60))?;
+        let time = layers.optional("for", self.time.as_ref(), "until Ctrl-C")?;
+        let shutdown_timeout =
+            layers.one("shutdown-timeout", self.shutdown_timeout.as_ref(), service::SHUTDOWN_TIMEOUT)?;
+
+        let sync_interval_ms = u64::try_from(sync_interval.as_millis()).unwrap_or(u64::MAX);
+        let mut lifecycle = Lifecycle::new(strategy);
+        lifecycle.sync_interval_ms = sync_interval_ms;
+        layers.table("lifecycle", &lifecycle_knobs(), &mut lifecycle)?;
+        let mut sync = Sync::new(service::network(), random());
+        sync.sync_interval_ms = sync_interval_ms;
+        layers.table("sync", &sync_knobs(), &mut sync)?;
+        let shown = layers.finish()?;
+
+        if data.is_some() {
+            return Err(Failure::usage(
+                "a broker with --data needs a durable store, which is not built into this version; without --data it \
+                 runs in memory",
+            ));
+        }
+        let lifecycle = lifecycle.build().map_err(|error| contradiction(&error))?;
+        let settings = Settings { listen, advertise, peers, name, keys, time, shutdown_timeout, lifecycle, sync };
+        Ok((settings, shown))
+    }
+}
+
+async fn serve(settings: Settings, common: &Common) -> Result<(), Failure> {
+    // Before anything else: a Ctrl-C during the start is no crash either.
+    let interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
+    let authority = keys::load_or_make(&settings.keys, common)?;
+    let identity = keys::identity(&authority, &settings.keys, settings.name.as_ref())?;
+    let advertise = settings.advertise.as_ref().map(|address| address.as_str().to_owned());
+    let config = EndpointConfig::default()
+        .with_network(service::network())
+        .with_advertise(advertise.clone().map_or(Advertise::Bound, Advertise::Address));
+    let endpoint = Endpoint::bind(settings.listen, &identity, config)?;
+    let address = endpoint.local_addr();
+    let advertise = advertise.or_else(|| (!address.ip().is_unspecified()).then(|| address.to_string()));
+    if !common.is_quiet() {
+        if advertise.is_none() {
+            eprintln!(
+                "warning: {address} is no address that others can dial; say with '--advertise <ADDR>' where they reach \
+                 this broker"
+            );
+        }
+        eprintln!("this broker keeps everything in memory: what it knows outlives it only at its peers");
+    }
+
+    let broker = start(&endpoint, &settings, advertise).await?;
+    let mut events = broker.events();
+    let name = settings
+        .name
+        .as_ref()
+        .map_or_else(|| service::name_for("broker", endpoint.node_id()), |name| name.as_str().to_owned());
+    service::say_ready(&name, endpoint.node_id(), address)?;
+
+    let ended = async {
+        loop {
+            match events.next().await {
+                Ok(event) => tracing::info!(?event),
+                Err(EventsError::Lagged { missed }) => tracing::warn!(missed, "events were not logged"),
+                Err(_) => return,
+            }
+        }
+    };
+    let end = service::serve(interrupts, settings.time, ended).await;
+    let deadline = tokio::time::Instant::now().checked_add(settings.shutdown_timeout);
+    let stopped = broker.shutdown(settings.shutdown_timeout).await;
+    service::before(deadline, endpoint.close()).await;
+    match (end, stopped) {
+        (End::Asked, Ok(())) => Ok(()),
+        (End::Asked, Err(error)) => {
+            Err(anyhow::Error::from(error).context("the broker did not end in good order").into())
+        }
+        (End::ByItself(()), stopped) => {
+            let cause = stopped.err().unwrap_or(BrokerError::Stopped);
+            Err(anyhow::Error::from(cause).context("the broker has ended by itself").into())
+        }
+    }
+}
+
+async fn start(endpoint: &Endpoint, settings: &Settings, advertise: Option<String>) -> Result<Broker, Failure> {
+    let links = |protocol| endpoint.links(protocol).context("the endpoint serves a protocol twice");
+    let store = MemoryStore::for_network(new_replica(endpoint.node_id())?, service::network(), Limits::default());
+    let mut builder = Broker::builder(store, settings.sync.clone())
+        .transport(links(Protocol::Sync)?)
+        .executors(links(Protocol::Executor)?)
+        .clients(links(Protocol::Client)?)
+        .lifecycle(settings.lifecycle.clone());
+    if let Some(address) = advertise {
+        builder = builder.advertise(address);
+    }
+    for peer in &settings.peers {
+        builder = builder.seed_peer(peer.as_str());
+    }
+    match builder.start().await {
+        Ok(broker) => Ok(broker),
+        Err(StartError::Open(error)) => Err(contradiction(&error)),
+        Err(error) => Err(anyhow::Error::from(error).context("the broker cannot start").into()),
+    }
+}
+
+/// An empty store is a new replica of the node each time. Without a store nothing counts its incarnations, so wall
+/// time does: a later start has a greater one, unless the clock was set back meanwhile.
+fn new_replica(node: NodeId) -> anyhow::Result<Identity> {
+    let replica = ReplicaId::new(random().max(1)).context("a replica cannot be number zero")?;
+    Ok(Identity { node, replica, incarnation: SystemTimeSource::new().now().as_millis().max(1) })
+}
+
+/// The hasher's keys are the one entropy that the standard library hands out.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn contradiction(error: &dyn std::error::Error) -> Failure {
+    Failure::usage(format!("the settings cannot be used: {error} ('--print-config' shows all of them)"))
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  reconvene broker
+  reconvene broker --listen 127.0.0.1:0 --peer 127.0.0.1:7400 --sync-interval 5s
+  reconvene broker --config broker.toml --print-config
+
+A configuration file:
+  listen = \"0.0.0.0:7400\"
+  advertise = \"10.0.0.7:7400\"
+  peer = [\"10.0.0.8:7400\"]
+  strategy = \"emergency\"
+  [sync]
+  interval = \"60s\"
+  [lifecycle]
+  lease = \"30s\"";
