@@ -8,5 +8,6 @@
 )]
 
 mod demo;
+mod processes;
 mod sample;
 mod usage;
