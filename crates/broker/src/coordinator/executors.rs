@@ -48,6 +48,8 @@ pub(super) struct Held {
     /// When it is lost unless it is heard of before.
     lost_at: Timestamp,
     offers: u32,
+    /// The heartbeat after which it was last ordered. Once each is enough: the next shows whether it arrived.
+    sent: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +180,7 @@ impl Coordinator {
         entry.gone = false;
         entry.heard = heard;
         entry.sequence = 0;
+        entry.attempts.values_mut().for_each(|held| held.sent = None);
     }
 
     /// Compares what the executor holds with what the facts say it was given.
@@ -241,7 +244,8 @@ impl Coordinator {
         let token = token.or_else(|| job.map(|job| job.token(&attempt)));
         let demand = job.and_then(|job| job.spec.as_ref()).map_or(Resources::NONE, |spec| spec.fact.spec.demand);
         let (Some(homed), Some(token)) = (self.homed.get_mut(&from), token) else { return };
-        let held = homed.attempts.entry(attempt).or_insert(Held { token, demand, state, lost_at, offers: 0 });
+        let held =
+            homed.attempts.entry(attempt).or_insert(Held { token, demand, state, lost_at, offers: 0, sent: None });
         held.lost_at = lost_at;
         held.state = state;
     }
@@ -251,7 +255,7 @@ impl Coordinator {
         let lost_at = self.at.mono.saturating_add(self.config.detection_ms());
         if let Some(homed) = self.homed.get_mut(&executor) {
             let state = HeldState::Offered;
-            homed.attempts.insert(attempt, Held { token, demand, state, lost_at, offers: 0 });
+            homed.attempts.insert(attempt, Held { token, demand, state, lost_at, offers: 0, sent: None });
         }
         self.watch(executor);
     }
@@ -308,7 +312,10 @@ impl Coordinator {
         if heartbeat.sequence < homed.sequence {
             return;
         }
-        if heartbeat.sequence > homed.sequence {
+        if heartbeat.sequence == homed.sequence {
+            // The same heartbeat again: its answer may have been lost, and the orders in it.
+            homed.attempts.values_mut().for_each(|held| held.sent = None);
+        } else {
             homed.gaps.push(at.saturating_since(homed.heard));
         }
         homed.sequence = heartbeat.sequence;
@@ -331,7 +338,8 @@ impl Coordinator {
         }
         self.hear_missing(from, &heartbeat);
         self.watch(from);
-        self.answer(from, renewed, lost);
+        let roster = self.roster();
+        self.answer(from, renewed, lost, roster);
     }
 
     fn hear_running(
@@ -441,9 +449,8 @@ impl Coordinator {
     }
 
     /// Sends renewals and the orders that are due.
-    fn answer(&mut self, to: NodeId, renewed: Vec<AttemptId>, lost: Vec<LeaseLost>) {
+    fn answer(&mut self, to: NodeId, renewed: Vec<AttemptId>, lost: Vec<LeaseLost>, roster: Vec<RosterEntry>) {
         let orders = self.orders(to);
-        let roster = self.roster();
         let Some(homed) = self.homed.get(&to) else { return };
         let (session, registration, sequence) = (homed.session, homed.registration, homed.sequence);
         let message = ToExecutor::HeartbeatAnswer { session, registration, sequence, renewed, lost, orders, roster };
@@ -453,7 +460,7 @@ impl Coordinator {
     /// Sends new orders without waiting for the next heartbeat. They count from the last one, which is the safe side.
     pub(super) fn order_now(&mut self, to: NodeId) {
         if self.linked.contains(&to) && self.homed.get(&to).is_some_and(|homed| !homed.must_register) {
-            self.answer(to, Vec::new(), Vec::new());
+            self.answer(to, Vec::new(), Vec::new(), Vec::new());
         }
     }
 
@@ -468,8 +475,14 @@ impl Coordinator {
             if orders.len() >= limits::ORDERS {
                 break;
             }
+            if held.sent == Some(homed.sequence) {
+                continue;
+            }
             match held.state {
-                HeldState::Stopping(reason) => orders.push(Order::Stop { attempt: *attempt, reason }),
+                HeldState::Stopping(reason) => {
+                    held.sent = Some(homed.sequence);
+                    orders.push(Order::Stop { attempt: *attempt, reason });
+                }
                 HeldState::Offered if held.offers < offers => {
                     let Some(spec) = self.view.job(attempt.job).and_then(|job| job.spec.as_ref()) else { continue };
                     let size = spec.fact.spec.payload.len();
@@ -478,6 +491,7 @@ impl Coordinator {
                     }
                     bytes = bytes.saturating_add(size);
                     held.offers = held.offers.saturating_add(1);
+                    held.sent = Some(homed.sequence);
                     held.lost_at = lost_at;
                     let spec = spec.fact.spec.clone();
                     orders.push(Order::Start { attempt: *attempt, token: held.token, spec, lease_ms });
@@ -497,6 +511,7 @@ impl Coordinator {
             for (attempt, held) in homed.attempts.range_mut(first..=last) {
                 if matches!(held.state, HeldState::Offered | HeldState::Running) {
                     held.state = HeldState::Stopping(reason);
+                    held.sent = None;
                     stopped.push((*executor, *attempt));
                 }
             }

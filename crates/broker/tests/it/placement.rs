@@ -388,3 +388,20 @@ fn a_broker_that_left_and_came_back_is_watched_again() {
     world.run_to(400);
     assert_eq!(world.job(1, second).owner, replica(2));
 }
+
+#[test]
+fn each_order_goes_out_once_for_each_heartbeat() {
+    let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
+    let x = world.add_executor(0, 8);
+    let jobs: Vec<_> = (0..8).map(|_| world.submit_job(0, spec())).collect();
+    assert_eq!(world.orders.len(), 8);
+    assert!(jobs.iter().all(|job| world.starts(*job).len() == 1));
+    // Two of them got lost on the way, and come again with the next answer.
+    let lost: Vec<_> = world.executors[x].running.keys().copied().take(2).collect();
+    for attempt in &lost {
+        world.executors[x].running.remove(attempt);
+    }
+    world.run_to(9);
+    assert_eq!(world.orders.len(), 10);
+    assert_eq!(world.executors[x].running.len(), 8);
+}
