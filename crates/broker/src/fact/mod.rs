@@ -331,3 +331,57 @@ impl Fact {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(id: u64) -> ReplicaId {
+        ReplicaId::new(id).unwrap()
+    }
+
+    /// The bytes that other versions of this crate have stored.
+    #[test]
+    fn golden_bytes() {
+        let own = OwnFact { owner: replica(2), cause: OwnCause::TakenOver, at: Hlc::from_u64(5) };
+        let told = ToldFact { revision: 1, named: SubmissionId { accepted_by: replica(2), number: 3 }, pending: None };
+        let seen = SeenFact { mark: PhaseMark::new(Phase::Lost, 7), progress_bp: 300 };
+        let emergency = EmergencyFact {
+            revision: 1,
+            revoked: false,
+            level: 200,
+            region: "n".to_owned(),
+            issued: WallTime::from_millis(4),
+            expires: WallTime::from_millis(6),
+        };
+        for (fact, bytes) in [
+            (Fact::Own(own), &[1, 2, 1, 5][..]),
+            (Fact::Settle(SettleFact { at: Hlc::from_u64(300) }), &[1, 251, 44, 1]),
+            (Fact::Told(told), &[1, 1, 2, 3, 0]),
+            (Fact::Seen(seen), &[1, 3, 7, 251, 44, 1]),
+            (Fact::Emergency(emergency), &[1, 1, 0, 200, 1, b'n', 4, 6]),
+        ] {
+            assert_eq!(fact.encode().unwrap(), bytes, "{fact:?}");
+        }
+    }
+
+    #[test]
+    fn other_versions_and_damage_are_refused() {
+        let key = FactKey::Settle { job: reconvene_executor::JobId::new(replica(1), 1), by: replica(1) };
+        assert!(Fact::decode(&key, &[1, 5]).is_ok());
+        for bytes in [&[][..], &[1], &[2, 5], &[1, 5, 0], &[1, 251, 44]] {
+            assert!(Fact::decode(&key, bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_others_must_act_on_goes_first() {
+        let at = Hlc::default();
+        let own = OwnFact { owner: replica(2), cause: OwnCause::HandedOver, at };
+        for fact in [Fact::Own(own), Fact::Settle(SettleFact { at }), Fact::Cancel(CancelFact { at })] {
+            assert_eq!(fact.class(), Class::URGENT);
+        }
+        let seen = SeenFact { mark: PhaseMark::new(Phase::Running, 1), progress_bp: 0 };
+        assert_eq!(Fact::Seen(seen).class(), Class::NORMAL);
+    }
+}
