@@ -1,5 +1,7 @@
 //! One broker as a single sans-io value: a [`Replica`] and a [`Coordinator`], and the routing between the two.
 
+use std::collections::BTreeMap;
+
 use reconvene_clock::{NodeId, Now, Timestamp};
 use reconvene_executor::codec as executor_codec;
 use reconvene_store::{Cursor, Head, Prefix, Record, Snapshot, StoreError};
@@ -260,8 +262,15 @@ impl Node {
     pub fn status(&self) -> NodeStatus {
         let identity = self.replica.head().identity();
         let stats = self.replica.stats();
-        let members = self.replica.members().filter(|member| member.node != identity.node);
-        let peers = members.map(|member| PeerStatus {
+        // A broker that lost its store came back as a new replica; the facts of earlier ones stay.
+        let mut latest: BTreeMap<NodeId, &sync::Member> = BTreeMap::new();
+        for member in self.replica.members().filter(|member| member.node != identity.node) {
+            let age = |member: &sync::Member| (member.incarnation, member.replica);
+            if latest.get(&member.node).is_none_or(|known| age(known) < age(member)) {
+                latest.insert(member.node, member);
+            }
+        }
+        let peers = latest.into_values().map(|member| PeerStatus {
             node: member.node,
             address: member.address.clone(),
             state: self.replica.peer_state(member.node),

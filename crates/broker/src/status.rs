@@ -19,7 +19,7 @@ pub struct NodeStatus {
     pub strategy: StrategyKind,
     /// The fingerprint of all live values: equal on brokers that hold the same.
     pub digest: String,
-    /// The other brokers ever heard of.
+    /// The other brokers ever heard of, each once and ascending, as their latest incarnation tells of itself.
     pub peers: Vec<PeerStatus>,
     /// The executors whose home is this broker.
     pub executors: Vec<NodeId>,

@@ -53,12 +53,17 @@ impl World {
     }
 
     async fn broker(&self, number: u8, seed_peer: Option<&str>) -> Broker {
-        let node = NodeId::new([number; 16]);
-        let address = format!("broker-{number}");
         let replica = ReplicaId::new(u64::from(number)).expect("not zero");
+        let identity = Identity { node: NodeId::new([number; 16]), replica, incarnation: 1 };
+        self.broker_at(identity, format!("broker-{number}"), seed_peer).await
+    }
+
+    async fn broker_at(&self, identity: Identity, address: String, seed_peer: Option<&str>) -> Broker {
+        let node = identity.node;
+        let number = identity.replica.get();
         let network = NetworkId::of_name("driver tests");
-        let store = MemoryStore::for_network(Identity { node, replica, incarnation: 1 }, network, Limits::default());
-        let sync = SyncConfig::new(network, u64::from(number)).scaled(INTERVAL_MS);
+        let store = MemoryStore::for_network(identity, network, Limits::default());
+        let sync = SyncConfig::new(network, number).scaled(INTERVAL_MS);
         let mut builder = Broker::builder(store, sync)
             .transport(self.peers.attach(node, &address))
             .executors(self.executors.attach(node, &address))
@@ -156,6 +161,33 @@ async fn both_sides_of_a_cut_go_on_and_agree_after_it() {
     completed(&second, here).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(first.status().await.unwrap().digest, second.status().await.unwrap().digest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_lost_its_store_and_came_back_is_one_peer() {
+    let world = World::new();
+    let first = world.broker(1, None).await;
+    let second = world.broker(2, Some("broker-1")).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let node = second.node_id();
+    second.shutdown(Duration::from_secs(5)).await.unwrap();
+
+    // The replica's number says nothing about which store is the later one.
+    let replica = ReplicaId::new(1_000).expect("not zero");
+    let identity = Identity { node, replica, incarnation: 2 };
+    let again = world.broker_at(identity, "elsewhere".to_owned(), Some("broker-1")).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let peers = first.status().await.unwrap().peers;
+    let addresses: Vec<_> = peers.iter().map(|peer| (peer.node, peer.address.as_deref())).collect();
+    assert_eq!(addresses, [(node, Some("elsewhere"))]);
+
+    let identity = Identity { node, replica: ReplicaId::new(3).expect("not zero"), incarnation: 3 };
+    again.shutdown(Duration::from_secs(5)).await.unwrap();
+    let _third = world.broker_at(identity, "back".to_owned(), Some("broker-1")).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let peers = first.status().await.unwrap().peers;
+    let addresses: Vec<_> = peers.iter().map(|peer| (peer.node, peer.address.as_deref())).collect();
+    assert_eq!(addresses, [(node, Some("back"))]);
 }
 
 #[tokio::test(start_paused = true)]
