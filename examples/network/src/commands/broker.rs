@@ -66,7 +66,7 @@ pub(crate) struct BrokerArgs {
     /// How long an orderly end may take [default: 5s].
     #[arg(long, value_name = "DURATION", value_parser = Duration::read)]
     shutdown_timeout: Option<Duration>,
-    /// A TOML file: every key is a flag, and the tables [lifecycle] and [sync] hold finer settings.
+    /// A TOML file: every key is a flag, and its tables `lifecycle` and `sync` hold finer settings.
     #[arg(long, env = "RECONVENE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Show every setting and where it comes from, and do nothing else.

@@ -61,7 +61,7 @@ pub(crate) struct ExecutorArgs {
     /// How long an orderly end may take; jobs that still run then are given up [default: 5s].
     #[arg(long, value_name = "DURATION", value_parser = Duration::read)]
     shutdown_timeout: Option<Duration>,
-    /// A TOML file: every key is a flag, and the table [lifecycle] holds finer settings.
+    /// A TOML file: every key is a flag, and its table `lifecycle` holds finer settings.
     #[arg(long, env = "RECONVENE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Show every setting and where it comes from, and do nothing else.

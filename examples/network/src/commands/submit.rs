@@ -25,7 +25,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SubmitArgs {
-    /// The plan: a TOML file with a [[job]] for each job.
+    /// The plan: a TOML file with a `job` table for each job.
     #[arg(value_name = "FILE.toml")]
     plan: PathBuf,
     #[command(flatten)]
