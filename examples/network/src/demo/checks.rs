@@ -79,12 +79,19 @@ fn same_canonical(evidence: &Evidence) -> Outcome {
     wrong.or(format!("{} jobs at {} brokers", evidence.submitted.len(), evidence.ends.len()))
 }
 
+/// All brokers hold the same values in their stores, and know what they hold.
 fn digests_equal(evidence: &Evidence) -> Outcome {
-    let different: BTreeSet<&str> = evidence.ends.iter().map(|end| end.digest.as_str()).collect();
-    match different.len() {
-        1 => Ok(format!("{} brokers", evidence.ends.len())),
-        many => Err(format!("{many} different digests at {} brokers", evidence.ends.len())),
+    let mut wrong = Findings::default();
+    for (broker, end) in brokers(evidence) {
+        if end.claimed != end.digest {
+            wrong.add(format_args!("{broker} claims {}, its store holds {}", end.claimed, end.digest));
+        }
     }
+    let different: BTreeSet<&str> = evidence.ends.iter().map(|end| end.digest.as_str()).collect();
+    if different.len() != 1 {
+        wrong.add(format_args!("{} different digests at {} brokers", different.len(), evidence.ends.len()));
+    }
+    wrong.or(format!("{} brokers", evidence.ends.len()))
 }
 
 /// Every broker knows every job as it was submitted, and no other.

@@ -93,8 +93,10 @@ pub(crate) struct EmergencyRecord {
 /// What a broker says at the end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BrokerEnd {
-    /// Fingerprint of its live values.
+    /// Fingerprint of its live values, worked out from the rows in its store.
     pub(crate) digest: String,
+    /// The fingerprint that the broker itself goes by when it compares itself with others.
+    pub(crate) claimed: String,
     pub(crate) jobs: BTreeMap<JobId, JobEnd>,
 }
 

@@ -1,10 +1,11 @@
 //! The demo's network in memory and virtual time: the same brokers and executors on one thread.
 
 use anyhow::{Context as _, Result, bail};
-use reconvene_broker::{Command, Node, NodeConfig, Reply};
+use reconvene_broker::{Command, Node, NodeConfig, Reply, read_all};
 use reconvene_clock::Timestamp;
 use reconvene_executor::{EmergencyId, JobId, JobSpec};
 use reconvene_sim::world::{self, Place, World, WorldConfig};
+use reconvene_store::{MetadataStore as _, Record};
 
 use super::{
     Options,
@@ -96,6 +97,11 @@ impl Network for MemoryNetwork {
         look: impl FnOnce(&Node) -> R + Send + 'static,
     ) -> Result<R> {
         self.world.broker(broker).map(look).with_context(|| format!("there is no broker {broker}"))
+    }
+
+    async fn records(&mut self, broker: usize) -> Result<Vec<Record>> {
+        let store = self.world.store(broker).with_context(|| format!("there is no broker {broker}"))?;
+        Ok(read_all(&store.snapshot().await?).await?.1)
     }
 
     fn happened(&mut self) -> Vec<Happened> {

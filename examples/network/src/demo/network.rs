@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use reconvene_broker::{Node, NodeEvent};
 use reconvene_executor::{AttemptId, EmergencyId, JobId, JobSpec, ResultDigest};
+use reconvene_store::Record;
 
 /// A running network of brokers and executors, numbered from 0.
 pub(crate) trait Network {
@@ -44,6 +45,12 @@ pub(crate) trait Network {
         broker: usize,
         look: impl FnOnce(&Node) -> R + Send + 'static,
     ) -> Result<R>;
+
+    /// Every record in a broker's store, read past the broker.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn records(&mut self, broker: usize) -> Result<Vec<Record>>;
 
     /// What happened since the last call, in order of time for each broker and executor.
     fn happened(&mut self) -> Vec<Happened>;

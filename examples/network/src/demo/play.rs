@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use reconvene_broker::{EventKind, JobStatus, JobView, Node, NodeEvent, Statistics};
 use reconvene_clock::{Hlc, Knowledge};
 use reconvene_executor::{EmergencyId, JobId};
+use reconvene_store::Fingerprints;
 use reconvene_sync as sync;
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
     progress::Progress,
     report::BrokerName,
     script::Script,
+    settings,
     timeline::Timeline,
     workload::{PlannedJob, Workload},
 };
@@ -56,6 +58,7 @@ pub(crate) async fn play<N: Network>(
         timeline: Timeline::default(),
         reach: Reach::default(),
         next_step: if options.faults { Step::Cut } else { Step::Nothing },
+        next_look_ms: 0,
         vanished_ms: None,
         healing: None,
         heal_to_converged_ms: 0,
@@ -78,13 +81,22 @@ struct Player<'a, N> {
     timeline: Timeline,
     reach: Reach,
     next_step: Step,
+    next_look_ms: u64,
     vanished_ms: Option<u64>,
-    /// After the cut: when it ended, and all that any broker knew then.
-    healing: Option<(u64, Knowledge)>,
+    healing: Option<Healing>,
     heal_to_converged_ms: u64,
     emergency: Option<EmergencyId>,
     /// The latest look at each broker.
     looks: Vec<Look>,
+}
+
+/// The time between the end of the cut and the moment at which the two sides have compared notes.
+struct Healing {
+    since_ms: u64,
+    /// All that any broker knew when the cut ended.
+    union: Knowledge,
+    /// The executors of the second side.
+    executors: BTreeSet<usize>,
 }
 
 /// The steps of the script, in order.
@@ -180,24 +192,20 @@ impl<N: Network> Player<'_, N> {
         }
     }
 
-    /// Lets the network run until then, doing what the script says on the way.
+    /// Lets the network run until then, looking at it and doing what the script says on the way: also where the machine
+    /// is so busy that the time has come already.
     async fn watch_until(&mut self, at_ms: u64) -> Result<()> {
         loop {
-            let now = self.network.now_ms();
-            if now >= at_ms {
-                return self.collect();
-            }
-            let every = self.look_every_ms();
-            let next_look = now
-                .checked_next_multiple_of(every)
-                .filter(|look| *look > now)
-                .unwrap_or_else(|| now.saturating_add(every));
-            self.network.run_until(at_ms.min(next_look)).await?;
-            self.collect()?;
-            if self.network.now_ms() >= next_look {
+            if self.network.now_ms() >= self.next_look_ms {
+                self.collect()?;
                 self.look().await?;
                 self.do_step().await?;
+                self.next_look_ms = self.network.now_ms().saturating_add(self.look_every_ms());
             }
+            if self.network.now_ms() >= at_ms {
+                return self.collect();
+            }
+            self.network.run_until(at_ms.min(self.next_look_ms)).await?;
         }
     }
 
@@ -248,9 +256,9 @@ impl<N: Network> Player<'_, N> {
                 for look in &self.looks {
                     union.merge(&look.knowledge);
                 }
-                self.healing = Some((now, union));
+                let executors = std::mem::take(&mut self.reach.second_side_executors);
+                self.healing = Some(Healing { since_ms: now, union, executors });
                 self.reach.second_side.clear();
-                self.reach.second_side_executors.clear();
                 self.network.set_reach(&self.reach);
                 if let Some((_, until, _)) = &mut self.timeline.cut {
                     *until = now;
@@ -344,17 +352,10 @@ impl<N: Network> Player<'_, N> {
             }
         }
         let now = self.network.now_ms();
-        if let Some((healed_ms, union)) = &self.healing
-            && self.looks.iter().all(|look| look.knowledge.covers(union))
-        {
-            self.heal_to_converged_ms = now.saturating_sub(*healed_ms).max(1);
-            self.healing = None;
-            for parting in self.evidence.partings.iter_mut().filter(|parting| parting.until_ms.is_none()) {
-                // The vanished are parted one by one and come back by themselves.
-                if self.reach.vanished != parting.executors && !parting.executors.is_subset(&self.reach.vanished) {
-                    parting.until_ms = Some(now);
-                }
-            }
+        let compared = |healing: &mut Healing| self.looks.iter().all(|look| look.knowledge.covers(&healing.union));
+        if let Some(healing) = self.healing.take_if(compared) {
+            self.heal_to_converged_ms = now.saturating_sub(healing.since_ms).max(1);
+            self.evidence.met(now, &healing.executors);
             self.progress.say(now, &format!("all brokers know what any knew, {} ms after", self.heal_to_converged_ms));
         }
         let completed = self.completed();
@@ -392,7 +393,9 @@ impl<N: Network> Player<'_, N> {
         let mut statistics = Vec::new();
         let mut sync = Vec::new();
         for broker in 0..self.options.brokers {
-            let (end, counted, stats) = self.network.look(broker, end).await?;
+            let (mut end, counted, stats) = self.network.look(broker, end).await?;
+            let records = self.network.records(broker).await?;
+            end.digest = Fingerprints::of_records(settings::network(), &records).root().to_string();
             self.evidence.ends.push(end);
             statistics.push(counted);
             sync.push(stats);
@@ -463,7 +466,7 @@ fn digest(node: &Node) -> String {
 /// What a broker says at the end.
 fn end(node: &Node) -> (BrokerEnd, Statistics, sync::Stats) {
     let jobs = node.coordinator().jobs().map(|job| (job.id, job_end(&job))).collect();
-    let end = BrokerEnd { digest: digest(node), jobs };
+    let end = BrokerEnd { claimed: digest(node), digest: String::new(), jobs };
     (end, node.coordinator().statistics(), *node.replica().stats())
 }
 

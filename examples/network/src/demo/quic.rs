@@ -1,16 +1,19 @@
 //! The demo's network over QUIC: every broker and executor with an endpoint, a key and a certificate of its own, on
 //! loopback sockets, in real time. Cuts are made below QUIC: datagrams vanish, and nobody is told.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use reconvene_broker::{Broker, Command, EventsError, Node, Reply};
+use reconvene_broker::{Broker, Command, EventsError, Node, Reply, read_all};
 use reconvene_clock::{NodeId, ReplicaId};
 use reconvene_executor::{
     AttemptId, EmergencyId, Executor, ExecutorHandle, JobId, JobSpec, Report, RunControl, Runner, SessionEpoch,
     TraceRunner,
 };
-use reconvene_store::{Identity, Limits, MemoryStore};
+use reconvene_store::{
+    Batch, Capabilities, CommitError, Identity, Limits, MemorySnapshot, MemoryStore, MetadataStore, Record, Revision,
+    StoreError,
+};
 use reconvene_transport_quic::{Advertise, Authority, Endpoint, EndpointConfig, Protocol};
 use tokio::{sync::mpsc, time::Instant};
 
@@ -26,7 +29,7 @@ use super::{
 pub(crate) struct QuicNetwork {
     brokers: Vec<BrokerSide>,
     executors: Vec<ExecutorSide>,
-    record: Record,
+    journal: Journal,
     happened: mpsc::UnboundedReceiver<Happened>,
     started_ms: u64,
 }
@@ -35,6 +38,7 @@ pub(crate) struct QuicNetwork {
 struct BrokerSide {
     endpoint: Endpoint,
     broker: Broker,
+    store: SharedStore,
 }
 
 #[derive(Debug)]
@@ -43,14 +47,39 @@ struct ExecutorSide {
     handle: ExecutorHandle,
 }
 
+/// A store that the demo reads while a broker owns it.
+#[derive(Clone, Debug)]
+struct SharedStore(Arc<MemoryStore>);
+
+impl MetadataStore for SharedStore {
+    type Snapshot = MemorySnapshot;
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn snapshot(&self) -> Result<MemorySnapshot, StoreError> {
+        self.0.snapshot().await
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<Revision, CommitError> {
+        self.0.commit(batch).await
+    }
+
+    async fn close(self) -> Result<(), CommitError> {
+        // The demo still reads; there is nothing to close in memory.
+        Ok(())
+    }
+}
+
 /// Where everybody writes down what happens, with one clock.
 #[derive(Clone, Debug)]
-struct Record {
+struct Journal {
     since: Instant,
     happened: mpsc::UnboundedSender<Happened>,
 }
 
-impl Record {
+impl Journal {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -68,7 +97,7 @@ impl QuicNetwork {
     /// If a socket cannot be bound or somebody does not start.
     pub(crate) async fn start(options: &Options, slots: u32) -> Result<Self> {
         let (sender, happened) = mpsc::unbounded_channel();
-        let record = Record { since: Instant::now(), happened: sender };
+        let journal = Journal { since: Instant::now(), happened: sender };
         let authority = Authority::generate().context("cannot make a network root")?;
 
         let mut brokers: Vec<BrokerSide> = Vec::new();
@@ -77,10 +106,10 @@ impl QuicNetwork {
             let endpoint =
                 bind(options, &authority, Advertise::Bound).with_context(|| format!("{name} cannot start"))?;
             let seed = brokers.first().map(|first| first.endpoint.local_addr());
-            let handle =
+            let (handle, store) =
                 start_broker(options, &endpoint, seed).await.with_context(|| format!("{name} cannot start"))?;
-            follow(handle.events(), broker, record.clone());
-            brokers.push(BrokerSide { endpoint, broker: handle });
+            follow(handle.events(), broker, journal.clone());
+            brokers.push(BrokerSide { endpoint, broker: handle, store });
         }
 
         let mut executors = Vec::new();
@@ -91,7 +120,7 @@ impl QuicNetwork {
             let home = brokers.get(settings::home(options, executor)).context("an executor needs a broker")?;
             let links = endpoint.links(Protocol::Executor).context("the endpoint has no links for executors")?;
             let runner =
-                RecordingRunner { executor, runner: TraceRunner::new(endpoint.node_id()), record: record.clone() };
+                RecordingRunner { executor, runner: TraceRunner::new(endpoint.node_id()), journal: journal.clone() };
             let address = home.endpoint.local_addr().to_string();
             let random = first_half(endpoint.node_id());
             let seed = options.seed.wrapping_add(random);
@@ -111,7 +140,7 @@ impl QuicNetwork {
                 .with_context(|| format!("executor {name} cannot start"))?;
             executors.push(ExecutorSide { endpoint, handle });
         }
-        Ok(Self { brokers, executors, record, happened, started_ms: 0 })
+        Ok(Self { brokers, executors, journal, happened, started_ms: 0 })
     }
 
     fn broker(&self, broker: usize) -> Result<&Broker> {
@@ -130,15 +159,19 @@ fn bind(options: &Options, authority: &Authority, advertise: Advertise) -> Resul
     Ok(Endpoint::bind(any_port, &identity, config)?)
 }
 
-async fn start_broker(options: &Options, endpoint: &Endpoint, seed: Option<SocketAddr>) -> Result<Broker> {
+async fn start_broker(
+    options: &Options,
+    endpoint: &Endpoint,
+    seed: Option<SocketAddr>,
+) -> Result<(Broker, SharedStore)> {
     let node = endpoint.node_id();
     // As random as the key it was hashed from, and never zero.
     let replica = ReplicaId::new(first_half(node).max(1)).context("a replica id is not zero")?;
     let identity = Identity { node, replica, incarnation: 1 };
-    let store = MemoryStore::for_network(identity, settings::network(), Limits::default());
+    let store = SharedStore(Arc::new(MemoryStore::for_network(identity, settings::network(), Limits::default())));
     let peers = endpoint.links(Protocol::Sync).context("the endpoint has no links for brokers")?;
     let executors = endpoint.links(Protocol::Executor).context("the endpoint has no links for executors")?;
-    let mut builder = Broker::builder(store, settings::sync(options, options.seed.wrapping_add(replica.get())))
+    let mut builder = Broker::builder(store.clone(), settings::sync(options, options.seed.wrapping_add(replica.get())))
         .transport(peers)
         .executors(executors)
         .lifecycle(settings::lifecycle(options)?)
@@ -146,7 +179,7 @@ async fn start_broker(options: &Options, endpoint: &Endpoint, seed: Option<Socke
     if let Some(seed) = seed {
         builder = builder.seed_peer(seed.to_string());
     }
-    Ok(builder.start().await?)
+    Ok((builder.start().await?, store))
 }
 
 fn first_half(node: NodeId) -> u64 {
@@ -154,12 +187,12 @@ fn first_half(node: NodeId) -> u64 {
 }
 
 /// Writes down what a broker announces, until it stops.
-fn follow(mut events: reconvene_broker::Events, broker: usize, record: Record) {
+fn follow(mut events: reconvene_broker::Events, broker: usize, journal: Journal) {
     tokio::spawn(async move {
         loop {
             match events.next().await {
-                Ok(event) => record.write(What::Event { broker, event }),
-                Err(EventsError::Lagged { missed }) => record.write(What::Missed { missed }),
+                Ok(event) => journal.write(What::Event { broker, event }),
+                Err(EventsError::Lagged { missed }) => journal.write(What::Missed { missed }),
                 Err(_) => return,
             }
         }
@@ -171,13 +204,13 @@ fn follow(mut events: reconvene_broker::Events, broker: usize, record: Record) {
 struct RecordingRunner {
     executor: usize,
     runner: TraceRunner,
-    record: Record,
+    journal: Journal,
 }
 
 impl Runner for RecordingRunner {
     async fn run(&self, attempt: AttemptId, spec: &JobSpec, control: RunControl) -> Report {
-        let mut run = Running { executor: self.executor, attempt, record: self.record.clone(), report: None };
-        self.record.write(What::RunStarted { executor: self.executor, attempt });
+        let mut run = Running { executor: self.executor, attempt, journal: self.journal.clone(), report: None };
+        self.journal.write(What::RunStarted { executor: self.executor, attempt });
         let report = self.runner.run(attempt, spec, control).await;
         run.report = Some(report.clone());
         report
@@ -188,29 +221,29 @@ impl Runner for RecordingRunner {
 struct Running {
     executor: usize,
     attempt: AttemptId,
-    record: Record,
+    journal: Journal,
     report: Option<Report>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         let digest = self.report.as_ref().filter(|report| report.outcome.is_success()).map(|report| report.digest);
-        self.record.write(What::RunEnded { executor: self.executor, attempt: self.attempt, digest });
+        self.journal.write(What::RunEnded { executor: self.executor, attempt: self.attempt, digest });
     }
 }
 
 impl Network for QuicNetwork {
     fn start_clock(&mut self) {
-        self.started_ms = self.record.now_ms();
+        self.started_ms = self.journal.now_ms();
     }
 
     fn now_ms(&self) -> u64 {
-        self.record.now_ms().saturating_sub(self.started_ms)
+        self.journal.now_ms().saturating_sub(self.started_ms)
     }
 
     async fn run_until(&mut self, at_ms: u64) -> Result<()> {
         let since_start = Duration::from_millis(self.started_ms.saturating_add(at_ms));
-        let until = self.record.since.checked_add(since_start).context("that is too far in the future")?;
+        let until = self.journal.since.checked_add(since_start).context("that is too far in the future")?;
         tokio::time::sleep_until(until).await;
         Ok(())
     }
@@ -244,6 +277,11 @@ impl Network for QuicNetwork {
         look: impl FnOnce(&Node) -> R + Send + 'static,
     ) -> Result<R> {
         Ok(self.broker(broker)?.inspect(look).await?)
+    }
+
+    async fn records(&mut self, broker: usize) -> Result<Vec<Record>> {
+        let side = self.brokers.get(broker).with_context(|| format!("there is no {}", BrokerName(broker)))?;
+        Ok(read_all(&side.store.snapshot().await?).await?.1)
     }
 
     fn happened(&mut self) -> Vec<Happened> {

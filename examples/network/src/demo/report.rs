@@ -80,7 +80,8 @@ pub(crate) struct Sync {
     pub(crate) records_sent: u64,
     /// Bytes both ways of an exchange that found nothing to do.
     pub(crate) converged_exchange_bytes: u64,
-    /// From the end of the cut until all brokers first held the same; 0 without a cut.
+    /// From the end of the cut until every broker held all that any of them knew then; 0 without a cut. (Jobs keep
+    /// coming, so there is no moment at which all hold the same.)
     pub(crate) heal_to_converged_ms: u64,
 }
 
@@ -150,7 +151,7 @@ impl Report {
             ("  bytes sent", sync.bytes_sent, "by all brokers together"),
             ("  records sent", sync.records_sent, "by all brokers together"),
             ("  bytes, nothing to do", sync.converged_exchange_bytes, "both ways, between brokers that agree"),
-            ("  ms from heal to equal", sync.heal_to_converged_ms, "until all brokers held the same records"),
+            ("  ms from heal to whole", sync.heal_to_converged_ms, "until all brokers held what any of them knew"),
             ("emergencies declared", emergency.declared, "on one side of the cut"),
             ("  ms to reach all", emergency.reached_all_ms, "the cut in between counts"),
         ];

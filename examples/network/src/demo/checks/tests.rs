@@ -64,7 +64,8 @@ fn good() -> Evidence {
         canonical: Some(submission(1, 3)),
         versions: [(submission(1, 3), (attempt(2, 1), ResultDigest([3; 32])))].into(),
     };
-    let end = BrokerEnd { digest: "aa".into(), jobs: [(job(1), contested), (job(2), plain)].into() };
+    let end =
+        BrokerEnd { digest: "aa".into(), claimed: "aa".into(), jobs: [(job(1), contested), (job(2), plain)].into() };
     evidence.ends = vec![end.clone(), end];
     evidence.emergency = Some(EmergencyRecord { declared_ms: 5, known_ms: vec![Some(5), Some(9)] });
     let mut knowledge = Knowledge::new();
@@ -128,7 +129,13 @@ fn brokers_that_name_different_results_are_found() {
 fn different_digests_are_found() {
     let mut evidence = good();
     evidence.ends[1].digest = "ab".into();
+    evidence.ends[1].claimed = "ab".into();
     assert_eq!(broken(&evidence), ["all_broker_digests_equal"]);
+    for end in &mut evidence.ends {
+        end.digest = "ab".into();
+    }
+    assert!(detail(&evidence, "all_broker_digests_equal").contains("broker-1 claims aa, its store holds ab"));
+    assert_eq!(broken(&evidence), ["all_broker_digests_equal"], "equal, but not what one of them believes");
 }
 
 #[test]
