@@ -8,13 +8,13 @@ use reconvene_benches::replica;
 use reconvene_clock::Hlc;
 use reconvene_executor::codec::{decode_to_broker, encode_to_broker};
 use reconvene_executor::{
-    AttemptId, FencingToken, HeldAttempt, Heartbeat, JobId, OwnershipEpoch, SessionEpoch, ToBroker,
+    AttemptId, FencingToken, Heartbeat, HeldAttempt, JobId, OwnershipEpoch, SessionEpoch, ToBroker,
 };
 
 fn heartbeat(attempts: u64) -> ToBroker {
     let running = (1..=attempts)
         .map(|sequence| {
-            let (epoch, owner) = (OwnershipEpoch::new(1), replica(7));
+            let (epoch, owner) = (OwnershipEpoch(1), replica(7));
             let job = JobId { admitted_by: owner, sequence };
             let token = FencingToken { epoch, tie: sequence, owner, number: 1 };
             HeldAttempt { attempt: AttemptId { job, epoch, owner, number: 1 }, token, progress_bp: 5_000 }

@@ -23,7 +23,7 @@ fn jobs(count: usize) -> Vec<JobFacts> {
             work_core_ms: Some(random % 30_000_000),
             demand: Resources::new(random % 16_000, random % 65_536, 0),
             level: if random % 33 == 0 { Level::LIFE_SAFETY } else { Level::ROUTINE },
-            height: Height::new(random % 1_000 + 1).expect("at least one"),
+            height: Height::new((random % 1_000).max(1)).expect("at least one"),
             ..JobFacts::new(CandidateId::new(1, number), stamp(random))
         })
         .collect()
