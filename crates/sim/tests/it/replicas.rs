@@ -15,7 +15,7 @@ fn sim_healed_replicas_equal_the_model() {
     }
     // Silence must not mean that nothing happened.
     if seeds >= SEEDS {
-        assert!(versions > 25 * seeds as usize, "only {versions} versions in {seeds} runs");
+        assert!(versions > 25 * usize::try_from(seeds).unwrap(), "only {versions} versions in {seeds} runs");
         assert!(crashes > seeds / 4, "only {crashes} crashes in {seeds} runs");
     }
 }
