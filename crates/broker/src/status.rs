@@ -43,6 +43,6 @@ pub struct PeerStatus {
     pub address: Option<String>,
     /// How the detector sees it.
     pub state: PeerState,
-    /// Milliseconds since a session with it ended with nothing left to send, if that was ever so.
+    /// Milliseconds since a session ended with both sides equal; `None` if something changed here since, or none has.
     pub converged_ms_ago: Option<u64>,
 }

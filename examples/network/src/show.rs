@@ -202,7 +202,7 @@ pub(crate) fn status_text(address: &str, status: &NodeStatus, statistics: &Stati
             peer.node.to_string(),
             peer.address.as_deref().map_or_else(|| "-".to_owned(), |address| shown(address.as_bytes())),
             peer_state_name(peer.state).to_owned(),
-            peer.converged_ms_ago.map_or_else(|| "never".to_owned(), |ms| format!("{ms} ms ago")),
+            peer.converged_ms_ago.map_or_else(|| "no".to_owned(), |ms| format!("{ms} ms ago")),
         ]);
     }
     if !status.peers.is_empty() {
