@@ -287,14 +287,20 @@ impl Coordinator {
         let Some(job) = self.view.job(id) else { return };
         let missing = |attempt: AttemptId| {
             let record = job.attempts.get(&attempt)?;
-            let (executor, _) = record.given_to()?;
+            let (executor, session) = record.given_to()?;
             let homed = self.homed.get(&executor).filter(|homed| !homed.must_register)?;
-            let not_held = !homed.attempts.contains_key(&attempt) && record.registration() < homed.registration;
-            not_held.then_some((attempt, executor))
+            if homed.attempts.contains_key(&attempt) {
+                return None;
+            }
+            // Each session counts its registrations from 1.
+            if session < homed.session {
+                return Some((attempt, executor, LossCause::NewSession));
+            }
+            (record.registration() < homed.registration).then_some((attempt, executor, LossCause::NotHeld))
         };
         let missing: Vec<_> = job.live_attempts().filter_map(missing).collect();
-        for (attempt, executor) in missing {
-            self.lose(attempt, executor, LossCause::NotHeld);
+        for (attempt, executor, cause) in missing {
+            self.lose(attempt, executor, cause);
         }
     }
 

@@ -15,5 +15,6 @@ mod duplicates;
 mod emergencies;
 mod laws;
 mod placement;
+mod regress;
 mod scenarios;
 mod world;
