@@ -432,22 +432,29 @@ impl Coordinator {
         }
         homed.attempts.remove(&attempt);
         homed.draining |= reason == Refusal::Draining;
-        let until = match reason {
+        let detection_ms = self.config.detection_ms();
+        let (wait_ms, greatest) = match reason {
             // What stands in the way passes; the executor may be asked again.
             Refusal::NoFreeSlot | Refusal::NoFreeCapacity { .. } | Refusal::TooManyResults | Refusal::LeaseOver => {
-                Some(self.at.mono.saturating_add(self.config.detection_ms()))
+                (Some(detection_ms), None)
             }
-            Refusal::SmallerToken { .. }
-            | Refusal::AlreadyEnded
-            | Refusal::MissingTag
-            | Refusal::Draining
-            | Refusal::Malformed => None,
+            // Somebody has claimed the job. The claim arrives, if anybody is left who knows of it.
+            Refusal::SmallerToken { greatest } => (Some(self.config.owner_timeout_ms), Some(greatest)),
+            Refusal::AlreadyEnded | Refusal::MissingTag | Refusal::Draining | Refusal::Malformed => (None, None),
         };
-        let refused = RefusedBy { session: homed.session, registration, until };
+        let until = wait_ms.map(|ms| self.at.mono.saturating_add(ms));
+        let refused = RefusedBy { session: homed.session, registration, until, greatest };
         count(&mut self.statistics.refused);
-        self.locals.entry(attempt.job).or_default().refused_by.insert(from, refused);
+        let before = self.locals.entry(attempt.job).or_default().refused_by.insert(from, refused);
         if let Some(until) = until {
             self.timers.arm(Timer::Ready(attempt.job), until);
+        }
+        let waited = before.is_some_and(|before| before.greatest == greatest);
+        if let Some(greatest) = greatest.filter(|_| waited)
+            && self.outrank(attempt.job, greatest)
+            && let Some(local) = self.locals.get_mut(&attempt.job)
+        {
+            local.refused_by.remove(&from);
         }
         self.mark(attempt, Phase::Refused, registration, 0);
         self.notify(EventKind::AttemptRefused { attempt, executor: from });

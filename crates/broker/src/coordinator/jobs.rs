@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reconvene_clock::{NodeId, Timestamp, digest};
-use reconvene_executor::{AttemptId, JobId, SessionEpoch, StopReason, SubmissionId};
+use reconvene_executor::{AttemptId, FencingToken, JobId, SessionEpoch, StopReason, SubmissionId};
 
 use crate::coordinator::Coordinator;
 use crate::coordinator::outbox::Effect;
@@ -41,6 +41,8 @@ pub(super) struct RefusedBy {
     pub(super) registration: u64,
     /// When it may be asked again, if before its next registration.
     pub(super) until: Option<Timestamp>,
+    /// The token that it holds against ours.
+    pub(super) greatest: Option<FencingToken>,
 }
 
 impl Coordinator {

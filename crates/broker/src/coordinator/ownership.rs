@@ -1,7 +1,7 @@
 //! Which brokers are there, and taking over the jobs of those that are not.
 
 use reconvene_clock::{Dot, NodeId, ReplicaId, Timestamp};
-use reconvene_executor::{AttemptId, JobId};
+use reconvene_executor::{AttemptId, FencingToken, JobId};
 
 use crate::coordinator::timers::Timer;
 use crate::coordinator::{Coordinator, number};
@@ -188,6 +188,23 @@ impl Coordinator {
         self.write(FactKey::Own { job: id, epoch, by: own }, Fact::Own(fact));
     }
 
+    /// An executor holds a token above ours, of an owner whose claim has not come here. If nobody is left who knows of
+    /// that claim, it never will, and the executor would refuse the job for ever: claims the job above it.
+    pub(super) fn outrank(&mut self, id: JobId, greatest: FencingToken) -> bool {
+        let Some(job) = self.view.job(id) else { return false };
+        let before = job.ownership();
+        let own = self.own.replica;
+        let ours = (before.epoch, strategy::owner_tie(id, own), own);
+        let ahead = greatest.epoch.0.saturating_sub(before.epoch.0);
+        if before.owner != own || (greatest.epoch, greatest.tie, greatest.owner) <= ours || ahead > EPOCHS_AHEAD {
+            return false;
+        }
+        let Some(epoch) = greatest.epoch.checked_next() else { return false };
+        let fact = OwnFact { owner: own, cause: OwnCause::TakenOver, at: self.next_stamp() };
+        self.write(FactKey::Own { job: id, epoch, by: own }, Fact::Own(fact));
+        true
+    }
+
     /// The leases that the owner before could have given have ended: what nobody has seen at work is lost.
     pub(super) fn recover(&mut self, id: JobId) {
         let Some(job) = self.view.job(id) else { return };
@@ -266,3 +283,6 @@ impl Coordinator {
         self.gone_since(replica).is_none() && !self.view.is_superseded(replica)
     }
 }
+
+/// How far an executor's word moves the epoch of a job at once, so that a false one does not use them up.
+const EPOCHS_AHEAD: u32 = 1_024;

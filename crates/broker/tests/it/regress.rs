@@ -1,9 +1,9 @@
 //! What simulated histories found, as short stories.
 
 use reconvene_broker::{EventKind, JobStatus, LossCause, StrategyKind};
-use reconvene_executor::{JobSpec, SessionEpoch};
+use reconvene_executor::{FencingToken, JobSpec, OwnershipEpoch, SessionEpoch};
 
-use crate::world::World;
+use crate::world::{World, replica};
 
 /// Registrations are counted from 1 in each session: one of a new session is later, whatever its number.
 #[test]
@@ -31,4 +31,43 @@ fn regress_attempt_of_an_old_session_with_a_greater_registration_is_lost() {
     // Nobody else is there to run it, so it goes where X is.
     world.run_to(90);
     assert_eq!(world.starts(job).len(), 2);
+}
+
+/// A broker takes a job over and dies before anybody hears of it, but the executor that it gave the job to.
+#[test]
+fn regress_token_of_an_owner_that_nobody_knows_is_outranked() {
+    let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
+    let x = world.add_executor(0, 1);
+    world.executors[x].alive = false;
+    let job = world.submit_job(0, JobSpec::new(b"work".to_vec()));
+    let own = replica(1);
+    let unknown = FencingToken { epoch: OwnershipEpoch(3), tie: 7, owner: replica(9), number: 1 };
+    world.executors[x].tokens.insert(job, unknown);
+    world.executors[x].alive = true;
+    world.run_to(10);
+    assert_eq!((world.job(0, job).status, world.job(0, job).epoch), (JobStatus::Waiting, OwnershipEpoch(1)));
+    // The claim may still arrive, from whoever knows of it.
+    world.run_to(150);
+    assert_eq!(world.job(0, job).epoch, OwnershipEpoch(1));
+    world.run_to(200);
+    let view = world.job(0, job);
+    assert_eq!((view.status, view.owner, view.epoch), (JobStatus::Running, own, OwnershipEpoch(4)));
+}
+
+/// No executor can use up the epochs of a job.
+#[test]
+fn regress_token_far_ahead_moves_nothing() {
+    let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
+    let x = world.add_executor(0, 1);
+    world.executors[x].alive = false;
+    let job = world.submit_job(0, JobSpec::new(b"work".to_vec()));
+    let far = FencingToken { epoch: OwnershipEpoch(u32::MAX - 1), tie: 7, owner: replica(9), number: 1 };
+    world.executors[x].tokens.insert(job, far);
+    world.executors[x].alive = true;
+    world.run_to(1_000);
+    assert_eq!(world.job(0, job).epoch, OwnershipEpoch(1));
+    // Another executor is not concerned.
+    let y = world.add_executor(0, 1);
+    world.run_to(1_200);
+    assert_eq!(world.started(y).1.job, job);
 }

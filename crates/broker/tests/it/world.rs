@@ -41,6 +41,8 @@ pub struct Executor {
     /// Results that were submitted and have no final answer.
     pub pending: BTreeMap<AttemptId, Submit>,
     pub refusing: bool,
+    /// The greatest token of each job.
+    pub tokens: BTreeMap<JobId, FencingToken>,
     refused: Vec<Refused>,
     /// Reachable, and sending heartbeats.
     pub alive: bool,
@@ -312,6 +314,7 @@ impl World {
             kept: BTreeSet::new(),
             pending: BTreeMap::new(),
             refusing: false,
+            tokens: BTreeMap::new(),
             refused: Vec::new(),
             alive: true,
             submissions: 0,
@@ -486,7 +489,11 @@ impl Executor {
         match order {
             Order::Start { attempt, token, spec, .. } => {
                 specs.insert(attempt.job, spec.digest());
-                if self.refusing {
+                let greatest = *self.tokens.entry(attempt.job).and_modify(|t| *t = token.max(*t)).or_insert(token);
+                if greatest > token {
+                    let reason = reconvene_executor::message::Refusal::SmallerToken { greatest };
+                    self.refused.push(Refused { attempt, reason });
+                } else if self.refusing {
                     let reason = reconvene_executor::message::Refusal::NoFreeSlot;
                     self.refused.push(Refused { attempt, reason });
                 } else if !self.kept.contains(&attempt) {
