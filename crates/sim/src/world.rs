@@ -9,16 +9,16 @@ use std::ops::RangeInclusive;
 
 use reconvene_broker::{Command, CommandError, Node, NodeConfig, NodeEvent, NodeInput, NodeOutput, Reply};
 use reconvene_clock::{NodeId, Now, ReplicaId, Timestamp, WallTime};
-use reconvene_executor::{
-    self as executor, Agent, AgentConfig, AttemptId, JobSpec, Outcome, Report, ResultDigest, TraceJob,
-};
+use reconvene_executor::{self as executor, Agent, AgentConfig, AttemptId, Outcome, Report, ResultDigest};
 use reconvene_store::{Head, Identity, MemoryStore, ready};
 use reconvene_sync::memory::{LinkFaults, Network};
 use reconvene_sync::{self as sync, Performed, StoreDriver, Ticket};
 
+pub use self::faults::{ExecutorTraits, Tamper};
 use self::rng::Rng;
 
-mod rng;
+mod faults;
+pub(crate) mod rng;
 #[cfg(test)]
 mod tests;
 
@@ -168,13 +168,21 @@ pub struct World {
     agenda: BTreeMap<(Timestamp, u64), Due>,
     scheduled: u64,
     happened: Vec<Happened>,
+    tamper: Option<Tamper>,
+    /// Inputs fed to anybody so far.
+    inputs: u64,
 }
 
 #[derive(Debug)]
 struct BrokerSlot {
     id: NodeId,
     address: String,
+    config: NodeConfig,
     node: Node,
+    /// Whether its process runs.
+    up: bool,
+    /// What it was given while its process stood still; `None` while it does not.
+    backlog: Option<Vec<NodeInput>>,
     store: StoreDriver<MemoryStore>,
     skew_ms: u64,
     ticked: Option<Timestamp>,
@@ -185,7 +193,15 @@ struct BrokerSlot {
 #[derive(Debug)]
 struct ExecutorSlot {
     id: NodeId,
+    config: AgentConfig,
     agent: Agent,
+    /// Whether its process runs.
+    up: bool,
+    /// As of a broker.
+    backlog: Option<Vec<executor::Input>>,
+    /// How often it was started.
+    starts: u64,
+    traits: ExecutorTraits,
     skew_ms: u64,
     ticked: Option<Timestamp>,
     running: BTreeMap<AttemptId, Report>,
@@ -199,7 +215,9 @@ enum Due {
     /// The two ends notice a cut, unless it was healed, or made again, since.
     Idle { pair: (NodeId, NodeId), cut: u64 },
     /// A run ends.
-    RunEnds { executor: usize, attempt: AttemptId },
+    RunEnds { executor: usize, attempt: AttemptId, start: u64 },
+    /// One end notices that the process at the other has stopped, unless it has heard from a new one since.
+    Stopped { end: NodeId, stopped: NodeId },
 }
 
 impl World {
@@ -226,6 +244,8 @@ impl World {
             agenda: BTreeMap::new(),
             scheduled: 0,
             happened: Vec::new(),
+            tamper: None,
+            inputs: 0,
         }
     }
 
@@ -246,13 +266,16 @@ impl World {
         let store = MemoryStore::for_network(identity, network, config.sync.store);
         let skew_ms = self.rng.below(self.config.skew_ms.saturating_mul(2).saturating_add(1));
         let now = self.now_for(skew_ms);
-        let node = Node::open(config, Head::new(identity, network), Vec::new(), now)
+        let node = Node::open(config.clone(), Head::new(identity, network), Vec::new(), now)
             .map_err(|source| WorldError::Open { broker, source })?;
         self.places.insert(id, Place::Broker(broker));
         self.brokers.push(BrokerSlot {
             id,
             address,
+            config,
             node,
+            up: true,
+            backlog: None,
             store: StoreDriver::new(store),
             skew_ms,
             ticked: None,
@@ -268,7 +291,8 @@ impl World {
 
     /// Adds an executor that turns to the brokers with these numbers, in this order, and returns its number.
     ///
-    /// Its seed, session and identity are drawn from the world's seed. It runs payloads that are a [`TraceJob`] and
+    /// Its seed, session and identity are drawn from the world's seed. It runs payloads that are a
+    /// [`TraceJob`](executor::TraceJob) and
     /// reports a failure of any other.
     ///
     /// # Errors
@@ -279,11 +303,22 @@ impl World {
         config.session.random = self.rng.next_u64();
         config.brokers = brokers.iter().map(|broker| Self::address(*broker)).collect();
         let skew_ms = self.rng.below(self.config.skew_ms.saturating_mul(2).saturating_add(1));
-        let agent =
-            Agent::new(config, self.now_for(skew_ms)).map_err(|source| WorldError::Agent { executor, source })?;
+        let agent = Agent::new(config.clone(), self.now_for(skew_ms))
+            .map_err(|source| WorldError::Agent { executor, source })?;
         let id = self.draw_node();
         self.places.insert(id, Place::Executor(executor));
-        self.executors.push(ExecutorSlot { id, agent, skew_ms, ticked: None, running: BTreeMap::new() });
+        self.executors.push(ExecutorSlot {
+            id,
+            config,
+            agent,
+            up: true,
+            backlog: None,
+            starts: 0,
+            traits: ExecutorTraits::default(),
+            skew_ms,
+            ticked: None,
+            running: BTreeMap::new(),
+        });
         self.perform_executor(executor)?;
         Ok(executor)
     }
@@ -321,10 +356,14 @@ impl World {
     /// Gives a command to a broker and lets the world run until it is answered.
     ///
     /// # Errors
-    /// [`WorldError::NoReply`] if there is no such broker or it does not answer within a second, and as
+    /// [`WorldError::NoReply`] if there is no such broker, or it stands still or was stopped, or it does not answer within a second, and as
     /// [`run_until`](Self::run_until). What the broker answers is in the value.
     pub fn command(&mut self, broker: usize, command: Command) -> Result<Result<Reply, CommandError>, WorldError> {
-        let slot = self.brokers.get_mut(broker).ok_or(WorldError::NoReply { broker })?;
+        let slot = self
+            .brokers
+            .get_mut(broker)
+            .filter(|slot| slot.up && slot.backlog.is_none())
+            .ok_or(WorldError::NoReply { broker })?;
         let ticket = Ticket(slot.tickets);
         slot.tickets = slot.tickets.saturating_add(1);
         self.feed_broker(broker, NodeInput::Command { ticket, command })?;
@@ -419,8 +458,10 @@ impl World {
     }
 
     fn next_due(&self) -> Option<Timestamp> {
-        let ticks = self.brokers.iter().map(|slot| (slot.node.next_deadline(), slot.ticked));
-        let agents = self.executors.iter().map(|slot| (slot.agent.next_deadline(), slot.ticked));
+        let brokers = self.brokers.iter().filter(|slot| slot.up && slot.backlog.is_none());
+        let ticks = brokers.map(|slot| (slot.node.next_deadline(), slot.ticked));
+        let executors = self.executors.iter().filter(|slot| slot.up && slot.backlog.is_none());
+        let agents = executors.map(|slot| (slot.agent.next_deadline(), slot.ticked));
         // A deadline that is still in the past after a tick waits for the next millisecond.
         let wakes = ticks.chain(agents).filter_map(|(deadline, ticked)| {
             let after = ticked.map_or(Timestamp::from_millis(0), |ticked| ticked.saturating_add(1));
@@ -444,14 +485,16 @@ impl World {
         }
         for broker in 0..self.brokers.len() {
             let Some(slot) = self.brokers.get_mut(broker) else { continue };
-            if slot.node.next_deadline().is_some_and(|deadline| deadline <= due) && slot.ticked != Some(due) {
+            let due_now = slot.node.next_deadline().is_some_and(|deadline| deadline <= due);
+            if due_now && slot.backlog.is_none() && slot.ticked != Some(due) {
                 slot.ticked = Some(due);
                 self.feed_broker(broker, NodeInput::Tick)?;
             }
         }
         for executor in 0..self.executors.len() {
             let Some(slot) = self.executors.get_mut(executor) else { continue };
-            if slot.agent.next_deadline().is_some_and(|deadline| deadline <= due) && slot.ticked != Some(due) {
+            let due_now = slot.agent.next_deadline().is_some_and(|deadline| deadline <= due);
+            if due_now && slot.backlog.is_none() && slot.ticked != Some(due) {
                 slot.ticked = Some(due);
                 self.feed_executor(executor, executor::Input::Tick)?;
             }
@@ -466,8 +509,17 @@ impl World {
                 let still = self.network.is_cut(pair.0, pair.1) && self.cuts.get(&pair) == Some(&cut);
                 if still { self.unlink(pair.0, pair.1) } else { Ok(()) }
             }
-            Due::RunEnds { executor, attempt } => {
-                let Some(slot) = self.executors.get_mut(executor) else { return Ok(()) };
+            Due::Stopped { end, stopped } => {
+                if self.links.contains(&ordered(end, stopped)) {
+                    Ok(())
+                } else {
+                    self.link_down(end, stopped)
+                }
+            }
+            Due::RunEnds { executor, attempt, start } => {
+                let Some(slot) = self.executors.get_mut(executor).filter(|slot| slot.starts == start) else {
+                    return Ok(());
+                };
                 // Stopped meanwhile: then its end was told already.
                 let Some(report) = slot.running.remove(&attempt) else { return Ok(()) };
                 let digest = match report.outcome {
@@ -481,8 +533,8 @@ impl World {
     }
 
     fn dialled(&mut self, from: NodeId, address: String) -> Result<(), WorldError> {
-        let answering = self.brokers.iter().find(|slot| slot.address == address).map(|slot| slot.id);
-        let reached = answering.filter(|to| *to != from && !self.network.is_cut(from, *to));
+        let answering = self.brokers.iter().find(|slot| slot.up && slot.address == address).map(|slot| slot.id);
+        let reached = answering.filter(|to| *to != from && !self.network.is_cut(from, *to) && self.is_up(from));
         match (reached, self.places.get(&from).copied()) {
             (Some(to), Some(Place::Broker(broker))) => {
                 let new = self.links.insert(ordered(from, to));
@@ -518,6 +570,7 @@ impl World {
     }
 
     fn deliver(&mut self, from: NodeId, to: NodeId, frame: Vec<u8>) -> Result<(), WorldError> {
+        let Some(frame) = self.tampered(from, to, frame) else { return Ok(()) };
         match (self.places.get(&from).copied(), self.places.get(&to).copied()) {
             (Some(Place::Broker(_)), Some(Place::Broker(broker))) => {
                 self.feed_broker(broker, NodeInput::PeerFrame { from, frame })
@@ -540,10 +593,16 @@ impl World {
     fn feed_broker(&mut self, broker: usize, input: NodeInput) -> Result<(), WorldError> {
         let Some(skew_ms) = self.brokers.get(broker).map(|slot| slot.skew_ms) else { return Ok(()) };
         let now = self.now_for(skew_ms);
-        if let Some(slot) = self.brokers.get_mut(broker) {
+        if let Some(slot) = self.brokers.get_mut(broker).filter(|slot| slot.up) {
+            if let Some(backlog) = &mut slot.backlog {
+                backlog.push(input);
+                return Ok(());
+            }
+            self.inputs = self.inputs.saturating_add(1);
             slot.node.handle(now, input);
+            self.perform_broker(broker)?;
         }
-        self.perform_broker(broker)
+        Ok(())
     }
 
     fn perform_broker(&mut self, broker: usize) -> Result<(), WorldError> {
@@ -580,10 +639,16 @@ impl World {
     fn feed_executor(&mut self, executor: usize, input: executor::Input) -> Result<(), WorldError> {
         let Some(skew_ms) = self.executors.get(executor).map(|slot| slot.skew_ms) else { return Ok(()) };
         let now = self.now_for(skew_ms);
-        if let Some(slot) = self.executors.get_mut(executor) {
+        if let Some(slot) = self.executors.get_mut(executor).filter(|slot| slot.up) {
+            if let Some(backlog) = &mut slot.backlog {
+                backlog.push(input);
+                return Ok(());
+            }
+            self.inputs = self.inputs.saturating_add(1);
             slot.agent.handle(now, input);
+            self.perform_executor(executor)?;
         }
-        self.perform_executor(executor)
+        Ok(())
     }
 
     fn perform_executor(&mut self, executor: usize) -> Result<(), WorldError> {
@@ -602,10 +667,11 @@ impl World {
                     }
                 }
                 executor::Output::Run { attempt, spec } => {
-                    let (run_ms, report) = run(&spec, id);
+                    let (run_ms, report) = slot.traits.run(&spec, id);
                     slot.running.insert(attempt, report);
+                    let start = slot.starts;
                     self.tell(What::RunStarted { executor, attempt });
-                    self.schedule(run_ms, Due::RunEnds { executor, attempt });
+                    self.schedule(run_ms, Due::RunEnds { executor, attempt, start });
                     let now = self.now_for(skew_ms);
                     if let Some(slot) = self.executors.get_mut(executor) {
                         slot.agent.handle(now, executor::Input::Started { attempt });
@@ -622,8 +688,8 @@ impl World {
     }
 
     fn dial(&mut self, from: NodeId, address: String) {
-        let to = self.brokers.iter().find(|slot| slot.address == address).map(|slot| slot.id);
-        // Nobody answers across a cut: whoever dials learns it as late as a link would.
+        let to = self.brokers.iter().find(|slot| slot.up && slot.address == address).map(|slot| slot.id);
+        // Nobody answers across a cut, or where nothing runs: whoever dials learns it as late as a link would.
         let in_ms = if to.is_some_and(|to| !self.network.is_cut(from, to)) {
             let (least, most) = (*self.config.delay_ms.start(), *self.config.delay_ms.end());
             let round_trip = self.rng.below(most.saturating_sub(least).saturating_add(1)).saturating_add(least);
@@ -661,12 +727,4 @@ impl World {
 
 fn ordered(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
     if a <= b { (a, b) } else { (b, a) }
-}
-
-/// How long a run takes and what comes of it.
-fn run(spec: &JobSpec, executor: NodeId) -> (u64, Report) {
-    match TraceJob::decode(&spec.payload) {
-        Ok(job) => (job.run_ms, job.report(executor)),
-        Err(error) => (1, Report::failure(error.to_string())),
-    }
 }

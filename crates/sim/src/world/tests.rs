@@ -1,6 +1,6 @@
 use reconvene_broker::{Config, EventKind, JobStatus, Reply};
 use reconvene_clock::Hlc;
-use reconvene_executor::{JobId, SessionEpoch};
+use reconvene_executor::{JobId, JobSpec, SessionEpoch, TraceJob};
 use reconvene_resolve::StrategyKind;
 use reconvene_sync::NetworkId;
 
