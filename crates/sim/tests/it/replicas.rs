@@ -2,6 +2,8 @@
 
 use reconvene_sim::replicas::{Sabotage, Scenario};
 
+use crate::number;
+
 /// Done when healed replicas are equal, and equal to the union of all acknowledged writes.
 #[test]
 fn sim_healed_replicas_equal_the_model() {
@@ -42,10 +44,5 @@ fn sim_same_seed_same_frames() {
     assert_ne!(Scenario::new(1).run().unwrap().trace(), Scenario::new(2).run().unwrap().trace());
 }
 
-/// Runs of the ordinary tests. `RECONVENE_SIM_SEEDS` asks for another number, `RECONVENE_SIM_FROM` for other seeds: a
-/// seed that failed is run again by its number and one run.
+/// Runs of the ordinary tests; see `RECONVENE_SIM_SEEDS`.
 const SEEDS: u64 = 200;
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
-}

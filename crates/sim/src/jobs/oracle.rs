@@ -1,0 +1,614 @@
+//! What must hold, whatever brokers say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reconvene_broker::{AttemptCause, Event, EventKind, JobStatus, JobView, Node, NodeEvent, OwnCause, StrategyKind};
+use reconvene_clock::{Counter, ReplicaId};
+use reconvene_executor::{self as executor, Answer, AttemptId, JobId, ResultDigest, SpecDigest, SubmissionId};
+use reconvene_store::{Cursor, MemoryStore, MetadataStore, Prefix, Record, Snapshot, ready};
+
+use super::{JobPlan, Violation};
+use crate::world::{Happened, Place, What, World};
+
+/// Everything that clients, executors and readers of events saw, and what follows from it.
+#[derive(Debug)]
+pub struct Oracle {
+    reached: Reached,
+    /// When something was last wrong with the network or with a process.
+    disturbed_ms: u64,
+    /// What clients were told is admitted, and what they asked for.
+    admitted: BTreeMap<JobId, Admitted>,
+    /// Jobs that died with the only brokers that knew them.
+    lost: BTreeSet<JobId>,
+    /// Accepted results that died with the only brokers that knew them.
+    lost_results: BTreeSet<SubmissionId>,
+    /// Jobs whose cancellation was confirmed, by the broker that confirmed it.
+    cancelled: BTreeMap<JobId, BTreeSet<usize>>,
+    started: BTreeMap<AttemptId, usize>,
+    running: BTreeMap<JobId, BTreeSet<AttemptId>>,
+    /// The results that runs ended with.
+    produced: BTreeMap<AttemptId, ResultDigest>,
+    /// Results whose executors were told that they are accepted.
+    accepted: BTreeSet<AttemptId>,
+    brokers: Vec<Told>,
+}
+
+#[derive(Debug)]
+struct Admitted {
+    spec: SpecDigest,
+    fails: bool,
+    by: BTreeSet<usize>,
+}
+
+/// What one broker announced.
+#[derive(Debug, Default)]
+struct Told {
+    killed: bool,
+    seq: u64,
+    issued: Option<Counter>,
+    /// Accepted results, in order.
+    accepted: BTreeMap<JobId, Vec<Accepted>>,
+    /// Changes of the canonical result, in order.
+    changes: BTreeMap<JobId, Vec<(SubmissionId, SubmissionId)>>,
+    completed: BTreeSet<JobId>,
+}
+
+#[derive(Debug)]
+struct Accepted {
+    submission: SubmissionId,
+    attempt: AttemptId,
+    digest: ResultDigest,
+}
+
+/// How often something happened, by name: a run in which nothing happened proves nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl Reached {
+    /// How often this happened.
+    #[must_use]
+    pub fn count(&self, what: &str) -> u64 {
+        self.counts.get(what).copied().unwrap_or(0)
+    }
+
+    /// Everything that happened, and how often.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.counts.iter().map(|(what, count)| (*what, *count))
+    }
+
+    /// Adds the counts of another run.
+    pub fn add(&mut self, other: &Self) {
+        for (what, count) in other.iter() {
+            self.note(what, count);
+        }
+    }
+
+    fn note(&mut self, what: &'static str, count: u64) {
+        let sum = self.counts.entry(what).or_default();
+        *sum = sum.saturating_add(count);
+    }
+}
+
+impl Oracle {
+    pub(super) fn new(brokers: usize) -> Self {
+        Self {
+            reached: Reached::default(),
+            disturbed_ms: 0,
+            admitted: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            lost_results: BTreeSet::new(),
+            cancelled: BTreeMap::new(),
+            started: BTreeMap::new(),
+            running: BTreeMap::new(),
+            produced: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            brokers: (0..brokers).map(|_| Told::default()).collect(),
+        }
+    }
+
+    pub(super) fn into_reached(self) -> Reached {
+        self.reached
+    }
+
+    pub(super) fn reach(&mut self, what: &'static str) {
+        self.reached.note(what, 1);
+    }
+
+    pub(super) fn reach_often(&mut self, what: &'static str, count: u64) {
+        self.reached.note(what, count);
+    }
+
+    pub(super) const fn disturbed(&mut self, at_ms: u64) {
+        self.disturbed_ms = at_ms;
+    }
+
+    pub(super) fn admitted(&mut self, broker: usize, id: JobId, spec: SpecDigest, job: &JobPlan) {
+        self.reach("jobs admitted");
+        let entry = self.admitted.entry(id);
+        let known = entry.or_insert_with(|| Admitted { spec, fails: job.fails, by: BTreeSet::new() });
+        if !known.by.insert(broker) || known.by.len() > 1 {
+            self.reach("jobs asked for twice");
+        }
+    }
+
+    pub(super) fn cancelled(&mut self, broker: usize, job: JobId) {
+        self.reach("jobs cancelled");
+        self.cancelled.entry(job).or_default().insert(broker);
+    }
+
+    pub(super) fn restarted(&mut self, broker: usize) {
+        if let Some(told) = self.brokers.get_mut(broker) {
+            told.seq = 0;
+        }
+    }
+
+    /// A broker is gone for good. What it alone knew is gone with it.
+    pub(super) fn killed(&mut self, world: &World, broker: usize, killed: &BTreeSet<usize>) {
+        self.reach("brokers killed");
+        self.disturbed(world.now().as_millis());
+        if let Some(told) = self.brokers.get_mut(broker) {
+            told.killed = true;
+        }
+        let others: Vec<_> = (0..world.counts().0)
+            .filter(|other| !killed.contains(other))
+            .filter_map(|other| world.broker(other))
+            .collect();
+        let Some(node) = world.broker(broker) else { return };
+        for job in node.coordinator().jobs() {
+            let views: Vec<JobView> = others.iter().filter_map(|other| other.coordinator().job(job.id)).collect();
+            if !views.iter().any(|view| view.spec.is_some()) {
+                self.lost.insert(job.id);
+                self.reached.note("jobs lost with their only holder", 1);
+            }
+            for submission in job.submissions.iter().filter(|submission| submission.accepted) {
+                if !views.iter().any(|view| view.submissions.iter().any(|other| other.id == submission.id)) {
+                    self.lost_results.insert(submission.id);
+                    self.accepted.remove(&submission.attempt);
+                }
+            }
+            let ended = |view: &JobView| matches!(view.status, JobStatus::Cancelled | JobStatus::Completed);
+            if !views.iter().any(ended) {
+                self.cancelled.remove(&job.id);
+            }
+        }
+    }
+
+    pub(super) fn happened(&mut self, world: &World, happened: &Happened) -> Result<(), Violation> {
+        let at_ms = happened.at.as_millis();
+        match &happened.what {
+            What::Broker { broker, event: NodeEvent::Job(event) } => self.announced(*broker, event, at_ms),
+            What::Broker { .. } => Ok(()),
+            What::Executor { event, .. } => {
+                self.answered(event);
+                Ok(())
+            }
+            What::RunStarted { executor, attempt } => self.run_started(world, *executor, *attempt, at_ms),
+            What::RunEnded { attempt, digest, .. } => {
+                if let Some(running) = self.running.get_mut(&attempt.job) {
+                    running.remove(attempt);
+                }
+                if let Some(digest) = digest {
+                    self.produced.insert(*attempt, *digest);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn run_started(&mut self, world: &World, executor: usize, attempt: AttemptId, at_ms: u64) -> Result<(), Violation> {
+        let violation = |promise, what| Err(Violation { promise, at_ms, what });
+        if let Some(before) = self.started.insert(attempt, executor) {
+            let what = format!("{attempt} ran on executor {before} and again on {executor}");
+            return violation("no attempt runs twice", what);
+        }
+        let running = self.running.entry(attempt.job).or_default();
+        let others: Vec<_> = running.iter().map(ToString::to_string).collect();
+        running.insert(attempt);
+        // The world has gone on since; what was disturbed before counts, not what is disturbed now.
+        let quiet_ms = at_ms.saturating_sub(self.disturbed_ms);
+        if quiet_ms > DETECTED_MS && !others.is_empty() && world.now().as_millis() >= at_ms {
+            return violation("S15", format!("{attempt} starts on executor {executor} while {} run", others.join(" ")));
+        }
+        if !others.is_empty() {
+            self.reach("two attempts at once");
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, event: &executor::Event) {
+        if let executor::Event::ResultAnswered { attempt, answer, .. } = event {
+            match answer {
+                Answer::Accepted { .. } => {
+                    self.accepted.insert(*attempt);
+                    self.reach("results accepted");
+                }
+                Answer::Rejected(_) => self.reach("results rejected"),
+                Answer::Fault(_) => self.reach("results that contradict themselves"),
+                Answer::AcceptedFailure | Answer::Parked { .. } | Answer::Busy { .. } => {}
+            }
+        }
+        if let executor::Event::SessionRaised { .. } = event {
+            self.reach("sessions raised");
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other events say nothing that is checked")]
+    fn announced(&mut self, broker: usize, event: &Event, at_ms: u64) -> Result<(), Violation> {
+        let Some(told) = self.brokers.get_mut(broker) else { return Ok(()) };
+        if event.seq <= told.seq {
+            let what = format!("event {} of broker {broker} comes after {}", event.seq, told.seq);
+            return Err(Violation { promise: "S9", at_ms, what });
+        }
+        told.seq = event.seq;
+        let name = match &event.kind {
+            EventKind::ResultAccepted { job, submission, attempt, digest } => {
+                let accepted = Accepted { submission: *submission, attempt: *attempt, digest: *digest };
+                let before = told.accepted.entry(*job).or_default();
+                before.push(accepted);
+                if before.len() > 1 { "results accepted as challengers" } else { "results accepted first" }
+            }
+            EventKind::ResultSuperseded { job, old, new, .. } => {
+                told.changes.entry(*job).or_default().push((*old, *new));
+                "results superseded"
+            }
+            EventKind::ResultConfirmed { job, old, new, .. } => {
+                told.changes.entry(*job).or_default().push((*old, *new));
+                "results confirmed"
+            }
+            EventKind::AttemptOffered { cause: AttemptCause::Redeployed, .. } => "jobs redeployed",
+            EventKind::AttemptOffered { cause: AttemptCause::Retried, .. } => "jobs retried",
+            EventKind::OwnershipTaken { cause: OwnCause::TakenOver, .. } => "jobs taken over",
+            EventKind::OwnershipTaken { cause: OwnCause::HandedOver, .. } => "jobs handed over",
+            EventKind::ExecutorAdopted { .. } => "executors adopted",
+            EventKind::AttemptReappeared { .. } => "attempts reappeared",
+            EventKind::ResultParked { .. } => "results parked",
+            EventKind::CancelTooLate { .. } => "cancels too late",
+            EventKind::JobFailed { .. } => "jobs failed",
+            EventKind::AttemptLost { .. } => "attempts lost",
+            EventKind::EmergencyDeclared { .. } => "emergencies heard of",
+            EventKind::FactFault { key, reason } => {
+                let what = format!("broker {broker} finds {key} faulty: {reason}");
+                return Err(Violation { promise: "S8", at_ms, what });
+            }
+            _ => return Ok(()),
+        };
+        self.reach(name);
+        Ok(())
+    }
+
+    /// What must hold at any time.
+    pub(super) fn check(&mut self, world: &World) -> Result<(), Violation> {
+        for broker in 0..world.counts().0 {
+            let Some(node) = world.broker(broker).filter(|_| world.runs(Place::Broker(broker))) else { continue };
+            self.check_clock(world, broker, node)?;
+            for job in node.coordinator().jobs() {
+                self.check_job(world, broker, &job)?;
+            }
+            for (id, admitted) in &self.admitted {
+                let view = node.coordinator().job(*id);
+                if admitted.by.contains(&broker) && view.is_none_or(|view| view.spec != Some(admitted.spec)) {
+                    return Err(violation(
+                        world,
+                        "S1",
+                        format!("broker {broker} does not know {id}, which it admitted"),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_clock(&mut self, world: &World, broker: usize, node: &Node) -> Result<(), Violation> {
+        let issued = node.replica().head().issued();
+        let Some(told) = self.brokers.get_mut(broker) else { return Ok(()) };
+        if issued < told.issued {
+            return Err(violation(
+                world,
+                "S9",
+                format!("broker {broker} goes back from {:?} to {issued:?}", told.issued),
+            ));
+        }
+        told.issued = issued;
+        Ok(())
+    }
+
+    fn check_job(&mut self, world: &World, broker: usize, job: &JobView) -> Result<(), Violation> {
+        let id = job.id;
+        let Some(told) = self.brokers.get_mut(broker) else { return Ok(()) };
+        let accepted = |submission: SubmissionId| {
+            job.submissions.iter().find(|other| other.id == submission && other.accepted && other.success)
+        };
+        let any = job.submissions.iter().any(|submission| submission.accepted && submission.success);
+        match &job.result {
+            None if any && job.spec.is_some() => {
+                let what = format!("broker {broker} has an accepted result of {id} and names none");
+                return Err(violation(world, "S2", what));
+            }
+            None => {}
+            Some(result) => {
+                let Some(fact) = accepted(result.submission).filter(|fact| fact.digest == result.digest) else {
+                    let what = format!("broker {broker} names {} of {id}, which nobody accepted", result.submission);
+                    return Err(violation(world, "S2", what));
+                };
+                let earlier = |other: &&reconvene_broker::SubmissionView| {
+                    other.accepted && other.success && other.stamp < fact.stamp
+                };
+                let first_come = job.strategy == Some(StrategyKind::FirstComeFirstServed);
+                if first_come && let Some(earlier) = job.submissions.iter().find(earlier) {
+                    let what =
+                        format!("broker {broker} names {} of {id}, {} came first", result.submission, earlier.id);
+                    return Err(violation(world, "S2", what));
+                }
+                if self.produced.get(&fact.attempt) != Some(&result.digest) {
+                    let what = format!("broker {broker} names a result of {} that no run had", fact.attempt);
+                    return Err(violation(world, "S10", what));
+                }
+            }
+        }
+        if job.status == JobStatus::Completed {
+            told.completed.insert(id);
+        } else if told.completed.contains(&id) {
+            let what = format!("{id} was completed at broker {broker} and is {:?}", job.status);
+            return Err(violation(world, "S5", what));
+        }
+        let cancelled = self.cancelled.get(&id).is_some_and(|by| by.contains(&broker));
+        if cancelled && !matches!(job.status, JobStatus::Cancelled | JobStatus::Completed) {
+            let what = format!("{id} was cancelled at broker {broker} and is {:?}", job.status);
+            return Err(violation(world, "S5", what));
+        }
+        Ok(())
+    }
+
+    /// What is not done yet; `None` if all is.
+    pub(super) fn unrest(&self, world: &World) -> Option<String> {
+        let (brokers, executors) = world.counts();
+        let up: Vec<_> = (0..brokers).filter(|broker| world.runs(Place::Broker(*broker))).collect();
+        let mut root = None;
+        for broker in up {
+            let node = world.broker(broker)?;
+            for job in self.admitted.keys().filter(|job| !self.lost.contains(job)) {
+                let Some(view) = node.coordinator().job(*job).filter(|view| view.spec.is_some()) else {
+                    return Some(format!("broker {broker} does not know {job}, which was acknowledged (S1)"));
+                };
+                if !is_over(&view) {
+                    return Some(format!("at broker {broker}, {}", brief(&view)));
+                }
+            }
+            let own = node.replica().head().digest().root;
+            if root.is_some_and(|root| root != own) {
+                return Some(format!("broker {broker} holds other records than those before"));
+            }
+            root = Some(own);
+        }
+        for executor in 0..executors {
+            let agent = world.executor(executor)?;
+            if agent.home().is_none() {
+                return Some(format!("executor {executor} has no home"));
+            }
+            let held = agent.held().find(|held| !self.lost.contains(&held.attempt.job));
+            if let Some(held) = held {
+                return Some(format!("executor {executor} still runs {}", held.attempt));
+            }
+            if agent.kept() > 0 && self.lost.is_empty() {
+                return Some(format!("executor {executor} keeps {} results without an answer", agent.kept()));
+            }
+        }
+        None
+    }
+
+    /// What must hold when all is done.
+    pub(super) fn check_done(&self, world: &World) -> Result<(), Violation> {
+        let up: Vec<_> = (0..world.counts().0).filter(|broker| world.runs(Place::Broker(*broker))).collect();
+        let mut first: Option<(usize, Vec<JobView>, Vec<Record>)> = None;
+        for broker in up {
+            let Some(node) = world.broker(broker) else { continue };
+            let (views, records) = (views(node), world.store(broker).map(records).unwrap_or_default());
+            for job in &views {
+                self.check_ended(world, broker, job)?;
+            }
+            self.check_accepted(world, broker, node)?;
+            check_stamps(world, &views)?;
+            let again = world.reopened(broker)?;
+            if let Some(what) = difference(&views, &self::views(&again)) {
+                let what = format!("broker {broker} and its store differ: {what}");
+                return Err(violation(world, "what is shown is what is stored", what));
+            }
+            let Some((other, other_views, other_records)) = &first else {
+                first = Some((broker, views, records));
+                continue;
+            };
+            let digests =
+                [*other, broker].map(|broker| world.broker(broker).map(|node| node.replica().head().digest().root));
+            if *other_records != records || digests.first() != digests.last() {
+                let what = format!("brokers {other} and {broker}: records or digests differ, {digests:?}");
+                return Err(violation(world, "S3", what));
+            }
+            if let Some(what) = difference(other_views, &views) {
+                return Err(violation(world, "S3", format!("brokers {other} and {broker} differ: {what}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ended(&self, world: &World, broker: usize, job: &JobView) -> Result<(), Violation> {
+        let Some(admitted) = self.admitted.get(&job.id) else { return Ok(()) };
+        if self.lost.contains(&job.id) {
+            return Ok(());
+        }
+        let cancelled = self.cancelled.contains_key(&job.id);
+        let right = match job.status {
+            JobStatus::Completed => !admitted.fails,
+            JobStatus::Failed => admitted.fails && !cancelled,
+            // A cancel that its broker confirmed may have died with that broker, or not.
+            JobStatus::Cancelled => true,
+            JobStatus::Unknown
+            | JobStatus::Waiting
+            | JobStatus::Dispatched
+            | JobStatus::Running
+            | JobStatus::Redeploying
+            | _ => false,
+        };
+        if !right {
+            let what = format!("broker {broker} ends {} as {:?}, cancelled: {cancelled}", job.id, job.status);
+            return Err(violation(world, "L3", what));
+        }
+        Ok(())
+    }
+
+    /// Accepted results are canonical or listed, and changes were reported once, by whoever told otherwise.
+    fn check_accepted(&self, world: &World, broker: usize, node: &Node) -> Result<(), Violation> {
+        for (number, told) in self.brokers.iter().enumerate() {
+            for (job, accepted) in &told.accepted {
+                if self.lost.contains(job) {
+                    continue;
+                }
+                let view = node.coordinator().job(*job);
+                let listed = |accepted: &Accepted| {
+                    let view = view.as_ref()?;
+                    let same = |other: &&reconvene_broker::SubmissionView| {
+                        other.id == accepted.submission
+                            && other.attempt == accepted.attempt
+                            && other.digest == accepted.digest
+                            && other.accepted
+                    };
+                    view.submissions.iter().find(same)
+                };
+                for accepted in accepted.iter().filter(|accepted| !self.lost_results.contains(&accepted.submission)) {
+                    if listed(accepted).is_none() {
+                        let what = format!(
+                            "broker {number} accepted {} of {job}, broker {broker} does not list it",
+                            accepted.submission
+                        );
+                        return Err(violation(world, "S4", what));
+                    }
+                }
+                if number == broker {
+                    let canonical = view.as_ref().and_then(|view| view.result.as_ref()).map(|result| result.submission);
+                    let changes = told.changes.get(job).map_or(&[][..], Vec::as_slice);
+                    let first = accepted.first().map(|accepted| accepted.submission);
+                    check_reports(*job, first, changes, canonical)
+                        .map_err(|what| violation(world, "S4", format!("broker {broker}: {what}")))?;
+                }
+            }
+            if number == broker && told.changes.keys().any(|job| !told.accepted.contains_key(job)) {
+                let what = format!("broker {broker} reports changes of what it had never named");
+                return Err(violation(world, "S4", what));
+            }
+        }
+        for attempt in self.accepted.iter().filter(|attempt| !self.lost.contains(&attempt.job)) {
+            let view = node.coordinator().job(attempt.job);
+            let digest = self.produced.get(attempt);
+            let listed = view.is_some_and(|view| {
+                view.submissions
+                    .iter()
+                    .any(|other| other.attempt == *attempt && other.accepted && Some(&other.digest) == digest)
+            });
+            if !listed {
+                let what =
+                    format!("an executor was told that its result of {attempt} is accepted, {broker} lists none");
+                return Err(violation(world, "S4", what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// From what was named first, each change goes on from the one before, none twice, and the last one ends at what is
+/// canonical.
+fn check_reports(
+    job: JobId,
+    first: Option<SubmissionId>,
+    changes: &[(SubmissionId, SubmissionId)],
+    canonical: Option<SubmissionId>,
+) -> Result<(), String> {
+    let mut named = first;
+    let mut seen = BTreeSet::new();
+    for change in changes {
+        if !seen.insert(*change) {
+            return Err(format!("the change of {job} from {} to {} is reported twice", change.0, change.1));
+        }
+        if named != Some(change.0) {
+            return Err(format!("{job} was said to be {named:?}, and a change from {} is reported", change.0));
+        }
+        named = Some(change.1);
+    }
+    if named == canonical { Ok(()) } else { Err(format!("{job} was said to be {named:?} and is {canonical:?}")) }
+}
+
+/// What a broker accepted later has a greater stamp.
+fn check_stamps(world: &World, views: &[JobView]) -> Result<(), Violation> {
+    let mut by_broker: BTreeMap<ReplicaId, BTreeMap<u64, _>> = BTreeMap::new();
+    for submission in views.iter().flat_map(|view| &view.submissions) {
+        let id = submission.id;
+        by_broker.entry(id.accepted_by).or_default().insert(id.number, submission.stamp);
+    }
+    for (broker, stamps) in by_broker {
+        if !stamps.values().is_sorted_by(|a, b| a < b) {
+            return Err(violation(world, "S9", format!("stamps of {broker} go back: {stamps:?}")));
+        }
+    }
+    Ok(())
+}
+
+fn is_over(view: &JobView) -> bool {
+    match view.status {
+        JobStatus::Completed => view.settled || !view.strategy.is_some_and(|strategy| strategy.admits_challengers()),
+        JobStatus::Failed | JobStatus::Cancelled => true,
+        JobStatus::Unknown
+        | JobStatus::Waiting
+        | JobStatus::Dispatched
+        | JobStatus::Running
+        | JobStatus::Redeploying
+        | _ => false,
+    }
+}
+
+/// What a broker shows of all jobs, but for what depends on the time of day.
+fn views(node: &Node) -> Vec<JobView> {
+    let timeless = |mut view: JobView| {
+        view.level = 0;
+        view
+    };
+    node.coordinator().jobs().map(timeless).collect()
+}
+
+fn difference(a: &[JobView], b: &[JobView]) -> Option<String> {
+    let different = a.iter().zip(b).find(|(a, b)| a != b);
+    match different {
+        Some((a, b)) => Some(format!("{}; {}", brief(a), brief(b))),
+        None => (a.len() != b.len()).then(|| format!("{} and {} jobs", a.len(), b.len())),
+    }
+}
+
+/// A job in one line.
+fn brief(view: &JobView) -> String {
+    let JobView { id, status, owner, epoch, settled, .. } = view;
+    let attempts = view.attempts.iter().map(|attempt| {
+        let executor = attempt.executor.map(|executor| executor.to_string()).unwrap_or_default();
+        format!(" {} on {executor:.4} {:?}", attempt.id, attempt.phase)
+    });
+    let submissions = view.submissions.iter().map(|submission| {
+        format!(" {} of {} {:?} at {}", submission.id, submission.attempt, submission.verdict, submission.stamp)
+    });
+    let (attempts, submissions): (String, String) = (attempts.collect(), submissions.collect());
+    let named = view.result.as_ref().map(|result| result.submission);
+    format!(
+        "{id} is {status:?}, settled {settled}, of {owner} since {epoch:?}:{attempts};{submissions}; named {named:?}"
+    )
+}
+
+fn records(store: &MemoryStore) -> Vec<Record> {
+    let all = Cursor::new(Prefix::all()).with_rows(usize::MAX).with_bytes(usize::MAX);
+    let snapshot = ready(store.snapshot()).and_then(Result::ok);
+    let page = snapshot.and_then(|snapshot| ready(snapshot.by_prefix(&all)).and_then(Result::ok));
+    page.map(|page| page.items).unwrap_or_default()
+}
+
+fn violation(world: &World, promise: &'static str, what: String) -> Violation {
+    Violation { promise, at_ms: world.now().as_millis(), what }
+}
+
+/// After this long without faults, everybody knows what everybody does.
+const DETECTED_MS: u64 = 8_000;

@@ -1,0 +1,350 @@
+//! What a run of jobs is made of, drawn from one number.
+
+use std::collections::BTreeMap;
+
+use reconvene_broker::StrategyKind;
+use reconvene_sync::memory::LinkFaults;
+
+use crate::world::rng::Rng;
+use crate::world::{ExecutorTraits, Place};
+
+/// Brokers, executors, jobs and faults: all that decides a run. Two equal plans run alike.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "plain data, for a failed run to be made smaller")]
+pub struct Plan {
+    /// Where the chance of the world itself comes from.
+    pub seed: u64,
+    /// The strategy of each broker.
+    pub brokers: Vec<StrategyKind>,
+    /// The executors.
+    pub executors: Vec<ExecutorPlan>,
+    /// What links do while there are faults.
+    pub links: LinkFaults,
+    /// What is done, by time.
+    pub steps: Vec<Step>,
+}
+
+/// One executor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "plain data, for a failed run to be made smaller")]
+pub struct ExecutorPlan {
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// How it runs jobs.
+    pub traits: ExecutorTraits,
+    /// The brokers that it is told of, in the order in which it tries them.
+    pub brokers: Vec<usize>,
+}
+
+/// Something that is done at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "plain data, for a failed run to be made smaller")]
+pub struct Step {
+    /// When, in milliseconds since the start.
+    pub at_ms: u64,
+    /// What.
+    pub act: Act,
+}
+
+/// What can be done. Whoever or whatever an act names may be gone by then; the act then does nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "whoever runs a plan must know every act")]
+pub enum Act {
+    /// A client asks a broker for a job. The same `key` again is the same job asked for twice.
+    Submit {
+        /// The broker.
+        broker: usize,
+        /// What the client calls the job.
+        key: u64,
+        /// The job.
+        job: JobPlan,
+    },
+    /// A client cancels the job it knows by this key.
+    Cancel {
+        /// The broker that is asked.
+        broker: usize,
+        /// What the client calls the job.
+        key: u64,
+    },
+    /// Declares an emergency, which jobs submitted later may name.
+    Declare {
+        /// The broker that is asked.
+        broker: usize,
+        /// How grave.
+        level: u8,
+        /// How long, in milliseconds.
+        lifetime_ms: u64,
+    },
+    /// Revokes the emergency that was declared last.
+    Revoke {
+        /// The broker that is asked.
+        broker: usize,
+    },
+    /// Cuts one link for a while.
+    Cut {
+        /// One end.
+        a: Place,
+        /// The other.
+        b: Place,
+        /// How long, in milliseconds.
+        for_ms: u64,
+    },
+    /// Cuts all links between two sides for a while.
+    Split {
+        /// Those on the one side; everybody else is on the other.
+        side: Vec<Place>,
+        /// How long, in milliseconds.
+        for_ms: u64,
+    },
+    /// Stops a broker and starts it again on its store.
+    RestartBroker {
+        /// Which.
+        broker: usize,
+        /// How long it is down, in milliseconds.
+        for_ms: u64,
+    },
+    /// Stops a broker for good.
+    KillBroker {
+        /// Which.
+        broker: usize,
+    },
+    /// Has a broker say that it leaves, and stops it a moment later.
+    LeaveBroker {
+        /// Which.
+        broker: usize,
+        /// How long it is away, in milliseconds.
+        for_ms: u64,
+    },
+    /// Has an executor leave, and starts it again.
+    LeaveExecutor {
+        /// Which.
+        executor: usize,
+        /// Whether it ends its work first.
+        drain: bool,
+        /// When it is started again, in milliseconds.
+        for_ms: u64,
+    },
+    /// Lets a process stand still for a while.
+    Pause {
+        /// Which.
+        place: Place,
+        /// How long, in milliseconds.
+        for_ms: u64,
+    },
+    /// Stops an executor and starts it again: what ran there and results it kept are lost.
+    RestartExecutor {
+        /// Which.
+        executor: usize,
+        /// How long it is down, in milliseconds.
+        for_ms: u64,
+        /// Whether it comes back without the date.
+        clock_lost: bool,
+    },
+}
+
+/// One job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "plain data, for a failed run to be made smaller")]
+pub struct JobPlan {
+    /// How long it runs, in milliseconds.
+    pub run_ms: u64,
+    /// Whether each executor computes another result.
+    pub varies: bool,
+    /// Whether every attempt fails.
+    pub fails: bool,
+    /// The only executor that can run it, if there is but one.
+    pub only: Option<usize>,
+    /// Thousandths of a core.
+    pub cpu_milli: u64,
+    /// From 0.
+    pub priority: u8,
+    /// What it is worth.
+    pub value: u32,
+    /// Whether it is stopped when its lease ends.
+    pub fenced: bool,
+    /// Whether it names the emergency declared last.
+    pub emergency: bool,
+}
+
+impl Plan {
+    /// The plan of this seed. Each class of faults is in it with probability 1/2, at a rate drawn log-uniformly.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut chance = Chance(Rng::new(seed));
+        let brokers = chance.index(4).saturating_add(2);
+        let executors = chance.index(5).saturating_add(2);
+        let survivor = chance.index(brokers);
+        let common = chance.strategy();
+        let mixed = chance.one_in(4);
+        let strategies = (0..brokers).map(|_| if mixed { chance.strategy() } else { common }).collect();
+        let varied = chance.one_in(2);
+        let executor_plans = (0..executors).map(|executor| {
+            let mut traits = ExecutorTraits::default();
+            if varied {
+                traits.pace_percent = chance.log(25, 400);
+                traits.quality_bp = u16::try_from(chance.below(10_001)).ok();
+            }
+            let slots = [1, 1, 2, 4].get(chance.index(4)).copied().unwrap_or(1);
+            let home = executor.checked_rem(brokers).unwrap_or(0);
+            let mut known = vec![home];
+            // A restarted executor knows only what it is told: one of them stays for ever.
+            known.extend((0..brokers).filter(|broker| *broker != home && (*broker == survivor || chance.one_in(2))));
+            ExecutorPlan { slots, traits, brokers: known }
+        });
+        let executor_plans: Vec<_> = executor_plans.collect();
+        let delay = if chance.one_in(2) { chance.log(5, 120) } else { 3 };
+        let loss = if chance.one_in(2) { chance.log(5, 300) } else { 0 };
+        let duplicates = if chance.one_in(2) { chance.log(5, 300) } else { 0 };
+        let per_mille = |rate: u64| u16::try_from(rate).unwrap_or(0);
+        let links = LinkFaults {
+            delay_ms: 1..=delay,
+            loss_per_mille: per_mille(loss),
+            duplicate_per_mille: per_mille(duplicates),
+        };
+        let mut drawn = Drawn { chance, brokers, executors, survivor, steps: BTreeMap::new() };
+        drawn.workload();
+        drawn.faults();
+        let steps = drawn.steps.into_iter().map(|((at_ms, _), act)| Step { at_ms, act }).collect();
+        Self { seed, brokers: strategies, executors: executor_plans, links, steps }
+    }
+}
+
+struct Drawn {
+    chance: Chance,
+    brokers: usize,
+    executors: usize,
+    survivor: usize,
+    steps: BTreeMap<(u64, usize), Act>,
+}
+
+impl Drawn {
+    fn add(&mut self, at_ms: u64, act: Act) {
+        let number = self.steps.len();
+        self.steps.insert((at_ms, number), act);
+    }
+
+    fn moment(&mut self) -> u64 {
+        self.chance.between(WARM_UP_MS, FAULTS_UNTIL_MS)
+    }
+
+    fn workload(&mut self) {
+        let emergencies = self.chance.one_in(2);
+        if emergencies {
+            for _ in 0..self.chance.between(1, 3) {
+                let (at, broker) = (self.chance.between(WARM_UP_MS, 12_000), self.chance.index(self.brokers));
+                let level = u8::try_from(self.chance.between(1, 200)).unwrap_or(1);
+                let lifetime_ms = if self.chance.one_in(2) { 0 } else { self.chance.log(500, 20_000) };
+                self.add(at, Act::Declare { broker, level, lifetime_ms });
+            }
+            if self.chance.one_in(3) {
+                let (at, broker) = (self.moment(), self.chance.index(self.brokers));
+                self.add(at, Act::Revoke { broker });
+            }
+        }
+        let jobs = self.chance.log(5, 40);
+        let long = self.chance.one_in(2);
+        for key in 0..jobs {
+            let (at, broker) = (self.moment(), self.chance.index(self.brokers));
+            let chance = &mut self.chance;
+            let job = JobPlan {
+                run_ms: chance.log(10, if long { 4_000 } else { 1_000 }),
+                varies: chance.one_in(2),
+                fails: chance.one_in(20),
+                only: chance.one_in(6).then(|| chance.index(self.executors)),
+                cpu_milli: if chance.one_in(2) { 0 } else { chance.between(1, 1_000) },
+                priority: u8::try_from(chance.below(10)).unwrap_or(0),
+                value: u32::try_from(chance.between(1, 1_000)).unwrap_or(1),
+                fenced: chance.one_in(8),
+                emergency: emergencies && chance.one_in(3),
+            };
+            if self.chance.one_in(6) {
+                let (again, other) = (at.saturating_add(self.chance.log(1, 4_000)), self.chance.index(self.brokers));
+                self.add(again, Act::Submit { broker: other, key, job: job.clone() });
+            }
+            if self.chance.one_in(6) {
+                let (cancel, other) = (at.saturating_add(self.chance.log(1, 6_000)), self.chance.index(self.brokers));
+                self.add(cancel, Act::Cancel { broker: other, key });
+            }
+            self.add(at, Act::Submit { broker, key, job });
+        }
+    }
+
+    fn faults(&mut self) {
+        for class in 0..9 {
+            if self.chance.one_in(2) {
+                continue;
+            }
+            let most = if class == 4 { 2 } else { 16 };
+            for _ in 0..self.chance.log(1, most) {
+                let at = self.moment();
+                let act = self.fault(class);
+                self.add(at, act);
+            }
+        }
+    }
+
+    fn fault(&mut self, class: u32) -> Act {
+        let (broker, executor) = (self.chance.index(self.brokers), self.chance.index(self.executors));
+        let chance = &mut self.chance;
+        match class {
+            0 => {
+                let (a, b) = (chance.index(self.brokers), chance.index(self.brokers));
+                let b = if a == b || chance.one_in(2) { Place::Executor(executor) } else { Place::Broker(b) };
+                Act::Cut { a: Place::Broker(a), b, for_ms: chance.log(100, 10_000) }
+            }
+            1 => {
+                let places = (0..self.brokers).map(Place::Broker).chain((0..self.executors).map(Place::Executor));
+                let side = places.filter(|_| chance.one_in(2)).collect();
+                Act::Split { side, for_ms: chance.log(500, 12_000) }
+            }
+            // Silent, and still at work.
+            2 => Act::Split { side: vec![Place::Executor(executor)], for_ms: chance.log(300, 8_000) },
+            3 => Act::RestartExecutor { executor, for_ms: chance.log(1, 4_000), clock_lost: chance.one_in(4) },
+            4 if broker != self.survivor => Act::KillBroker { broker },
+            5 => Act::LeaveBroker { broker, for_ms: chance.log(20, 6_000) },
+            6 => Act::LeaveExecutor { executor, drain: chance.one_in(2), for_ms: chance.log(20, 4_000) },
+            7 => {
+                let place = if chance.one_in(2) { Place::Broker(broker) } else { Place::Executor(executor) };
+                Act::Pause { place, for_ms: chance.log(50, 6_000) }
+            }
+            _ => Act::RestartBroker { broker, for_ms: chance.log(1, 6_000) },
+        }
+    }
+}
+
+/// Brokers meet and executors find their homes before anything goes wrong.
+pub(super) const WARM_UP_MS: u64 = 2_000;
+/// When the last fault begins and the last job is submitted.
+pub(super) const FAULTS_UNTIL_MS: u64 = 18_000;
+
+struct Chance(Rng);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0.below(bound)
+    }
+
+    fn between(&mut self, low: u64, high: u64) -> u64 {
+        low.saturating_add(self.below(high.saturating_sub(low).saturating_add(1)))
+    }
+
+    fn index(&mut self, count: usize) -> usize {
+        usize::try_from(self.below(u64::try_from(count).unwrap_or(0))).unwrap_or(0)
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+
+    /// From `low` to `high`, each doubling as likely as any other.
+    fn log(&mut self, low: u64, high: u64) -> u64 {
+        let doublings = high.checked_div(low.max(1)).unwrap_or(1).checked_ilog2().unwrap_or(0);
+        let from = low.max(1) << self.below(u64::from(doublings).saturating_add(1)).min(40);
+        self.between(from, from.saturating_mul(2).min(high).max(from)).clamp(low, high)
+    }
+
+    fn strategy(&mut self) -> StrategyKind {
+        let index = self.index(StrategyKind::ALL.len());
+        StrategyKind::ALL.get(index).copied().unwrap_or(StrategyKind::FirstComeFirstServed)
+    }
+}

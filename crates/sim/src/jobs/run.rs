@@ -1,0 +1,457 @@
+//! Running a plan: a world, what happens to it, and an oracle that watches.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reconvene_broker::{Command, CommandError, Config, NodeConfig, Reply};
+use reconvene_clock::{Hlc, Timestamp};
+use reconvene_executor::{
+    AgentConfig, EmergencyId, JobId, JobSpec, Resources, ResultDigest, SessionEpoch, Tag, ToBroker, ToExecutor,
+    TraceJob, codec,
+};
+use reconvene_sync::memory::LinkFaults;
+use reconvene_sync::{self as sync, NetworkId};
+
+use super::plan::{FAULTS_UNTIL_MS, WARM_UP_MS};
+use super::{Act, JobPlan, Oracle, Reached, Sabotage, Scenario, Violation};
+use crate::world::{Happened, Place, World, WorldConfig};
+
+pub(super) fn run(scenario: &Scenario, watch: &mut dyn FnMut(&Happened)) -> Result<Reached, Violation> {
+    let mut run = Run::new(scenario, watch)?;
+    run.faults(scenario)?;
+    run.calm()?;
+    run.oracle.check_done(&run.world)?;
+    run.quiet_minute()?;
+    run.oracle.reach_often("virtual seconds", run.now() / 1_000);
+    Ok(run.oracle.into_reached())
+}
+
+struct Run<'a> {
+    watch: &'a mut dyn FnMut(&Happened),
+    world: World,
+    oracle: Oracle,
+    /// How often each pair is cut at the moment.
+    cuts: BTreeMap<(Place, Place), u32>,
+    undo: BTreeMap<(u64, u64), Undo>,
+    undone: u64,
+    killed: BTreeSet<usize>,
+    /// What clients were told their jobs are called.
+    jobs: BTreeMap<u64, JobId>,
+    emergency: Option<EmergencyId>,
+    disturbed: bool,
+    /// When brokers were last looked into.
+    checked: u64,
+}
+
+/// What a fault that passes has done.
+enum Undo {
+    Heal(Vec<(Place, Place)>),
+    StartBroker(usize),
+    StartExecutor {
+        executor: usize,
+        clock_lost: bool,
+    },
+    /// The executor may still be at work.
+    RestartExecutor(usize),
+    StopBroker {
+        broker: usize,
+        for_ms: u64,
+    },
+    Resume(Place),
+}
+
+impl<'a> Run<'a> {
+    fn new(scenario: &Scenario, watch: &'a mut dyn FnMut(&Happened)) -> Result<Self, Violation> {
+        let plan = &scenario.plan;
+        let mut world = World::new(WorldConfig::new(plan.seed));
+        for strategy in &plan.brokers {
+            let sync = sync::Config::new(NetworkId::of_name("simulated jobs"), 0).scaled(SYNC_MS);
+            let mut lifecycle = Config::new(*strategy).scaled(SYNC_MS);
+            // A job that was lost again and again does not wait for longer than a run lasts.
+            lifecycle.redeploy_delay_ms = 2_000;
+            lifecycle.redeploy_delay_max_ms = 8_000;
+            let lifecycle = lifecycle.build().map_err(|error| broken("settings are accepted", 0, error.to_string()))?;
+            world.add_broker(NodeConfig::new(sync, lifecycle))?;
+        }
+        for (executor, drawn) in plan.executors.iter().enumerate() {
+            let session = SessionEpoch { start: Hlc::from_u64(0), random: 0 };
+            let mut config = AgentConfig::new(session, 0).scaled(SYNC_MS);
+            config.slots = drawn.slots;
+            config.capacity = Resources::new(u64::from(drawn.slots).saturating_mul(1_000), 0, 0);
+            config.tags.insert(only(executor)?);
+            world.add_executor(config, &drawn.brokers)?;
+            world.set_traits(executor, drawn.traits);
+        }
+        sabotage(&mut world, scenario.sabotage);
+        Ok(Self {
+            watch,
+            world,
+            oracle: Oracle::new(plan.brokers.len()),
+            cuts: BTreeMap::new(),
+            undo: BTreeMap::new(),
+            undone: 0,
+            killed: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            emergency: None,
+            disturbed: false,
+            checked: 0,
+        })
+    }
+
+    fn now(&self) -> u64 {
+        self.world.now().as_millis()
+    }
+
+    /// Lets time pass, undoes what is to be undone meanwhile, and has the oracle look at all that happens.
+    fn pass_until(&mut self, until_ms: u64) -> Result<(), Violation> {
+        loop {
+            let undo = self.undo.first_key_value().map(|((at, _), _)| *at).filter(|at| *at <= until_ms);
+            let sample = self.now().saturating_add(SAMPLE_MS);
+            let next = undo.unwrap_or(until_ms).min(sample).max(self.now());
+            self.world.run_until(Timestamp::from_millis(next))?;
+            self.look()?;
+            if next >= self.checked.saturating_add(SAMPLE_MS) {
+                self.checked = next;
+                self.oracle.check(&self.world)?;
+            }
+            while self.undo.first_key_value().is_some_and(|((at, _), _)| *at <= next) {
+                if let Some((_, undo)) = self.undo.pop_first() {
+                    self.undo_one(undo)?;
+                }
+            }
+            if next >= until_ms {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells the oracle what has happened.
+    fn look(&mut self) -> Result<(), Violation> {
+        for happened in self.world.take_happened() {
+            (self.watch)(&happened);
+            self.oracle.happened(&self.world, &happened)?;
+        }
+        Ok(())
+    }
+
+    fn faults(&mut self, scenario: &Scenario) -> Result<(), Violation> {
+        self.pass_until(WARM_UP_MS.saturating_sub(1))?;
+        let links = &scenario.plan.links;
+        self.disturbed = links.loss_per_mille > 0 || links.duplicate_per_mille > 0 || *links.delay_ms.end() > 3;
+        self.world.set_faults(links.clone());
+        for step in &scenario.plan.steps {
+            self.pass_until(step.at_ms)?;
+            self.act(&step.act)?;
+            if self.disturbed || !self.undo.is_empty() || is_fault(&step.act) {
+                self.oracle.disturbed(self.now());
+            }
+            self.look()?;
+        }
+        self.pass_until(FAULTS_UNTIL_MS)?;
+        self.oracle.disturbed(self.now());
+        self.world.set_faults(LinkFaults { delay_ms: 1..=3, ..LinkFaults::NONE });
+        // Undoing may leave something else to be undone.
+        while let Some((_, undo)) = self.undo.pop_first() {
+            self.undo_one(undo)?;
+        }
+        Ok(())
+    }
+
+    fn calm(&mut self) -> Result<(), Violation> {
+        self.disturbed = false;
+        let deadline = self.now().saturating_add(CALM_MS);
+        while let Some(unrest) = self.oracle.unrest(&self.world) {
+            if self.now() >= deadline {
+                return Err(broken("L3, all is done when faults are over", self.now(), unrest));
+            }
+            self.pass_until(self.now().saturating_add(500))?;
+        }
+        // What was decided last may still be told, and told back.
+        self.pass_until(self.now().saturating_add(SETTLING_MS))
+    }
+
+    /// Nothing is to be done any more: nobody writes, and little is said.
+    fn quiet_minute(&mut self) -> Result<(), Violation> {
+        let (brokers, executors) = self.world.counts();
+        let (before, revisions) = (self.world.inputs(), self.revisions());
+        self.pass_until(self.now().saturating_add(QUIET_MS))?;
+        let inputs = self.world.inputs().saturating_sub(before);
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let (brokers, executors) = (number(brokers), number(executors));
+        let bound = brokers.saturating_mul(brokers).saturating_mul(PAIR_INPUTS);
+        let bound = bound.saturating_add(executors.saturating_mul(EXECUTOR_INPUTS));
+        if inputs > bound {
+            let what = format!("{inputs} inputs in {QUIET_MS} quiet ms, expected {bound} at most");
+            return Err(broken("nobody spins", self.now(), what));
+        }
+        if self.revisions() != revisions {
+            let what = format!("revisions {revisions:?} became {:?}", self.revisions());
+            return Err(broken("nobody writes when all is done", self.now(), what));
+        }
+        match self.oracle.unrest(&self.world) {
+            Some(unrest) => Err(broken("what is done stays done", self.now(), unrest)),
+            None => Ok(()),
+        }
+    }
+
+    fn revisions(&self) -> Vec<Option<u64>> {
+        let brokers = 0..self.world.counts().0;
+        brokers.map(|broker| Some(self.world.broker(broker)?.replica().head().revision().get())).collect()
+    }
+
+    fn act(&mut self, act: &Act) -> Result<(), Violation> {
+        match act {
+            Act::Submit { broker, key, job } => self.submit(*broker, *key, job),
+            Act::Cancel { broker, key } => self.cancel(*broker, *key),
+            Act::Declare { broker, level, lifetime_ms } => {
+                let (level, lifetime_ms) = (*level, *lifetime_ms);
+                let reply =
+                    self.command(*broker, Command::DeclareEmergency { level, region: String::new(), lifetime_ms });
+                if let Some(Ok(Reply::EmergencyDeclared { id })) = reply? {
+                    self.emergency = Some(id);
+                }
+                Ok(())
+            }
+            Act::Revoke { broker } => {
+                if let Some(id) = self.emergency {
+                    self.command(*broker, Command::RevokeEmergency { id })?;
+                }
+                Ok(())
+            }
+            Act::Cut { a, b, for_ms } => {
+                self.cut(vec![(*a, *b)], *for_ms);
+                Ok(())
+            }
+            Act::Split { side, for_ms } => {
+                let (brokers, executors) = self.world.counts();
+                let all = (0..brokers).map(Place::Broker).chain((0..executors).map(Place::Executor));
+                let others: Vec<_> = all.filter(|place| !side.contains(place)).collect();
+                let pairs = side.iter().flat_map(|a| others.iter().map(|b| (*a, *b)));
+                self.cut(pairs.collect(), *for_ms);
+                Ok(())
+            }
+            Act::RestartBroker { broker, for_ms } => {
+                if self.world.runs(Place::Broker(*broker)) {
+                    self.look()?;
+                    self.world.stop_broker(*broker);
+                    self.later(*for_ms, Undo::StartBroker(*broker));
+                    self.oracle.reach("brokers restarted");
+                }
+                Ok(())
+            }
+            Act::KillBroker { broker } => {
+                self.look()?;
+                if self.killed.insert(*broker) {
+                    self.world.stop_broker(*broker);
+                    self.oracle.killed(&self.world, *broker, &self.killed);
+                }
+                Ok(())
+            }
+            Act::LeaveBroker { broker, for_ms } => {
+                if self.world.runs(Place::Broker(*broker)) {
+                    self.world.leave_broker(*broker)?;
+                    self.later(10, Undo::StopBroker { broker: *broker, for_ms: *for_ms });
+                    self.oracle.reach("brokers left");
+                }
+                Ok(())
+            }
+            Act::LeaveExecutor { executor, drain, for_ms } => {
+                if self.world.runs(Place::Executor(*executor)) {
+                    self.world.leave_executor(*executor, *drain)?;
+                    self.later(*for_ms, Undo::RestartExecutor(*executor));
+                    self.oracle.reach("executors left");
+                }
+                Ok(())
+            }
+            Act::Pause { place, for_ms } => {
+                if self.world.runs(*place) {
+                    self.world.pause(*place);
+                    self.later(*for_ms, Undo::Resume(*place));
+                    self.oracle.reach("processes paused");
+                }
+                Ok(())
+            }
+            Act::RestartExecutor { executor, for_ms, clock_lost } => {
+                if self.world.runs(Place::Executor(*executor)) {
+                    self.look()?;
+                    self.world.stop_executor(*executor);
+                    self.look()?;
+                    self.later(*for_ms, Undo::StartExecutor { executor: *executor, clock_lost: *clock_lost });
+                    self.oracle.reach("executors restarted");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn undo_one(&mut self, undo: Undo) -> Result<(), Violation> {
+        match undo {
+            Undo::Heal(pairs) => {
+                for pair in pairs {
+                    let Some(count) = self.cuts.get_mut(&pair) else { continue };
+                    *count = count.saturating_sub(1);
+                    if *count == 0 {
+                        self.cuts.remove(&pair);
+                        self.world.heal(pair.0, pair.1);
+                    }
+                }
+            }
+            Undo::StartBroker(broker) => {
+                if !self.killed.contains(&broker) {
+                    self.oracle.restarted(broker);
+                    self.world.start_broker(broker)?;
+                }
+            }
+            Undo::StartExecutor { executor, clock_lost } => self.world.start_executor(executor, clock_lost)?,
+            Undo::RestartExecutor(executor) => {
+                self.look()?;
+                self.world.stop_executor(executor);
+                self.look()?;
+                self.world.start_executor(executor, false)?;
+            }
+            Undo::StopBroker { broker, for_ms } => {
+                if !self.killed.contains(&broker) {
+                    self.look()?;
+                    self.world.stop_broker(broker);
+                    self.later(for_ms, Undo::StartBroker(broker));
+                }
+            }
+            Undo::Resume(place) => self.world.resume(place)?,
+        }
+        self.oracle.disturbed(self.now());
+        Ok(())
+    }
+
+    fn later(&mut self, in_ms: u64, undo: Undo) {
+        self.undo.insert((self.now().saturating_add(in_ms.max(1)), self.undone), undo);
+        self.undone = self.undone.saturating_add(1);
+    }
+
+    fn cut(&mut self, pairs: Vec<(Place, Place)>, for_ms: u64) {
+        for (a, b) in &pairs {
+            self.world.cut(*a, *b);
+            let count = self.cuts.entry((*a, *b)).or_default();
+            *count = count.saturating_add(1);
+        }
+        self.later(for_ms, Undo::Heal(pairs));
+    }
+
+    /// Asks a broker; `None` if it does not run.
+    fn command(&mut self, broker: usize, command: Command) -> Result<Option<Result<Reply, CommandError>>, Violation> {
+        if self.world.runs(Place::Broker(broker)) { Ok(Some(self.world.command(broker, command)?)) } else { Ok(None) }
+    }
+
+    fn submit(&mut self, broker: usize, key: u64, job: &JobPlan) -> Result<(), Violation> {
+        let spec = self.spec(key, job)?;
+        let digest = spec.digest();
+        match self.command(broker, Command::Submit { spec })? {
+            None => {}
+            Some(Ok(Reply::Submitted { job: id })) => {
+                self.jobs.entry(key).or_insert(id);
+                self.oracle.admitted(broker, id, digest, job);
+            }
+            Some(other) => return Err(broken("a valid job is admitted", self.now(), format!("{other:?}"))),
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, broker: usize, key: u64) -> Result<(), Violation> {
+        let Some(job) = self.jobs.get(&key).copied() else { return Ok(()) };
+        match self.command(broker, Command::Cancel { job })? {
+            Some(Ok(Reply::Cancelled { .. })) => self.oracle.cancelled(broker, job),
+            // It has a result already, or this broker has not heard of it.
+            Some(Ok(Reply::TooLate { .. }) | Err(CommandError::UnknownJob { .. })) | None => {}
+            Some(other) => return Err(broken("a job can be cancelled", self.now(), format!("{other:?}"))),
+        }
+        Ok(())
+    }
+
+    fn spec(&self, key: u64, job: &JobPlan) -> Result<JobSpec, Violation> {
+        let input = key.to_le_bytes().to_vec();
+        let trace = TraceJob { run_ms: job.run_ms, input, varies: job.varies };
+        let encoded = trace.encode().map_err(|error| broken("a job is encoded", self.now(), error.to_string()))?;
+        let payload = if job.fails { b"fails".to_vec() } else { encoded };
+        let mut spec = JobSpec::new(payload)
+            .with_client("client", key)
+            .with_priority(job.priority)
+            .with_value(job.value)
+            .with_estimate_ms(job.run_ms)
+            .with_fenced(job.fenced)
+            .with_demand(Resources::new(job.cpu_milli, 0, 0));
+        if let Some(executor) = job.only {
+            spec = spec.with_tag(only(executor)?);
+        }
+        if let Some(emergency) = self.emergency.filter(|_| job.emergency) {
+            spec = spec.with_emergency(emergency);
+        }
+        Ok(spec)
+    }
+}
+
+fn is_fault(act: &Act) -> bool {
+    match act {
+        Act::Submit { .. } | Act::Cancel { .. } | Act::Declare { .. } | Act::Revoke { .. } => false,
+        Act::Cut { .. }
+        | Act::Split { .. }
+        | Act::RestartBroker { .. }
+        | Act::KillBroker { .. }
+        | Act::LeaveBroker { .. }
+        | Act::LeaveExecutor { .. }
+        | Act::Pause { .. }
+        | Act::RestartExecutor { .. } => true,
+    }
+}
+
+fn only(executor: usize) -> Result<Tag, Violation> {
+    Tag::new(format!("only-{executor}")).map_err(|error| broken("a tag is a tag", 0, error.to_string()))
+}
+
+fn broken(promise: &'static str, at_ms: u64, what: String) -> Violation {
+    Violation { promise, at_ms, what }
+}
+
+/// Breaks a rule on the way between a broker and an executor.
+fn sabotage(world: &mut World, sabotage: Sabotage) {
+    match sabotage {
+        Sabotage::None => {}
+        Sabotage::AnswersLost => world.set_tamper(|_, _, frame| match codec::decode_to_executor(&frame) {
+            Ok(ToExecutor::SubmitAnswer { .. }) => None,
+            Ok(_) | Err(_) => Some(frame),
+        }),
+        Sabotage::OrdersLost => world.set_tamper(|_, to, frame| match codec::decode_to_executor(&frame) {
+            Ok(ToExecutor::HeartbeatAnswer { session, registration, sequence, renewed, lost, orders: _, roster })
+                if to == Place::Executor(0) =>
+            {
+                let orders = Vec::new();
+                let answer =
+                    ToExecutor::HeartbeatAnswer { session, registration, sequence, renewed, lost, orders, roster };
+                codec::encode_to_executor(&answer).ok()
+            }
+            Ok(_) | Err(_) => Some(frame),
+        }),
+        Sabotage::ResultsChanged => world.set_tamper(|from, to, frame| {
+            let (Place::Executor(0), Place::Broker(_)) = (from, to) else { return Some(frame) };
+            match codec::decode_to_broker(&frame) {
+                Ok(ToBroker::Submit(mut submit)) => {
+                    submit.digest = ResultDigest([0; 32]);
+                    codec::encode_to_broker(&ToBroker::Submit(submit)).ok()
+                }
+                Ok(_) | Err(_) => Some(frame),
+            }
+        }),
+    }
+}
+
+/// The period of the simulated brokers. Everything else follows it.
+const SYNC_MS: u64 = 1_000;
+/// How often the oracle looks into brokers.
+const SAMPLE_MS: u64 = 500;
+/// How long all may take when nothing goes wrong any more.
+const CALM_MS: u64 = 90_000;
+/// How long the last news may take to have gone round.
+const SETTLING_MS: u64 = 3_000;
+/// How long it must be quiet then.
+const QUIET_MS: u64 = 5_000;
+/// What a pair of brokers may say to each other meanwhile, ticks included.
+const PAIR_INPUTS: u64 = 500;
+/// What an executor and its home may say to each other meanwhile, ticks included: a heartbeat every 83 ms, its answer.
+const EXECUTOR_INPUTS: u64 = 350;
