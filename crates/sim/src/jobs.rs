@@ -1,9 +1,9 @@
 //! Brokers, executors and clients under faults, in virtual time, and an oracle that believes none of the brokers.
 //!
-//! A [`Plan`] is drawn from a number: a small network, jobs, and faults. It is run on a [`World`](crate::world::World), first
-//! with the faults, then healed and quiet. The [`Oracle`] sees what clients were answered, what executors really ran, what they were
-//! answered, and what brokers announced; it checks brokers against that while the run lasts, and, at its end, that all
-//! is done, everywhere alike, and that nothing moves any more.
+//! A [`Plan`] is drawn from a number: a small network, jobs, and faults. It is run on a [`World`](crate::world::World),
+//! first with the faults, then healed and quiet. The [`Oracle`] sees what clients were answered, what executors really
+//! ran, what they were answered, and what brokers announced; it checks brokers against that while the run lasts, and, at
+//! its end, that all is done, everywhere alike, and that nothing moves any more.
 
 mod oracle;
 mod plan;

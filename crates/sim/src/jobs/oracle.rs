@@ -268,6 +268,7 @@ impl Oracle {
             EventKind::JobFailed { .. } => "jobs failed",
             EventKind::AttemptLost { .. } => "attempts lost",
             EventKind::EmergencyDeclared { .. } => "emergencies heard of",
+            EventKind::ClockSuspect { .. } => "clocks suspected",
             EventKind::FactFault { key, reason } => {
                 let what = format!("broker {broker} finds {key} faulty: {reason}");
                 return Err(Violation { promise: "S8", at_ms, what });

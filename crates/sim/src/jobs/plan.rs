@@ -14,6 +14,8 @@ use crate::world::{ExecutorTraits, Place};
 pub struct Plan {
     /// Where the chance of the world itself comes from.
     pub seed: u64,
+    /// How far wall clocks are wrong at most, in milliseconds.
+    pub skew_ms: u64,
     /// The strategy of each broker.
     pub brokers: Vec<StrategyKind>,
     /// The executors.
@@ -201,11 +203,12 @@ impl Plan {
             loss_per_mille: per_mille(loss),
             duplicate_per_mille: per_mille(duplicates),
         };
+        let skew_ms = if chance.one_in(2) { chance.log(10, 200_000) } else { 20 };
         let mut drawn = Drawn { chance, brokers, executors, survivor, steps: BTreeMap::new() };
         drawn.workload();
         drawn.faults();
         let steps = drawn.steps.into_iter().map(|((at_ms, _), act)| Step { at_ms, act }).collect();
-        Self { seed, brokers: strategies, executors: executor_plans, links, steps }
+        Self { seed, skew_ms, brokers: strategies, executors: executor_plans, links, steps }
     }
 }
 

@@ -62,7 +62,9 @@ enum Undo {
 impl<'a> Run<'a> {
     fn new(scenario: &Scenario, watch: &'a mut dyn FnMut(&Happened)) -> Result<Self, Violation> {
         let plan = &scenario.plan;
-        let mut world = World::new(WorldConfig::new(plan.seed));
+        let mut config = WorldConfig::new(plan.seed);
+        config.skew_ms = plan.skew_ms;
+        let mut world = World::new(config);
         for strategy in &plan.brokers {
             let sync = sync::Config::new(NetworkId::of_name("simulated jobs"), 0).scaled(SYNC_MS);
             let mut lifecycle = Config::new(*strategy).scaled(SYNC_MS);
