@@ -190,7 +190,11 @@ impl Coordinator {
         let keeps: BTreeSet<AttemptId> = register.kept.iter().copied().collect();
         if let Some(homed) = self.homed.get_mut(&from) {
             homed.attempts.retain(|attempt, held| {
-                holds.contains(attempt) || keeps.contains(attempt) || held.state == HeldState::Offered
+                let stays = holds.contains(attempt) || keeps.contains(attempt) || held.state == HeldState::Offered;
+                if !stays {
+                    self.dirty.insert(attempt.job);
+                }
+                stays
             });
         }
         for held in &register.held {
@@ -299,8 +303,17 @@ impl Coordinator {
             (record.registration() < homed.registration).then_some((attempt, executor, LossCause::NotHeld))
         };
         let missing: Vec<_> = job.live_attempts().filter_map(missing).collect();
+        let since = |attempt| Some((attempt, self.unwatched_since(job, attempt)?));
+        let unwatched: Vec<_> = job.live_attempts().filter_map(since).collect();
         for (attempt, executor, cause) in missing {
             self.lose(attempt, executor, cause);
+        }
+        for (attempt, since) in unwatched {
+            if since > self.at.mono {
+                self.timers.arm(Timer::Ready(id), since);
+            } else if self.mark(attempt, Phase::Lost, 0, 0) {
+                count(&mut self.statistics.lost);
+            }
         }
     }
 
@@ -633,7 +646,8 @@ impl Coordinator {
             return;
         }
         self.know_owner(home);
-        if self.homed.remove(&executor).is_some() {
+        if let Some(homed) = self.homed.remove(&executor) {
+            self.dirty.extend(homed.attempts.keys().map(|attempt| attempt.job));
             self.timers.disarm(Timer::Executor(executor));
             self.capacity_changed();
             self.handing = true;

@@ -162,6 +162,8 @@ pub struct Coordinator {
     /// How long this value was not called when it should have been. Silence during that time is nobody's.
     slept_ms: u64,
     last_call: Timestamp,
+    /// When this value was opened.
+    opened: Timestamp,
     stamp: Hlc,
     height: Option<Height>,
     last_job: u64,
@@ -219,6 +221,7 @@ impl Coordinator {
             at,
             slept_ms: 0,
             last_call: now.mono,
+            opened: now.mono,
             stamp: Hlc::default(),
             height: None,
             last_job: 0,

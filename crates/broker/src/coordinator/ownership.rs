@@ -7,6 +7,7 @@ use crate::coordinator::timers::Timer;
 use crate::coordinator::{Coordinator, number};
 use crate::fact::{OwnCause, OwnFact, Phase};
 use crate::statistics::count;
+use crate::view::JobRecord;
 use crate::{EventKind, Fact, FactKey, LossCause, strategy};
 
 /// A broker that was heard.
@@ -239,6 +240,21 @@ impl Coordinator {
         })
     }
 
+    /// When an attempt is lost whose owner's fact has not come, so that nobody knows where it runs: it was last seen by
+    /// a broker that does not see it any more, this one or one that is gone. `None` while somebody watches it.
+    pub(super) fn unwatched_since(&self, job: &JobRecord, attempt: AttemptId) -> Option<Timestamp> {
+        let record = job.attempts.get(&attempt).filter(|record| record.given_to().is_none())?;
+        let seer = record.last_seen_by()?;
+        let own = self.own.replica;
+        // An executor that is alive has found its home again, or another, by then.
+        let detection_ms = self.config.detection_ms();
+        if seer == own {
+            return (!self.is_held(attempt)).then(|| self.opened.saturating_add(detection_ms));
+        }
+        let gone = self.gone_since(seer).filter(|_| job.ownership().owner == own)?;
+        Some(gone.saturating_add(detection_ms))
+    }
+
     fn is_held(&self, attempt: AttemptId) -> bool {
         self.homed.values().any(|homed| homed.attempts.contains_key(&attempt))
     }
@@ -260,6 +276,7 @@ impl Coordinator {
             return;
         }
         let own = self.own.replica;
+        self.dirty.extend(self.view.open_jobs(own));
         let homed: Vec<_> = self.view.executors().filter(|(_, home, _)| *home == replica).map(|(id, ..)| id).collect();
         for executor in homed {
             let ours = |attempt: &AttemptId| self.view.job(attempt.job).is_some_and(|job| job.ownership().owner == own);

@@ -75,6 +75,11 @@ impl AttemptRecord {
         self.seen.keys().copied()
     }
 
+    /// The broker that saw it last.
+    pub(crate) fn last_seen_by(&self) -> Option<ReplicaId> {
+        self.seen.iter().max_by_key(|(_, seen)| seen.mark).map(|(broker, _)| *broker)
+    }
+
     /// The registration under which it was last seen.
     pub(crate) fn registration(&self) -> u64 {
         self.mark_now().map_or(0, |mark| mark.registration)

@@ -1,9 +1,9 @@
 //! What simulated histories found, as short stories.
 
-use reconvene_broker::{EventKind, JobStatus, LossCause, StrategyKind};
-use reconvene_executor::{FencingToken, JobSpec, OwnershipEpoch, SessionEpoch};
+use reconvene_broker::{EventKind, JobStatus, LossCause, Phase, StrategyKind};
+use reconvene_executor::{AttemptId, FencingToken, JobSpec, OwnershipEpoch, Resources, SessionEpoch, Tag};
 
-use crate::world::{World, replica};
+use crate::world::{SECOND, World, replica};
 
 /// Registrations are counted from 1 in each session: one of a new session is later, whatever its number.
 #[test]
@@ -70,4 +70,51 @@ fn regress_token_far_ahead_moves_nothing() {
     let y = world.add_executor(0, 1);
     world.run_to(1_200);
     assert_eq!(world.started(y).1.job, job);
+}
+
+/// An owner dies before its order is known to others, and the broker that then sees the attempt run dies too.
+#[test]
+fn regress_attempt_that_only_a_dead_broker_saw_is_lost() {
+    let mut world = World::new(3, StrategyKind::FirstComeFirstServed);
+    let y = world.add_executor_with(0, 1, Resources::new(8_000, 16_384, 0), &["special"]);
+    world.executors[y].refusing = true;
+    let x = world.add_executor(1, 1);
+    let job = world.submit_job(0, JobSpec::new(b"work".to_vec()).with_tag(Tag::new("special").unwrap()));
+    // X comes with an attempt of an owner that nobody has heard of, and is seen at work by the second broker alone.
+    let attempt = AttemptId { job, epoch: OwnershipEpoch(1), owner: replica(9), number: 1 };
+    let token = FencingToken { epoch: OwnershipEpoch(1), tie: 7, owner: replica(9), number: 1 };
+    world.executors[x].running.insert(attempt, token);
+    world.register(x, 1);
+    world.run_to(10);
+    let phase = |world: &World| {
+        let attempts = world.job(0, job).attempts;
+        attempts.into_iter().find(|other| other.id == attempt).and_then(|attempt| attempt.phase)
+    };
+    assert_eq!(phase(&world), Some(Phase::Running));
+    world.executors[x].alive = false;
+    world.stop(1);
+    world.run_to(150);
+    assert_eq!(phase(&world), Some(Phase::Running));
+    world.run_to(10 + 150 + 43);
+    assert_eq!(phase(&world), Some(Phase::Lost));
+}
+
+/// The same, and the executor starts anew where the attempt was seen.
+#[test]
+fn regress_attempt_of_nobody_is_lost_when_its_executor_comes_without_it() {
+    let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
+    let x = world.add_executor(0, 1);
+    world.executors[x].refusing = true;
+    let job = world.submit_job(0, JobSpec::new(b"work".to_vec()));
+    let attempt = AttemptId { job, epoch: OwnershipEpoch(1), owner: replica(9), number: 1 };
+    let token = FencingToken { epoch: OwnershipEpoch(1), tie: 7, owner: replica(9), number: 1 };
+    world.executors[x].running.insert(attempt, token);
+    world.register(x, 0);
+    world.run_to(100);
+    world.executors[x].running.clear();
+    world.executors[x].refusing = false;
+    world.register(x, 0);
+    world.run_to(110);
+    let (at, _, second) = world.starts(job)[1];
+    assert_eq!((at, second.number), (100 * SECOND, 2));
 }
