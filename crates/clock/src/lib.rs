@@ -18,6 +18,7 @@ mod height;
 mod hlc;
 mod limits;
 mod linear;
+mod lockstep;
 mod node;
 mod now;
 mod replica;

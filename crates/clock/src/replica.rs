@@ -63,40 +63,68 @@ pub trait ReplicaKey: Copy + Ord + Hash + Debug + Send + Sync + 'static {
 
     /// The id that was written, or `None` if the width is wrong, or for zero and other reserved values.
     fn read(bytes: &[u8]) -> Option<Self>;
+
+    /// Zero exactly if both are equal. Override it where the difference of two ids is a number, since passes over many
+    /// entries gather it by OR.
+    #[must_use]
+    #[inline(always)]
+    fn differs(self, other: Self) -> u64 {
+        u64::from(self != other)
+    }
 }
 
 impl ReplicaKey for ReplicaId {
     const WIDTH: usize = 8;
 
+    #[inline]
     fn write(self, out: &mut [u8]) {
         out.copy_from_slice(&self.get().to_be_bytes());
     }
 
+    #[inline]
     fn read(bytes: &[u8]) -> Option<Self> {
         NonZeroU64::read(bytes).map(Self)
+    }
+
+    #[inline(always)]
+    fn differs(self, other: Self) -> u64 {
+        self.get() ^ other.get()
     }
 }
 
 macro_rules! number_is_a_key {
-    ($($number:ty: $bytes:expr, $of:ty;)*) => {$(
+    ($($number:ty: $bytes:expr, $of:ty, $differs:expr;)*) => {$(
         impl ReplicaKey for $number {
             const WIDTH: usize = $bytes;
 
+            #[inline]
             fn write(self, out: &mut [u8]) {
                 out.copy_from_slice(&self.get().to_be_bytes());
             }
 
+            #[inline]
             fn read(bytes: &[u8]) -> Option<Self> {
                 Self::new(<$of>::from_be_bytes(bytes.try_into().ok()?))
+            }
+
+            #[inline(always)]
+            fn differs(self, other: Self) -> u64 {
+                $differs(self.get() ^ other.get())
             }
         }
     )*};
 }
 
 number_is_a_key! {
-    NonZeroU32: 4, u32;
-    NonZeroU64: 8, u64;
-    NonZeroU128: 16, u128;
+    NonZeroU32: 4, u32, u64::from;
+    NonZeroU64: 8, u64, core::convert::identity;
+    NonZeroU128: 16, u128, fold;
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half, after the high half was folded in")]
+const fn fold(wide: u128) -> u64 {
+    (wide >> 64) as u64 | wide as u64
 }
 
 /// The id as a number, for errors that serve every kind of key.

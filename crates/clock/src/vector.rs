@@ -4,6 +4,7 @@ use core::fmt::{self, Display};
 
 use smallvec::SmallVec;
 
+use crate::lockstep;
 use crate::replica::number_of;
 use crate::segments::{Difference, Segments};
 use crate::{Causality, ClockError, Counter, DecodeError, DecodeKind, Dot, DotRange, Limits, ReplicaId, ReplicaKey};
@@ -88,12 +89,23 @@ impl<R: ReplicaKey> VectorClock<R> {
     ///
     /// # Complexity
     /// O(log n); O(n) for a replica that is new to the clock.
+    #[inline]
     pub fn increment(&mut self, replica: R) -> Result<Dot<R>, ClockError> {
-        let counter = Counter::after(self.get(replica))
-            .ok_or_else(|| ClockError::CounterOverflow { replica: number_of(replica) })?;
-        let dot = Dot { replica, counter };
-        self.raise(dot);
-        Ok(dot)
+        match self.position(replica) {
+            Ok(index) => {
+                let entry = self.entries.get_mut(index);
+                let next = entry.and_then(|entry| {
+                    entry.counter = entry.counter.checked_next()?;
+                    Some(*entry)
+                });
+                next.ok_or_else(|| ClockError::CounterOverflow { replica: number_of(replica) })
+            }
+            Err(index) => {
+                let first = Dot { replica, counter: Counter::MIN };
+                self.insert(index, first);
+                Ok(first)
+            }
+        }
     }
 
     /// Takes in a dot that is the next of its replica, and returns whether it was new.
@@ -113,6 +125,7 @@ impl<R: ReplicaKey> VectorClock<R> {
     /// Raises the entry of the dot's replica to at least its counter, and returns whether that was a change.
     ///
     /// This claims every earlier dot of the replica too: the caller answers for gaps.
+    #[inline]
     pub fn raise(&mut self, dot: Dot<R>) -> bool {
         match self.position(dot.replica) {
             Ok(index) => match self.entries.get_mut(index) {
@@ -123,7 +136,7 @@ impl<R: ReplicaKey> VectorClock<R> {
                 _ => false,
             },
             Err(index) => {
-                self.entries.insert(index, dot);
+                self.insert(index, dot);
                 true
             }
         }
@@ -134,46 +147,45 @@ impl<R: ReplicaKey> VectorClock<R> {
     /// Commutative, associative and idempotent.
     ///
     /// # Complexity
-    /// O(n + m); allocates only for replicas that are new to `self`.
+    /// O(n + m), O(m log n) where the other is much the shorter; allocates only if a replica is new to `self`.
     ///
     /// # Reference
     /// Mattern 1989, "Virtual Time and Global States of Distributed Systems".
+    #[inline]
     pub fn merge(&mut self, other: &Self) -> bool {
-        let mut grew = false;
-        let mut new = 0_usize;
-        let mut own = self.entries.iter_mut().peekable();
-        for theirs in &other.entries {
-            while own.next_if(|own| own.replica < theirs.replica).is_some() {}
-            match own.next_if(|own| own.replica == theirs.replica) {
-                // Max, not sum: counters are totals, so a repeated merge must not count twice.
-                Some(own) if own.counter < theirs.counter => {
-                    own.counter = theirs.counter;
-                    grew = true;
-                }
-                Some(_) => {}
-                None => new = new.saturating_add(1),
+        // Stores that know each other name the same replicas, so that this is mostly all there is to do.
+        let done = lockstep::raise_until_new(&mut self.entries, &other.entries);
+        match other.entries.get(done.theirs..).unwrap_or_default() {
+            [] => done.grew,
+            theirs => {
+                self.insert_new(done.own, theirs);
+                true
             }
         }
-        if new > 0 {
-            self.insert_new(other, new);
-            grew = true;
-        }
-        grew
     }
 
-    /// Adds the `new` entries of `other` whose replicas `self` does not have.
-    fn insert_new(&mut self, other: &Self, new: usize) {
-        let mut union = SmallVec::with_capacity(self.entries.len().saturating_add(new));
-        let mut theirs = other.entries.iter().copied().peekable();
-        for own in &self.entries {
-            while let Some(dot) = theirs.next_if(|dot| dot.replica < own.replica) {
-                union.push(dot);
-            }
-            let _shared = theirs.next_if(|dot| dot.replica == own.replica);
-            union.push(*own);
+    /// Merges `theirs`, of which the first is new, from the own entry at `from` on.
+    fn insert_new(&mut self, from: usize, theirs: &[Dot<R>]) {
+        let Some(filler) = theirs.first().copied() else {
+            return;
+        };
+        // Where few are new, most of what is left is alike again.
+        let own = self.entries.get_mut(from..).unwrap_or_default();
+        let (alike, _) = lockstep::raise_pairs(own.iter_mut().rev().zip(theirs.iter().rev()));
+        let (theirs, len) = (theirs.get(..theirs.len().saturating_sub(alike)).unwrap_or_default(), self.entries.len());
+        let (until, room) = (len.saturating_sub(alike), theirs.len());
+        self.entries.reserve_exact(room);
+        self.entries.resize(len.saturating_add(room), filler);
+        self.entries.copy_within(until..len, until.saturating_add(room));
+
+        let part = self.entries.get_mut(from..until.saturating_add(room)).unwrap_or_default();
+        let (gap_from, gap_until) = lockstep::merge_backwards(part, until.saturating_sub(from), theirs);
+        let (gap_from, gap_until) = (gap_from.saturating_add(from), gap_until.saturating_add(from));
+        self.entries.copy_within(gap_until.., gap_from);
+        self.entries.truncate(self.entries.len().saturating_sub(gap_until.saturating_sub(gap_from)));
+        if self.entries.capacity() > self.entries.len().saturating_add(self.entries.len() / 4) {
+            self.entries.shrink_to_fit();
         }
-        union.extend(theirs);
-        self.entries = union;
     }
 
     /// Lowers every counter to at most its value in `other` (the lattice meet): what both know.
@@ -197,6 +209,7 @@ impl<R: ReplicaKey> VectorClock<R> {
     }
 
     /// The last known counter of `replica`, or `None` if no event of it is known. O(log n).
+    #[inline]
     #[must_use]
     pub fn get(&self, replica: R) -> Option<Counter> {
         let index = self.position(replica).ok()?;
@@ -220,36 +233,18 @@ impl<R: ReplicaKey> VectorClock<R> {
         self.entries.iter().copied()
     }
 
-    /// How this history relates to `other`, in one pass over both. O(n + m), without allocating.
+    /// How this history relates to `other`, in one pass over both, without allocating.
+    ///
+    /// # Complexity
+    /// O(n + m); O(m log n) where one is much the shorter.
+    #[inline]
     #[must_use]
     pub fn compare(&self, other: &Self) -> Causality {
-        let (mut left, mut right) = (self.entries.as_slice(), other.entries.as_slice());
-        let (mut has_more, mut has_less) = (false, false);
-        loop {
-            match (left, right) {
-                ([], []) => return Causality::from_excess(has_more, has_less),
-                ([_, ..], []) => return Causality::from_excess(true, has_less),
-                ([], [_, ..]) => return Causality::from_excess(has_more, true),
-                ([own, left_rest @ ..], [theirs, right_rest @ ..]) => {
-                    if own.replica <= theirs.replica {
-                        left = left_rest;
-                    }
-                    if theirs.replica <= own.replica {
-                        right = right_rest;
-                    }
-                    has_more |=
-                        own.replica < theirs.replica || own.replica == theirs.replica && own.counter > theirs.counter;
-                    has_less |=
-                        own.replica > theirs.replica || own.replica == theirs.replica && own.counter < theirs.counter;
-                }
-            }
-            if has_more && has_less {
-                return Causality::Concurrent;
-            }
-        }
+        lockstep::compare(&self.entries, &other.entries)
     }
 
     /// Whether this history holds everything in `other`: [`Equal`](Causality::Equal) or [`After`](Causality::After).
+    #[inline]
     #[must_use]
     pub fn dominates(&self, other: &Self) -> bool {
         matches!(self.compare(other), Causality::Equal | Causality::After)
@@ -280,21 +275,53 @@ impl<R: ReplicaKey> VectorClock<R> {
         Segments::new(&self.entries, ranges)
     }
 
+    /// The empty clock, with room for exactly so many entries.
+    pub(crate) fn with_room(count: usize) -> Self {
+        Self { entries: SmallVec::with_capacity(count) }
+    }
+
+    pub(crate) fn entries(&self) -> &[Dot<R>] {
+        &self.entries
+    }
+
+    /// The entries; their replicas must stay as they are.
+    pub(crate) fn entries_mut(&mut self) -> &mut [Dot<R>] {
+        &mut self.entries
+    }
+
     /// Appends an entry whose replica is above every other.
     pub(crate) fn push(&mut self, entry: Dot<R>) {
         debug_assert!(self.entries.last().is_none_or(|last| last.replica < entry.replica), "entries ascend");
         self.entries.push(entry);
     }
 
+    // `SmallVec::clone` and `from_slice` go entry by entry; as one block it takes half the time.
+    #[inline(never)]
+    fn clone_spilled(&self) -> Self {
+        let mut clock = Self::with_room(self.entries.len());
+        clock.entries.extend_from_slice(&self.entries);
+        clock
+    }
+
+    #[cold]
+    fn insert(&mut self, index: usize, entry: Dot<R>) {
+        self.entries.insert(index, entry);
+    }
+
+    #[inline]
     fn position(&self, replica: R) -> Result<usize, usize> {
         self.entries.binary_search_by(|entry| entry.replica.cmp(&replica))
     }
 }
 
 impl<R: ReplicaKey> Clone for VectorClock<R> {
-    // `SmallVec::clone` walks its elements one by one; a copy of the slice takes less than half the time.
+    /// Copies the entries, into no more room than they need.
+    #[inline]
     fn clone(&self) -> Self {
-        Self { entries: SmallVec::from_slice(&self.entries) }
+        if !self.entries.spilled() {
+            return Self { entries: SmallVec::from_slice(&self.entries) };
+        }
+        self.clone_spilled()
     }
 }
 
@@ -304,21 +331,21 @@ impl<R: ReplicaKey> Default for VectorClock<R> {
     }
 }
 
-/// By [`raise`](VectorClock::raise): of several dots of a replica, the greatest counts.
+/// As by [`raise`](VectorClock::raise): of several dots of a replica, the greatest counts. O(n + m log m).
 impl<R: ReplicaKey> Extend<Dot<R>> for VectorClock<R> {
     fn extend<I: IntoIterator<Item = Dot<R>>>(&mut self, dots: I) {
-        for dot in dots {
-            self.raise(dot);
-        }
+        self.merge(&dots.into_iter().collect());
     }
 }
 
-/// By [`raise`](VectorClock::raise): of several dots of a replica, the greatest counts.
+/// As by [`raise`](VectorClock::raise): of several dots of a replica, the greatest counts. O(m log m).
 impl<R: ReplicaKey> FromIterator<Dot<R>> for VectorClock<R> {
     fn from_iter<I: IntoIterator<Item = Dot<R>>>(dots: I) -> Self {
-        let mut clock = Self::new();
-        clock.extend(dots);
-        clock
+        let mut entries: SmallVec<[Dot<R>; INLINE]> = dots.into_iter().collect();
+        entries.sort_unstable_by(|left, right| (left.replica, right.counter).cmp(&(right.replica, left.counter)));
+        entries.dedup_by_key(|entry| entry.replica);
+        entries.shrink_to_fit();
+        Self { entries }
     }
 }
 
