@@ -97,6 +97,11 @@ impl<R: ReplicaKey> CausalContext<R> {
         Ok(context)
     }
 
+    /// The context with these parts, which are known to be canonical.
+    pub(crate) fn of_canonical(vector: VectorClock<R>, ranges: Vec<DotRange<R>>) -> Self {
+        Self { vector, ranges }
+    }
+
     /// Adds one dot, and returns whether it was new.
     ///
     /// # Complexity

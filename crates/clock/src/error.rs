@@ -41,6 +41,20 @@ pub enum ClockError {
         /// The counter of the dot.
         counter: Counter,
     },
+    /// The roster of this clock does not have that replica.
+    #[error("replica {replica:x} is not in the roster")]
+    UnknownReplica {
+        /// The replica that is no member.
+        replica: u128,
+    },
+    /// More was offered than the limit allows.
+    #[error("more than {limit} {what}")]
+    LimitExceeded {
+        /// What was counted.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
     /// A dot that is already part of the history was offered as a new write.
     #[error("dot {counter} of replica {replica:x} is not new")]
     DotInUse {
@@ -89,19 +103,25 @@ impl DecodeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeKind {
+    /// The first byte names no form of a clock, or not the one that was asked for.
+    #[error("unknown form")]
+    UnknownForm,
     /// The input ends too early.
     #[error("input ends too early")]
     Truncated,
     /// Input is left over.
     #[error("input is left over")]
     Trailing,
+    /// A number is not in its shortest form.
+    #[error("number is not in its shortest form")]
+    Overlong,
     /// A number or digit lies outside its range.
     #[error("number or digit out of range")]
     OutOfRange,
     /// An id is zero.
     #[error("id is zero")]
     ZeroId,
-    /// Elements do not ascend strictly.
+    /// Elements do not ascend strictly; or what a delta calls new is in its base.
     #[error("elements do not ascend strictly")]
     NotAscending,
     /// A range overlaps or touches the one before it, or the contiguous part below it: a second spelling.
@@ -114,5 +134,17 @@ pub enum DecodeKind {
         what: &'static str,
         /// The limit.
         limit: usize,
+    },
+    /// The clock is over a roster that the reader does not know: ask for the roster, or for the full form.
+    #[error("unknown roster {digest:016x}")]
+    UnknownRoster {
+        /// The digest that names it.
+        digest: u64,
+    },
+    /// The clock is told as what it has beyond a base that the reader does not hold: ask for the full form.
+    #[error("unknown base {digest:016x}")]
+    UnknownBase {
+        /// The digest that names it.
+        digest: u64,
     },
 }

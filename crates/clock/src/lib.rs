@@ -11,6 +11,7 @@ extern crate alloc;
 extern crate std;
 
 mod causality;
+mod codec;
 mod context;
 mod dot;
 mod error;
@@ -22,6 +23,7 @@ mod lockstep;
 mod node;
 mod now;
 mod replica;
+mod roster;
 mod segments;
 #[cfg(feature = "serde")]
 mod serde;
@@ -33,6 +35,7 @@ mod vector;
 pub mod digest;
 
 pub use self::causality::Causality;
+pub use self::codec::{Base, Decoder};
 pub use self::context::{CausalContext, Knowledge};
 pub use self::dot::{Counter, Dot, DotRange};
 pub use self::error::{ClockError, DecodeError, DecodeKind, HlcError};
@@ -43,6 +46,7 @@ pub use self::linear::LinearKey;
 pub use self::node::NodeId;
 pub use self::now::Now;
 pub use self::replica::{ReplicaId, ReplicaKey};
+pub use self::roster::{Roster, RosterClock};
 pub use self::siblings::{Dotted, SiblingSet};
 #[cfg(feature = "std")]
 pub use self::time::SystemTimeSource;
