@@ -1,5 +1,6 @@
 //! Laws of vector clocks.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
 use proptest::prelude::*;
@@ -176,5 +177,75 @@ proptest! {
         prop_assert_eq!(changed, raised != a);
         prop_assert_eq!(&raised, &merged(&a, &[dot(replica, number)].into_iter().collect()));
         prop_assert!(raised.get(id(replica)) >= Some(counter(number)));
+    }
+}
+
+/// Two long clocks that are alike but for some entries, so that every pass over many at a time begins and ends somewhere.
+fn any_long_pair() -> impl Strategy<Value = (BTreeMap<u64, u64>, BTreeMap<u64, u64>)> {
+    let change = (any::<prop::sample::Index>(), any::<bool>(), 0..4_u64);
+    let few = prop::collection::vec(change.clone(), 0..6);
+    let many = prop::collection::vec(change, 0..400);
+    (1..300_u64, prop_oneof![4 => few, 1 => many]).prop_map(|(len, changes)| {
+        let base: BTreeMap<u64, u64> = (1..=len).map(|replica| (replica, 2)).collect();
+        let mut sides = (base.clone(), base);
+        for (at, left, number) in changes {
+            let side = if left { &mut sides.0 } else { &mut sides.1 };
+            match number {
+                0 => side.remove(&(at.index(len as usize) as u64 + 1)),
+                _ => side.insert(at.index(len as usize) as u64 + 1, number),
+            };
+        }
+        sides
+    })
+}
+
+fn of_map(entries: &BTreeMap<u64, u64>) -> VectorClock {
+    entries.iter().map(|(replica, number)| dot(*replica, *number)).collect()
+}
+
+proptest! {
+    #[test]
+    fn law_long_clocks_agree_with_plain_maps((left, right) in any_long_pair()) {
+        let number = |side: &BTreeMap<u64, u64>, replica: &u64| side.get(replica).copied().unwrap_or(0);
+        let (a, b) = (of_map(&left), of_map(&right));
+        let above = left.iter().any(|(replica, own)| *own > number(&right, replica));
+        let below = right.iter().any(|(replica, theirs)| *theirs > number(&left, replica));
+        let expected = match (above, below) {
+            (false, false) => Causality::Equal,
+            (true, false) => Causality::After,
+            (false, true) => Causality::Before,
+            (true, true) => Causality::Concurrent,
+        };
+        prop_assert_eq!(a.compare(&b), expected);
+        prop_assert_eq!(b.compare(&a), expected.reverse());
+
+        let mut union = left.clone();
+        for (replica, theirs) in &right {
+            let own = union.entry(*replica).or_default();
+            *own = (*own).max(*theirs);
+        }
+        let mut both = a.clone();
+        prop_assert_eq!(both.merge(&b), below);
+        prop_assert_eq!(&both, &of_map(&union));
+        prop_assert!(both.iter().is_sorted_by(|left, right| left.replica < right.replica));
+        prop_assert_eq!(both.clone().len(), union.len());
+        let mut again = both.clone();
+        prop_assert!(!again.merge(&a) && !again.merge(&b));
+        prop_assert_eq!(again, both);
+    }
+
+    #[test]
+    fn law_a_short_clock_meets_a_long_one(len in 0..2_000_u64, picks in prop::collection::btree_map(1..2_100_u64, 1..4_u64, 0..5)) {
+        let long: BTreeMap<u64, u64> = (1..=len).map(|replica| (replica, 2)).collect();
+        let (a, b) = (of_map(&long), of_map(&picks));
+        let above = len > 0 && long.iter().any(|(replica, own)| *own > picks.get(replica).copied().unwrap_or(0));
+        let below = picks.iter().any(|(replica, theirs)| *theirs > long.get(replica).copied().unwrap_or(0));
+        prop_assert_eq!(a.dominates(&b), !below);
+        prop_assert_eq!(b.dominates(&a), !above);
+        let mut both = a.clone();
+        prop_assert_eq!(both.merge(&b), below);
+        let mut other = b.clone();
+        prop_assert_eq!(other.merge(&a), above);
+        prop_assert_eq!(both, other);
     }
 }

@@ -11,8 +11,12 @@
 mod cases_causality;
 mod cases_hlc;
 mod cases_siblings;
+mod codec;
+mod defects;
+mod golden;
 mod laws_context;
 mod laws_hlc;
+mod laws_roster;
 mod laws_siblings;
 mod laws_vector;
 #[cfg(feature = "serde")]
