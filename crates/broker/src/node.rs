@@ -150,7 +150,7 @@ impl NodeConfig {
 
 /// A broker without its runtime: feed it inputs, perform its outputs, wake it at its deadline.
 ///
-/// The async [`Broker`](crate::Broker) and the virtual-time world of the test kit drive this same value, so what a
+/// The async `Broker` (feature `driver`) and the virtual-time world of the test kit drive this same value, so what a
 /// simulation finds is what a program does.
 #[derive(Debug)]
 pub struct Node {
