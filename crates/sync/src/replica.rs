@@ -1,6 +1,7 @@
 //! One broker's store, kept equal to its peers' by sessions.
 
 mod apply;
+mod aside;
 mod links;
 mod receive;
 mod schedule;

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use reconvene_clock::{ClockError, Knowledge, MaxAhead, NodeId};
+use reconvene_clock::{ClockError, MaxAhead, NodeId};
 use reconvene_store::{Applied, Batch, Class, Key, LocalWrite, Plan, PlanError, Record, Version};
 
 use super::Replica;
 use super::session::SessionKey;
 use crate::message::Message;
-use crate::ranges::union;
 use crate::wire::encoded_bytes;
 use crate::{Event, NewWrite, Output, Ticket, Want};
 
@@ -123,7 +122,9 @@ impl Replica {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let incoming = &mut session.incoming;
         incoming.new_versions = incoming.new_versions.saturating_add(result.new);
-        incoming.spoiled |= result.refused;
+        for version in &result.refused {
+            incoming.aside.put(version);
+        }
         if full {
             return;
         }
@@ -149,13 +150,12 @@ impl Replica {
 
     /// Joins what a peer claims, now that all its chunks are in.
     ///
-    /// If one of its versions was refused, nothing is joined: the claim covers what that version superseded, which the
-    /// peer no longer holds, and joining it would lose live data to a version that is not here.
+    /// What was put aside is left out; all of it if chunks were.
     fn join_claim(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let Some(claim) = session.incoming.claim.as_ref() else { return };
-        if claim.whole && !session.incoming.spoiled && !claim.knowledge.is_empty() {
-            let knowledge = union(Knowledge::new(), &claim.knowledge);
+        let knowledge = session.incoming.aside.claimable(&claim.knowledge);
+        if claim.whole && !knowledge.is_empty() {
             let mut plan = Plan::new(self.head.clone(), [], [], &self.config.store);
             match plan.claim(&knowledge) {
                 Ok(()) => {
@@ -190,7 +190,7 @@ impl Replica {
                     break;
                 }
                 Err(error) => {
-                    result.refused = true;
+                    result.refused.push(version);
                     self.report_refusal(from, &error);
                     continue;
                 }
@@ -310,7 +310,8 @@ impl Replica {
 #[derive(Debug, Default)]
 struct Outcome {
     new: u64,
-    refused: bool,
+    /// Versions that were not taken in.
+    refused: Vec<Version>,
     urgent: Vec<(Key, Version)>,
     /// What did not fit the batch.
     rest: Vec<(Key, Version)>,

@@ -7,6 +7,7 @@ use reconvene_clock::digest::sip24_64;
 use reconvene_clock::{Dot, DotRange, Knowledge, NodeId, Timestamp};
 use reconvene_store::{Digest, Key, Record, Version};
 
+use super::aside::SetAside;
 use super::{Known, Replica};
 use crate::message::{Claim, Delta, Hello, Message, SessionId, Summary, WIRE_VERSION};
 use crate::wire::encoded_bytes;
@@ -42,8 +43,8 @@ pub(super) struct IncomingDirection {
     pub(super) applied_bytes: u64,
     pub(super) credited_bytes: u64,
     pub(super) new_versions: u64,
-    /// A version was refused, so nothing may be claimed.
-    pub(super) spoiled: bool,
+    /// What was not taken in, and must not be claimed.
+    pub(super) aside: SetAside,
     pub(super) claim: Option<Claim>,
     pub(super) claim_queued: bool,
     pub(super) done: bool,

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use reconvene_clock::Dot;
 use reconvene_sim::replicas::ReplicaWorld;
 use reconvene_store::{Body, Class, Key};
 use reconvene_sync::NewWrite;
@@ -71,6 +72,11 @@ pub(crate) fn values(world: &ReplicaWorld, node: usize, name: &str) -> Vec<Strin
     let record = world.record(node, &key(name));
     let values = record.iter().flat_map(|record| record.values());
     values.map(|(_, value)| String::from_utf8(value.to_vec()).unwrap()).collect()
+}
+
+/// The dots of the live values of a key at a node.
+pub(crate) fn values_dots(world: &ReplicaWorld, node: usize, name: &str) -> Vec<Dot> {
+    world.record(node, &key(name)).iter().flat_map(|record| record.values()).map(|(version, _)| version.dot).collect()
 }
 
 /// The name of the session in a hello.

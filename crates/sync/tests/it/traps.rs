@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use reconvene_clock::ReplicaId;
+use reconvene_clock::{Dot, ReplicaId};
 use reconvene_store::{Body, Class};
 use reconvene_sync::memory::LinkFaults;
 use reconvene_sync::{Event, NewWrite, PeerState, RejectReason, forge};
@@ -282,8 +282,10 @@ fn trap_27_forged_superseder_kills_nothing() {
     world.write(1, vec![put("a", "live"), put("b", "live")]);
     world.run_for(100_000);
     world.cut(0, 1, true);
-    world.write(0, vec![put("a", "newer"), put("c", "fine")]);
+    world.write(0, vec![put("a", "newer"), put("c", "fine"), put("d", "replaced")]);
+    world.write(0, vec![put("d", "fine")]);
     world.run_for(1_000);
+    let hole = values_dots(&world, 0, "c")[0].counter.checked_next().unwrap();
     world.heal_all();
     // Whatever node 0 sends about `a` says that it replaces itself, which no version can.
     world.set_tamper(|from, _, frame| {
@@ -300,6 +302,8 @@ fn trap_27_forged_superseder_kills_nothing() {
     assert!(world.events(1).iter().any(|event| matches!(event, Event::Refused { from, .. } if *from == sender)));
     assert_eq!(values(&world, 1, "a"), ["live"]);
     assert_eq!(values(&world, 1, "c"), ["fine"], "the rest of the chunk was applied");
+    let hole = Dot::new(world.replica(0).head().identity().replica, hole);
+    assert!(world.replica(1).knowledge().contains(hole), "the rest of the claim was joined");
     world.check_knowledge(1).unwrap();
     world.set_tamper(|_, _, frame| Some(frame));
     world.run_for(400_000);

@@ -1,0 +1,126 @@
+//! What a claim must not teach.
+
+use std::collections::BTreeSet;
+
+use reconvene_clock::{Dot, DotRange, Knowledge, ReplicaId};
+use reconvene_store::Version;
+
+/// Versions of one session that were not taken in, and what each of them would have superseded.
+///
+/// Their sender no longer holds what they superseded, so nobody sends it; to join those dots with the claim would lose
+/// live data to a version that is not here.
+#[derive(Debug, Default)]
+pub(super) struct SetAside {
+    dots: BTreeSet<Dot>,
+    /// Replicas of which nothing may be claimed: a collapsed context does not say which dots it stands for.
+    replicas: BTreeSet<ReplicaId>,
+    /// More was put aside than is remembered, so nothing at all may be claimed.
+    overflown: bool,
+}
+
+impl SetAside {
+    /// Puts a version aside.
+    pub(super) fn put(&mut self, version: &Version) {
+        let context = &version.context;
+        if self.dots.len().saturating_add(context.dots().len()) >= MAX_DOTS {
+            self.overflown = true;
+            return;
+        }
+        self.dots.insert(version.dot);
+        self.dots.extend(context.dots());
+        self.replicas.extend(context.upto().iter().map(|end| end.replica));
+    }
+
+    /// The part of what a peer claims that may be joined.
+    pub(super) fn claimable(&self, claimed: &[DotRange]) -> Knowledge {
+        if self.overflown {
+            return Knowledge::new();
+        }
+        let mut claimable = Knowledge::new();
+        for range in claimed.iter().filter(|range| !self.replicas.contains(&range.replica())) {
+            for part in self.without_dots(range) {
+                claimable.add_range(part);
+            }
+        }
+        claimable
+    }
+
+    /// The parts of a range between the dots that were put aside.
+    fn without_dots(&self, range: &DotRange) -> Vec<DotRange> {
+        let replica = range.replica();
+        let mut parts = Vec::new();
+        let mut first = Some(range.first());
+        for dot in self.dots.range(Dot::new(replica, range.first())..=Dot::new(replica, range.last())) {
+            let before = dot.counter.checked_previous();
+            parts.extend(first.zip(before).and_then(|(first, last)| DotRange::new(replica, first, last)));
+            first = dot.counter.checked_next();
+        }
+        parts.extend(first.and_then(|first| DotRange::new(replica, first, range.last())));
+        parts
+    }
+}
+
+/// Dots remembered for one session.
+const MAX_DOTS: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reconvene_clock::{Counter, Height, Hlc, VectorClock};
+    use reconvene_store::{Body, Class, KeyContext};
+
+    fn replica(number: u64) -> ReplicaId {
+        ReplicaId::new(number).unwrap()
+    }
+
+    fn dot(number: u64, counter: u64) -> Dot {
+        Dot::new(replica(number), Counter::new(counter).unwrap())
+    }
+
+    fn range(number: u64, first: u64, last: u64) -> DotRange {
+        DotRange::new(replica(number), Counter::new(first).unwrap(), Counter::new(last).unwrap()).unwrap()
+    }
+
+    fn version(own: Dot, context: KeyContext) -> Version {
+        Version {
+            dot: own,
+            context,
+            height: Height::MIN,
+            hlc: Hlc::default(),
+            class: Class::NORMAL,
+            body: Body::Tombstone,
+        }
+    }
+
+    #[test]
+    fn its_dot_and_its_contexts_dots_leave_the_claim() {
+        let mut aside = SetAside::default();
+        aside.put(&version(dot(1, 5), KeyContext::from_parts([dot(1, 1), dot(2, 3), dot(2, 9)], VectorClock::new())));
+        let claimed = aside.claimable(&[range(1, 1, 9), range(2, 3, 9), range(3, 1, 1)]);
+        let expected: Knowledge = [range(1, 2, 4), range(1, 6, 9), range(2, 4, 8), range(3, 1, 1)].into_iter().fold(
+            Knowledge::new(),
+            |mut all, range| {
+                all.add_range(range);
+                all
+            },
+        );
+        assert_eq!(claimed, expected);
+    }
+
+    #[test]
+    fn a_collapsed_context_takes_its_replica_out() {
+        let mut aside = SetAside::default();
+        aside.put(&version(dot(1, 5), KeyContext::from_parts([], VectorClock::from_iter([dot(2, 3)]))));
+        let claimed = aside.claimable(&[range(1, 1, 4), range(2, 1, 9)]);
+        assert!(claimed.contains(dot(1, 4)) && !claimed.contains(dot(2, 9)));
+    }
+
+    #[test]
+    fn more_than_is_remembered_voids_the_claim() {
+        let mut aside = SetAside::default();
+        for counter in 1..=70_000 {
+            aside.put(&version(dot(1, counter), KeyContext::new()));
+        }
+        assert!(aside.claimable(&[range(2, 1, 9)]).is_empty());
+    }
+}
