@@ -48,7 +48,7 @@ pub struct Config {
     pub backoff_max_ms: u64,
     /// A session without progress for this long is dropped. Default 10,000.
     pub session_idle_ms: u64,
-    /// A view of the store is held for at most this long; then its session is dropped. Default 600,000.
+    /// A view of the store is read for at most this long; then its session goes on in a new one. Default 600,000.
     pub view_max_ms: u64,
     /// The greatest wait that a busy peer can ask for. Default 600,000.
     pub busy_max_ms: u64,
@@ -69,6 +69,8 @@ pub struct Config {
     pub window_bytes: u64,
     /// Chunks are closed when they reach this size. Default 32 KiB.
     pub chunk_bytes: usize,
+    /// Keys that a session remembers where it had to give up a view; a session with more is dropped. Default 262,144.
+    pub max_listed_keys: usize,
     /// Chunks of one direction of one session. The rest goes with the next session. Default 16,384.
     pub max_chunks: u32,
     /// The greatest frame, sent or received. A version that does not fit is left out of sessions. Default 2 MiB.
@@ -116,6 +118,7 @@ impl Config {
             max_outbound_sessions: 2,
             window_bytes: 256 << 10,
             chunk_bytes: 32 << 10,
+            max_listed_keys: 262_144,
             max_chunks: 16_384,
             max_frame_bytes: 2 << 20,
             max_push_bytes: 64 << 10,

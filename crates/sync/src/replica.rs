@@ -3,6 +3,7 @@
 mod apply;
 mod aside;
 mod links;
+mod outgoing;
 mod receive;
 mod schedule;
 mod session;

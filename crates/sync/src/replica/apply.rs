@@ -118,7 +118,7 @@ impl Replica {
             // The batch was full. The chunk counts as applied once all of it is.
             self.jobs.push_front(Job::Chunk { key, bytes, versions: result.rest });
         }
-        let window = self.config.window_bytes;
+        let enough = self.enough_for_credit();
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let incoming = &mut session.incoming;
         incoming.new_versions = incoming.new_versions.saturating_add(result.new);
@@ -130,12 +130,19 @@ impl Replica {
         }
         incoming.applied_chunks = incoming.applied_chunks.saturating_add(1);
         incoming.applied_bytes = incoming.applied_bytes.saturating_add(bytes);
-        if incoming.applied_bytes.saturating_sub(incoming.credited_bytes) >= window / 2 {
+        if incoming.applied_bytes.saturating_sub(incoming.credited_bytes) >= enough {
             incoming.credited_bytes = incoming.applied_bytes;
             let applied_bytes = incoming.applied_bytes;
             self.send(key.0, &Message::Credit { session: key.1, applied_bytes });
         }
         self.advance(key);
+    }
+
+    /// As many applied bytes as are worth a frame that says so: before a sender has to stop, as its next chunk would not
+    /// fit the window.
+    fn enough_for_credit(&self) -> u64 {
+        let chunk = u64::try_from(self.config.chunk_bytes).unwrap_or(u64::MAX);
+        self.config.window_bytes.saturating_sub(chunk) / 2
     }
 
     fn apply_push(&mut self, plan: Plan, from: NodeId, hops: u8, versions: Vec<(Key, Version)>) {

@@ -80,10 +80,10 @@ impl Replica {
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
         let idle = self.config.session_idle_ms;
         let (probe, view) = (self.config.probe_interval_ms, self.config.view_max_ms);
-        let sessions = self
-            .sessions
-            .values()
-            .map(move |open| open.progressed.saturating_add(idle).min(open.started.saturating_add(view)));
+        let sessions = self.sessions.values().flat_map(move |open| {
+            let view = open.outgoing.as_ref().and_then(|outgoing| outgoing.view_deadline(view));
+            view.into_iter().chain([open.progressed.saturating_add(idle)])
+        });
         let awake = !self.leaving;
         let rounds = awake.then_some(self.schedule.next_round);
         let cascade = self.schedule.cascade.as_ref().map(|cascade| cascade.at).filter(|_| awake);
@@ -153,14 +153,15 @@ impl Replica {
         self.sessions.keys().any(|(peer, _)| *peer == node)
     }
 
-    /// Drops sessions that stand still, or hold a view for too long.
+    /// Drops sessions that stand still, and gives up views that are held for too long.
     fn watch_sessions(&mut self) {
-        let (idle, view) = (self.config.session_idle_ms, self.config.view_max_ms);
-        let stuck = self.sessions.iter().filter(|(_, open)| {
-            open.progressed.saturating_add(idle) <= self.now || open.started.saturating_add(view) <= self.now
-        });
+        let idle = self.config.session_idle_ms;
+        let stuck = self.sessions.iter().filter(|(_, open)| open.progressed.saturating_add(idle) <= self.now);
         for key in stuck.map(|(key, _)| *key).collect::<Vec<SessionKey>>() {
             self.fail(key);
+        }
+        for key in self.views_too_old() {
+            self.give_up_view(key);
         }
     }
 

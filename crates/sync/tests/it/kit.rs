@@ -86,3 +86,10 @@ pub(crate) fn session_of(hello: &[u8]) -> Vec<u8> {
     let body = if hello[2] & 0x80 == 0 { 3 } else { 4 };
     hello[body + 16..body + 24].to_vec()
 }
+
+/// The name of the session that a chunk belongs to.
+pub(crate) fn chunk_session(delta: &[u8]) -> Vec<u8> {
+    assert_eq!(delta[0], DELTA);
+    let length = delta[2..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    delta[2 + length..10 + length].to_vec()
+}

@@ -1,0 +1,416 @@
+//! One direction of a session, as its sender sees it: what goes to the peer, from where, and the claim at the end.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use reconvene_clock::{Dot, DotRange, Knowledge, Timestamp};
+use reconvene_store::{Key, Record, Version};
+
+use super::session::SessionKey;
+use super::{Known, Replica};
+use crate::message::{Claim, Delta, Message};
+use crate::wire::encoded_bytes;
+use crate::{Event, Output, Ticket, ViewId, Want};
+
+/// What goes to the peer: the live versions of one frozen view whose dots the peer does not know.
+#[derive(Debug)]
+pub(super) struct OutgoingDirection {
+    view: Option<ViewId>,
+    view_since: Timestamp,
+    /// What the first view knows: the claim, whichever views are read after it.
+    pub(super) known: Known,
+    /// What the claim adds to the peer's knowledge.
+    missing: Vec<DotRange>,
+    left: Left,
+    loading: Option<Ticket>,
+    /// Versions read and not sent, and about how many bytes they are in a frame.
+    ready: VecDeque<(Key, Version)>,
+    ready_bytes: usize,
+    chunks: u32,
+    pub(super) sent_bytes: u64,
+    pub(super) applied_bytes: u64,
+    pub(super) sent_versions: u64,
+    /// Something was left out, so nothing may be claimed.
+    partial: bool,
+    pub(super) claimed: bool,
+}
+
+/// What was not read yet.
+#[derive(Debug)]
+enum Left {
+    /// Live versions of the view with these dots.
+    Dots(Vec<DotRange>),
+    /// The view is about to be given up: the keys of these dots are listed before it goes.
+    Listing { unread: Vec<DotRange>, keys: BTreeSet<Key> },
+    /// Whatever is live under these keys in a later view.
+    Keys(BTreeSet<Key>),
+}
+
+impl Left {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Dots(unread) => unread.is_empty(),
+            Self::Listing { .. } => false,
+            Self::Keys(keys) => keys.is_empty(),
+        }
+    }
+}
+
+enum Step {
+    Chunk(u32, Vec<(Key, Version)>),
+    Read(ViewId, Want),
+    NextView,
+    Claim(Claim),
+}
+
+/// Records of one page; a page also ends at the size of a chunk.
+const MAX_RECORDS: usize = 256;
+/// Records of one page of which only the keys are kept.
+const MAX_LISTED_RECORDS: usize = 4_096;
+/// What a frame of versions holds besides them.
+const FRAME_OVERHEAD: usize = 64;
+
+impl Replica {
+    /// Freezes a view, and begins to send what it holds beyond the peer's knowledge.
+    pub(super) fn start_sending(&mut self, key: SessionKey) {
+        let known = self.known();
+        let Some(session) = self.sessions.get(&key) else { return };
+        let Some(theirs) = &session.theirs else { return };
+        if session.outgoing.is_some() {
+            return;
+        }
+        let missing: Vec<DotRange> = known.knowledge.missing_from(theirs).collect();
+        let view = (!missing.is_empty()).then(|| self.fresh_view());
+        self.outputs.extend(view.map(Output::OpenView));
+        let outgoing = OutgoingDirection {
+            view,
+            view_since: self.now,
+            known,
+            left: Left::Dots(missing.clone()),
+            missing,
+            loading: None,
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            chunks: 0,
+            sent_bytes: 0,
+            applied_bytes: 0,
+            sent_versions: 0,
+            partial: false,
+            claimed: false,
+        };
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.outgoing = Some(outgoing);
+        }
+        self.pump(key);
+    }
+
+    /// Sends what the peer's window allows, reads more of the view, and claims when all is sent.
+    pub(super) fn pump(&mut self, key: SessionKey) {
+        while let Some(step) = self.next_step(key) {
+            match step {
+                Step::Chunk(chunk, versions) => self.send_chunk(key, chunk, versions),
+                Step::Read(view, want) => {
+                    let ticket = self.fresh_ticket();
+                    let Some(outgoing) = self.outgoing(key) else { return };
+                    outgoing.loading = Some(ticket);
+                    self.loads.insert(ticket, key);
+                    self.outputs.push_back(Output::Load { ticket, view: Some(view), want });
+                    return;
+                }
+                Step::NextView => self.next_view(key),
+                Step::Claim(claim) => {
+                    self.close_view(key);
+                    if let Some(outgoing) = self.outgoing(key) {
+                        outgoing.claimed = true;
+                    }
+                    self.send(key.0, &Message::Claim(claim));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn next_step(&mut self, key: SessionKey) -> Option<Step> {
+        let (chunk_bytes, max_chunks, max_frame) =
+            (self.config.chunk_bytes, self.config.max_chunks, self.config.max_frame_bytes);
+        let session = self.sessions.get_mut(&key)?;
+        let window = session.window_bytes;
+        let outgoing = session.outgoing.as_mut()?;
+        if outgoing.claimed || outgoing.loading.is_some() {
+            return None;
+        }
+        if outgoing.chunks >= max_chunks {
+            outgoing.leave_out_the_rest();
+        }
+        if let Some(step) = outgoing.next_read(chunk_bytes) {
+            return Some(step);
+        }
+        if outgoing.ready.is_empty() {
+            return Some(Step::Claim(Claim {
+                session: key.1,
+                chunks: outgoing.chunks,
+                whole: !outgoing.partial,
+                knowledge: if outgoing.partial { Vec::new() } else { outgoing.missing.clone() },
+                digest: outgoing.known.digest,
+            }));
+        }
+        let underway = outgoing.sent_bytes.saturating_sub(outgoing.applied_bytes);
+        let next = u64::try_from(outgoing.ready_bytes.min(chunk_bytes)).unwrap_or(u64::MAX);
+        if underway > 0 && underway.saturating_add(next) > window {
+            return None;
+        }
+        let versions = outgoing.take_chunk(chunk_bytes, max_frame);
+        let chunk = outgoing.chunks;
+        Some(Step::Chunk(chunk, versions))
+    }
+
+    fn send_chunk(&mut self, key: SessionKey, chunk: u32, versions: Vec<(Key, Version)>) {
+        let count = u64::try_from(versions.len()).unwrap_or(u64::MAX);
+        let sent = match versions.is_empty() {
+            true => None,
+            false => self.send(key.0, &Message::Delta(Delta { session: key.1, chunk, versions })),
+        };
+        if sent.is_some() {
+            self.stats.records_sent = self.stats.records_sent.saturating_add(count);
+        }
+        let Some(outgoing) = self.outgoing(key) else { return };
+        match sent {
+            Some(bytes) => {
+                outgoing.chunks = chunk.saturating_add(1);
+                outgoing.sent_bytes = outgoing.sent_bytes.saturating_add(bytes);
+                outgoing.sent_versions = outgoing.sent_versions.saturating_add(count);
+            }
+            None => outgoing.partial = true,
+        }
+    }
+
+    /// Rows of the view of a session have arrived.
+    pub(super) fn view_loaded(&mut self, key: SessionKey, ticket: Ticket, records: &[Record], more: bool) {
+        let limit = self.config.max_listed_keys;
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        session.progressed = self.now;
+        let theirs = session.theirs.as_ref();
+        let Some(outgoing) = session.outgoing.as_mut().filter(|outgoing| outgoing.loading == Some(ticket)) else {
+            return;
+        };
+        outgoing.loading = None;
+        outgoing.take_records(records, more, theirs);
+        if outgoing.listed() > limit {
+            self.notify(Event::LimitReached { limit: "max_listed_keys" });
+            self.fail(key);
+            return;
+        }
+        self.pump(key);
+    }
+
+    /// Whether a session holds a view that is older than any may be.
+    pub(super) fn views_too_old(&self) -> Vec<SessionKey> {
+        let old = self.sessions.iter().filter(|(_, open)| {
+            let due = open.outgoing.as_ref().and_then(|outgoing| outgoing.view_deadline(self.config.view_max_ms));
+            due.is_some_and(|due| due <= self.now)
+        });
+        old.map(|(key, _)| *key).collect()
+    }
+
+    /// Gives up the view of a direction: what is left of it is listed by key, and read from a new one.
+    ///
+    /// The claim stays that of the first view. Each dot it covers is sent, or was sent, or is no longer live in the new
+    /// view, where whatever superseded it is live under the same key and is sent instead.
+    pub(super) fn give_up_view(&mut self, key: SessionKey) {
+        let now = self.now;
+        let Some(outgoing) = self.outgoing(key) else { return };
+        outgoing.view_since = now;
+        match &mut outgoing.left {
+            Left::Dots(unread) => {
+                let unread = std::mem::take(unread);
+                outgoing.left = Left::Listing { unread, keys: BTreeSet::new() };
+            }
+            // It took a whole life of a view to list keys; nobody reads that slowly but a store that stands still.
+            Left::Listing { .. } => self.fail(key),
+            Left::Keys(_) if outgoing.loading.is_none() => self.next_view(key),
+            Left::Keys(_) => {}
+        }
+        self.pump(key);
+    }
+
+    /// Goes on in a new view, by the keys that were listed.
+    fn next_view(&mut self, key: SessionKey) {
+        self.close_view(key);
+        let view = self.fresh_view();
+        self.outputs.push_back(Output::OpenView(view));
+        let now = self.now;
+        let Some(outgoing) = self.outgoing(key) else { return };
+        outgoing.view = Some(view);
+        outgoing.view_since = now;
+        if let Left::Listing { keys, .. } = &mut outgoing.left {
+            outgoing.left = Left::Keys(std::mem::take(keys));
+        }
+    }
+
+    fn outgoing(&mut self, key: SessionKey) -> Option<&mut OutgoingDirection> {
+        self.sessions.get_mut(&key)?.outgoing.as_mut()
+    }
+
+    pub(super) fn close_view(&mut self, key: SessionKey) {
+        let view = self.outgoing(key).and_then(|outgoing| outgoing.view.take());
+        self.outputs.extend(view.map(Output::CloseView));
+    }
+}
+
+impl OutgoingDirection {
+    /// The read under way.
+    pub(super) fn loading(&self) -> Option<Ticket> {
+        self.loading
+    }
+
+    /// When the view must be given up; `None` while there is none, or nothing of it is left to read.
+    pub(super) fn view_deadline(&self, view_max_ms: u64) -> Option<Timestamp> {
+        let reads = self.view.is_some() && !self.claimed && !self.left.is_empty();
+        reads.then(|| self.view_since.saturating_add(view_max_ms))
+    }
+
+    /// The keys that are remembered because their view was given up.
+    fn listed(&self) -> usize {
+        match &self.left {
+            Left::Dots(_) => 0,
+            Left::Listing { keys, .. } | Left::Keys(keys) => keys.len(),
+        }
+    }
+
+    /// Sends no more than was sent, and claims nothing.
+    fn leave_out_the_rest(&mut self) {
+        self.partial |= !self.ready.is_empty() || !self.left.is_empty();
+        self.ready.clear();
+        self.ready_bytes = 0;
+        self.left = Left::Dots(Vec::new());
+    }
+
+    /// What to read before more can be sent.
+    fn next_read(&mut self, chunk_bytes: usize) -> Option<Step> {
+        let view = self.view?;
+        let want = match &self.left {
+            Left::Listing { unread, .. } if unread.is_empty() => return Some(Step::NextView),
+            Left::Listing { unread, .. } => {
+                Want::Dots { ranges: unread.clone(), max_records: MAX_LISTED_RECORDS, max_bytes: usize::MAX }
+            }
+            Left::Dots(unread) if !unread.is_empty() && self.ready_bytes < chunk_bytes => {
+                Want::Dots { ranges: unread.clone(), max_records: MAX_RECORDS, max_bytes: chunk_bytes }
+            }
+            Left::Keys(keys) if !keys.is_empty() && self.ready_bytes < chunk_bytes => {
+                Want::Keys(keys.iter().take(KEYS_AT_ONCE).cloned().collect())
+            }
+            Left::Dots(_) | Left::Keys(_) => return None,
+        };
+        Some(Step::Read(view, want))
+    }
+
+    /// The next versions that fit a chunk, at least one. A version beyond the frame limit is left out.
+    fn take_chunk(&mut self, chunk_bytes: usize, max_frame: usize) -> Vec<(Key, Version)> {
+        let mut versions = BTreeMap::new();
+        let mut bytes = FRAME_OVERHEAD;
+        while let Some((key, version)) = self.ready.pop_front() {
+            let more = encoded_bytes(&key, &version);
+            self.ready_bytes = self.ready_bytes.saturating_sub(more);
+            if FRAME_OVERHEAD.saturating_add(more) > max_frame {
+                self.partial = true;
+                continue;
+            }
+            if !versions.is_empty() && bytes.saturating_add(more) > chunk_bytes.min(max_frame) {
+                self.ready.push_front((key, version));
+                self.ready_bytes = self.ready_bytes.saturating_add(more);
+                break;
+            }
+            bytes = bytes.saturating_add(more);
+            // After a change of view a version may have been read twice.
+            versions.insert(version.dot, (key, version));
+        }
+        versions.into_values().collect()
+    }
+
+    /// Takes what was wanted out of a page of records.
+    fn take_records(&mut self, records: &[Record], more: bool, theirs: Option<&Knowledge>) {
+        match &mut self.left {
+            Left::Dots(unread) => {
+                let page = Page::new(unread, records, more);
+                self.partial |= page.stuck;
+                *unread = page.unread;
+                self.make_ready(page.found.into_values());
+            }
+            Left::Listing { unread, keys } => {
+                let page = Page::new(unread, records, more);
+                self.partial |= page.stuck;
+                *unread = page.unread;
+                keys.extend(page.found.into_values().map(|(key, _)| key));
+            }
+            Left::Keys(keys) => {
+                let read: Vec<Key> = keys.iter().take(KEYS_AT_ONCE).cloned().collect();
+                for key in read {
+                    keys.remove(&key);
+                }
+                let live = records.iter().flat_map(|record| {
+                    let new = |version: &&Version| theirs.is_none_or(|theirs| !theirs.contains(version.dot));
+                    record.siblings().iter().filter(new).map(|version| (record.key().clone(), version.clone()))
+                });
+                self.make_ready(live);
+            }
+        }
+    }
+
+    fn make_ready(&mut self, versions: impl IntoIterator<Item = (Key, Version)>) {
+        for (key, version) in versions {
+            self.ready_bytes = self.ready_bytes.saturating_add(encoded_bytes(&key, &version));
+            self.ready.push_back((key, version));
+        }
+    }
+}
+
+/// Keys read at once from a later view.
+const KEYS_AT_ONCE: usize = 64;
+
+/// The wanted versions of one page of records, which are ordered by their least wanted dot.
+struct Page {
+    found: BTreeMap<Dot, (Key, Version)>,
+    unread: Vec<DotRange>,
+    /// The page has nothing and is not the last: the driver cannot read on, so nothing may be claimed.
+    stuck: bool,
+}
+
+impl Page {
+    fn new(wanted: &[DotRange], records: &[Record], more: bool) -> Self {
+        let end = |range: &DotRange| Dot::new(range.replica(), range.last());
+        let is_wanted = |dot: Dot| {
+            let place = wanted.partition_point(|range| end(range) < dot);
+            wanted.get(place).is_some_and(|range| range.contains(dot))
+        };
+        let mut found: BTreeMap<Dot, (&Key, &Version)> = BTreeMap::new();
+        let mut last_listed = None;
+        for record in records {
+            let here = record.siblings().iter().filter(|version| is_wanted(version.dot));
+            let here: Vec<&Version> = here.collect();
+            last_listed = last_listed.max(here.first().map(|version| version.dot));
+            found.extend(here.into_iter().map(|version| (version.dot, (record.key(), version))));
+        }
+        // The page is complete up to the greatest of the least dots; what lies beyond comes again.
+        let upto = if more { last_listed } else { None };
+        let complete = found.into_iter().filter(|(dot, _)| upto.is_none_or(|upto| *dot <= upto));
+        Self {
+            found: complete.map(|(dot, (key, version))| (dot, (key.clone(), version.clone()))).collect(),
+            unread: match upto {
+                Some(upto) => wanted.iter().filter_map(|range| beyond(range, upto)).collect(),
+                None => Vec::new(),
+            },
+            stuck: more && upto.is_none(),
+        }
+    }
+}
+
+/// The part of a range behind `dot`.
+fn beyond(range: &DotRange, dot: Dot) -> Option<DotRange> {
+    match range.replica().cmp(&dot.replica) {
+        std::cmp::Ordering::Less => None,
+        std::cmp::Ordering::Greater => Some(*range),
+        std::cmp::Ordering::Equal => {
+            let first = range.first().max(dot.counter.checked_next()?);
+            DotRange::new(range.replica(), first, range.last())
+        }
+    }
+}
