@@ -13,6 +13,7 @@
 )]
 
 mod codec;
+mod columns;
 mod config;
 mod crc;
 mod driver;

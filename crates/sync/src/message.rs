@@ -32,9 +32,20 @@ pub(crate) struct Hello {
     pub(crate) capabilities: u16,
     pub(crate) digest: Digest,
     pub(crate) window_bytes: u64,
-    /// The hash of the knowledge that the sender remembers for the receiver, so that the answer may build on it.
+    /// The hash of the knowledge that the sender remembers for the receiver, so that the answer may build on it. Left
+    /// out where the summary is `Unchanged`: then it is the hash in `digest`.
     pub(crate) base: Option<u64>,
     pub(crate) summary: Summary,
+}
+
+impl Hello {
+    /// The hash of the knowledge that the sender remembers for the receiver.
+    pub(crate) fn remembered(&self) -> Option<u64> {
+        match self.summary {
+            Summary::Unchanged => Some(self.digest.knowledge),
+            Summary::Since { .. } | Summary::Full(_) => self.base,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,9 +86,9 @@ pub(crate) struct Claim {
 pub(crate) enum Message {
     Hello(Hello),
     HelloBack(HelloBack),
+    /// `check` proves that the sender's root and knowledge are those of the hello; see `Replica::in_sync_check`.
     InSync {
         session: SessionId,
-        digest: Digest,
         check: u64,
     },
     Delta(Delta),

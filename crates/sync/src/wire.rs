@@ -1,13 +1,12 @@
 //! The bytes of messages: wire structures, and the way from and to domain values.
 
-use std::collections::BTreeSet;
-
-use reconvene_clock::{Counter, Dot, Height, Hlc, NodeId, ReplicaId, VectorClock};
-use reconvene_store::{Body, Class, Digest, Fingerprint, Key, KeyContext, Version};
+use reconvene_clock::{NodeId, ReplicaId};
+use reconvene_store::{Digest, Fingerprint, Key, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::RejectReason;
-use crate::codec::{Bytes, CodecError, CodecProblem, List, decode, encode};
+use crate::codec::{CodecError, CodecProblem, decode, decode_front, encode};
+use crate::columns::{pack, unpack};
 use crate::frame::{Kind, open, seal};
 use crate::message::{Claim, Delta, Hello, HelloBack, Message, SessionId, Summary};
 use crate::ranges::WireRanges;
@@ -21,13 +20,13 @@ pub(crate) fn encode_message(message: &Message, limit: usize) -> Result<Vec<u8>,
     let (kind, body) = match message {
         Message::Hello(hello) => (Kind::Hello, encode(&WireHello::new(hello))?),
         Message::HelloBack(back) => (Kind::HelloBack, encode(&WireHelloBack::new(back))?),
-        Message::InSync { session, digest, check } => {
-            let body = WireInSync { session: session.into(), digest: digest.into(), check: check.to_be_bytes() };
+        Message::InSync { session, check } => {
+            let body = WireInSync { session: session.into(), check: check.to_be_bytes() };
             (Kind::InSync, encode(&body)?)
         }
         Message::Delta(Delta { session, chunk, versions }) => {
-            let body = WireDelta { session: session.into(), chunk: *chunk, versions: WireVersions::new(versions)? };
-            (Kind::Delta, encode(&body)?)
+            let head = WireDelta { session: session.into(), chunk: *chunk };
+            (Kind::Delta, join(&head, &pack(versions)?)?)
         }
         Message::Claim(claim) => (Kind::Claim, encode(&WireClaim::new(claim))?),
         Message::Credit { session, applied_bytes } => {
@@ -42,9 +41,7 @@ pub(crate) fn encode_message(message: &Message, limit: usize) -> Result<Vec<u8>,
         Message::Reject { session, why } => {
             (Kind::Reject, encode(&WireReject { session: session.into(), why: reason_number(*why) })?)
         }
-        Message::Push { hops, versions } => {
-            (Kind::Push, encode(&WirePush { hops: *hops, versions: WireVersions::new(versions)? })?)
-        }
+        Message::Push { hops, versions } => (Kind::Push, join(&WirePush { hops: *hops }, &pack(versions)?)?),
         Message::Probe { target } => (Kind::Probe, encode(&WireProbe { target: *target.as_bytes() })?),
         Message::ProbeBack { target, age_ms } => {
             (Kind::ProbeBack, encode(&WireProbeBack { target: *target.as_bytes(), age_ms: *age_ms })?)
@@ -69,12 +66,12 @@ pub(crate) fn decode_message(frame: &[u8], limit: usize) -> Result<Message, Code
         Kind::Hello => Message::Hello(decode::<WireHello>(body)?.read()?),
         Kind::HelloBack => Message::HelloBack(decode::<WireHelloBack>(body)?.read()?),
         Kind::InSync => {
-            let WireInSync { session, digest, check } = decode(body)?;
-            Message::InSync { session: session.into(), digest: digest.into(), check: u64::from_be_bytes(check) }
+            let WireInSync { session, check } = decode(body)?;
+            Message::InSync { session: session.into(), check: u64::from_be_bytes(check) }
         }
         Kind::Delta => {
-            let WireDelta { session, chunk, versions } = decode(body)?;
-            Message::Delta(Delta { session: session.into(), chunk, versions: versions.read()? })
+            let (WireDelta { session, chunk }, columns) = split(body)?;
+            return Ok(Message::Delta(Delta { session: session.into(), chunk, versions: unpack(columns)? }));
         }
         Kind::Claim => Message::Claim(decode::<WireClaim>(body)?.read()?),
         Kind::Credit => {
@@ -99,8 +96,8 @@ pub(crate) fn decode_message(frame: &[u8], limit: usize) -> Result<Message, Code
             Message::Reject { session: session.into(), why }
         }
         Kind::Push => {
-            let WirePush { hops, versions } = decode(body)?;
-            Message::Push { hops, versions: versions.read()? }
+            let (WirePush { hops }, columns) = split(body)?;
+            return Ok(Message::Push { hops, versions: unpack(columns)? });
         }
         Kind::Probe => Message::Probe { target: NodeId::from_bytes(decode::<WireProbe>(body)?.target) },
         Kind::ProbeBack => {
@@ -112,6 +109,23 @@ pub(crate) fn decode_message(frame: &[u8], limit: usize) -> Result<Message, Code
     };
     // The serializer accepts overlong numbers; one value must have one spelling.
     if encode_message(&message, limit)? == frame { Ok(message) } else { Err(CodecProblem::NotCanonical.into()) }
+}
+
+/// A structure and the columns behind it.
+fn join<T: Serialize>(head: &T, columns: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let mut body = encode(head)?;
+    body.extend_from_slice(columns);
+    Ok(body)
+}
+
+/// A structure in its one spelling, and the bytes behind it.
+fn split<'a, T: Serialize + Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    let (head, columns) = decode_front(body)?;
+    if body.strip_suffix(columns) == Some(encode(&head)?.as_slice()) {
+        Ok((head, columns))
+    } else {
+        Err(CodecProblem::NotCanonical.into())
+    }
 }
 
 type Id = [u8; 8];
@@ -266,16 +280,13 @@ impl WireHelloBack {
 #[derive(Serialize, Deserialize)]
 struct WireInSync {
     session: Id,
-    digest: WireDigest,
     check: Id,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireDelta<'a> {
+struct WireDelta {
     session: Id,
     chunk: u32,
-    #[serde(borrow)]
-    versions: WireVersions<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -334,10 +345,8 @@ struct WireReject {
 }
 
 #[derive(Serialize, Deserialize)]
-struct WirePush<'a> {
+struct WirePush {
     hops: u8,
-    #[serde(borrow)]
-    versions: WireVersions<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -366,103 +375,6 @@ fn reason_number(why: RejectReason) -> u8 {
 
 fn reason_of(number: u8) -> RejectReason {
     REASONS.iter().find(|(known, _)| *known == number).map_or(RejectReason::Unknown, |(_, reason)| *reason)
-}
-
-/// Bounds of what one frame may hold, whatever its size.
-const MAX_VERSIONS: usize = 65_536;
-const MAX_REPLICAS: usize = 65_536;
-const MAX_CONTEXT: usize = 65_536;
-
-/// A dot on the wire: the place of its replica in the table, and its counter minus one.
-type WireDot = (u32, u64);
-
-/// Versions, ascending by dot; replicas and stamps are shared among them.
-#[derive(Serialize, Deserialize)]
-struct WireVersions<'a> {
-    /// All replicas that the versions name, strictly ascending.
-    replicas: List<Id, MAX_REPLICAS>,
-    /// The least stamp; 0 without versions.
-    hlc: u64,
-    #[serde(borrow)]
-    versions: List<WireVersion<'a>, MAX_VERSIONS>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireVersion<'a> {
-    #[serde(borrow)]
-    key: Bytes<'a>,
-    dot: WireDot,
-    context: List<WireDot, MAX_CONTEXT>,
-    upto: List<WireDot, MAX_CONTEXT>,
-    /// Minus one.
-    height: u64,
-    /// Minus the least stamp of the frame.
-    hlc: u64,
-    class: u8,
-    #[serde(borrow)]
-    value: Option<Bytes<'a>>,
-}
-
-impl<'a> WireVersions<'a> {
-    fn new(versions: &'a [(Key, Version)]) -> Result<Self, CodecError> {
-        let mut replicas = BTreeSet::new();
-        for (_, version) in versions {
-            replicas.insert(version.dot.replica);
-            replicas.extend(version.context.dots().iter().map(|dot| dot.replica));
-            replicas.extend(version.context.upto().iter().map(|dot| dot.replica));
-        }
-        let table: Vec<ReplicaId> = replicas.into_iter().collect();
-        let dot = |dot: Dot| -> Result<WireDot, CodecError> {
-            let place = table.binary_search(&dot.replica).map_err(|_| CodecProblem::Range("replica"))?;
-            let place = u32::try_from(place).map_err(|_| CodecProblem::Range("replica"))?;
-            Ok((place, dot.counter.get().saturating_sub(1)))
-        };
-        let least = versions.iter().map(|(_, version)| version.hlc.as_u64()).min().unwrap_or(0);
-        let list = versions.iter().map(|(key, version)| {
-            Ok(WireVersion {
-                key: Bytes(key.as_bytes()),
-                dot: dot(version.dot)?,
-                context: List(version.context.dots().iter().copied().map(dot).collect::<Result<_, _>>()?),
-                upto: List(version.context.upto().iter().map(dot).collect::<Result<_, _>>()?),
-                height: version.height.get().saturating_sub(1),
-                hlc: version.hlc.as_u64().saturating_sub(least),
-                class: version.class.get(),
-                value: version.body.value().map(Bytes),
-            })
-        });
-        let list = list.collect::<Result<Vec<_>, CodecError>>()?;
-        let replicas = table.iter().map(|replica| replica.get().to_be_bytes()).collect();
-        Ok(Self { replicas: List(replicas), hlc: least, versions: List(list) })
-    }
-
-    fn read(&self) -> Result<Vec<(Key, Version)>, CodecError> {
-        let table: Vec<ReplicaId> = self.replicas.0.iter().map(|id| replica_of(*id)).collect::<Result<_, _>>()?;
-        let dot = |(place, counter): &WireDot| -> Result<Dot, CodecError> {
-            let replica = usize::try_from(*place).ok().and_then(|place| table.get(place));
-            let counter = counter.checked_add(1).and_then(Counter::new);
-            let (replica, counter) = replica.zip(counter).ok_or(CodecProblem::Range("dot"))?;
-            Ok(Dot::new(*replica, counter))
-        };
-        let mut versions: Vec<(Key, Version)> = Vec::new();
-        for wire in &self.versions.0 {
-            let version = Version {
-                dot: dot(&wire.dot)?,
-                context: KeyContext::from_parts(
-                    wire.context.0.iter().map(dot).collect::<Result<Vec<_>, _>>()?,
-                    wire.upto.0.iter().map(dot).collect::<Result<VectorClock, _>>()?,
-                ),
-                height: wire.height.checked_add(1).and_then(Height::new).ok_or(CodecProblem::Range("height"))?,
-                hlc: Hlc::from_u64(self.hlc.checked_add(wire.hlc).ok_or(CodecProblem::Range("stamp"))?),
-                class: Class::new(wire.class),
-                body: wire.value.map_or(Body::Tombstone, |value| Body::of(value.0)),
-            };
-            if versions.last().is_some_and(|(_, previous)| previous.dot >= version.dot) {
-                return Err(CodecProblem::NotCanonical.into());
-            }
-            versions.push((Key::new(wire.key.0).map_err(|_| CodecProblem::Range("key"))?, version));
-        }
-        Ok(versions)
-    }
 }
 
 /// About how many bytes a version adds to a frame, never less.

@@ -7,6 +7,7 @@ use reconvene_store::{Applied, Batch, Class, Key, LocalWrite, Plan, PlanError, R
 
 use super::Replica;
 use super::session::SessionKey;
+use crate::columns::{Memory, travels_alone};
 use crate::message::Message;
 use crate::wire::encoded_bytes;
 use crate::{Event, NewWrite, Output, Ticket, Want};
@@ -287,18 +288,20 @@ impl Replica {
         versions.sort_by_key(|(_, version)| version.dot);
         let limit = self.config.max_push_bytes.min(self.config.max_frame_bytes).saturating_sub(64);
         let mut frames: Vec<Vec<(Key, Version)>> = Vec::new();
-        let mut used = limit;
-        for (key, version) in versions {
-            let bytes = encoded_bytes(&key, &version);
-            if bytes > limit {
+        let (mut used, mut memory) = (limit, Memory::default());
+        for entry in versions {
+            let bytes = encoded_bytes(&entry.0, &entry.1);
+            if bytes > limit || !travels_alone(&entry) {
                 continue;
             }
             used = used.saturating_add(bytes);
+            let fits = memory.admit(&entry.0, &entry.1) && used <= limit;
             match frames.last_mut() {
-                Some(frame) if used <= limit => frame.push((key, version)),
+                Some(frame) if fits => frame.push(entry),
                 _ => {
-                    used = bytes;
-                    frames.push(vec![(key, version)]);
+                    (used, memory) = (bytes, Memory::default());
+                    memory.admit(&entry.0, &entry.1);
+                    frames.push(vec![entry]);
                 }
             }
         }

@@ -7,6 +7,7 @@ use reconvene_store::{Key, Record, Version};
 
 use super::session::SessionKey;
 use super::{Known, Replica};
+use crate::columns::{Memory, travels_alone};
 use crate::message::{Claim, Delta, Message};
 use crate::wire::encoded_bytes;
 use crate::{Event, Output, Ticket, ViewId, Want};
@@ -306,22 +307,24 @@ impl OutgoingDirection {
     /// The next versions that fit a chunk, at least one. A version beyond the frame limit is left out.
     fn take_chunk(&mut self, chunk_bytes: usize, max_frame: usize) -> Vec<(Key, Version)> {
         let mut versions = BTreeMap::new();
-        let mut bytes = FRAME_OVERHEAD;
-        while let Some((key, version)) = self.ready.pop_front() {
-            let more = encoded_bytes(&key, &version);
-            self.ready_bytes = self.ready_bytes.saturating_sub(more);
-            if FRAME_OVERHEAD.saturating_add(more) > max_frame {
+        let (mut bytes, mut memory) = (FRAME_OVERHEAD, Memory::default());
+        while let Some(entry) = self.ready.pop_front() {
+            let more = encoded_bytes(&entry.0, &entry.1);
+            let alone = versions.is_empty();
+            if alone && (FRAME_OVERHEAD.saturating_add(more) > max_frame || !travels_alone(&entry)) {
+                self.ready_bytes = self.ready_bytes.saturating_sub(more);
                 self.partial = true;
                 continue;
             }
-            if !versions.is_empty() && bytes.saturating_add(more) > chunk_bytes.min(max_frame) {
-                self.ready.push_front((key, version));
-                self.ready_bytes = self.ready_bytes.saturating_add(more);
+            let fits = memory.admit(&entry.0, &entry.1) && bytes.saturating_add(more) <= chunk_bytes.min(max_frame);
+            if !alone && !fits {
+                self.ready.push_front(entry);
                 break;
             }
+            self.ready_bytes = self.ready_bytes.saturating_sub(more);
             bytes = bytes.saturating_add(more);
             // After a change of view a version may have been read twice.
-            versions.insert(version.dot, (key, version));
+            versions.insert(entry.1.dot, entry);
         }
         versions.into_values().collect()
     }

@@ -1,11 +1,11 @@
 //! What each kind of frame changes.
 
 use reconvene_clock::{Knowledge, NodeId};
-use reconvene_store::{Key, Version};
+use reconvene_store::{Digest, Key, Version};
 
-use super::Replica;
 use super::apply::Job;
 use super::session::{Session, SessionKey, summary_for};
+use super::{Known, Replica};
 use crate::message::{Claim, Delta, Hello, HelloBack, Message, SessionId, Summary, WIRE_VERSION};
 use crate::ranges::union;
 use crate::wire::decode_message;
@@ -30,18 +30,16 @@ impl Replica {
         match message {
             Message::Hello(hello) => self.on_hello(from, bytes, hello),
             Message::HelloBack(back) => self.on_hello_back(from, bytes, back),
-            Message::InSync { session, digest, check } => {
+            Message::InSync { session, check } => {
                 let key = (from, session);
-                let valid = check == self.in_sync_check(session, &digest);
-                let Some(open) = self.sessions.get(&key).filter(|open| valid && open.initiated) else { return };
+                let Some(open) = self.sessions.get(&key).filter(|open| open.initiated) else { return };
                 let (told, bytes) = (open.told.clone(), open.bytes.saturating_add(bytes));
-                self.verified(from);
-                if digest.root == told.digest.root {
-                    self.stats.converged_exchange_bytes = bytes;
-                    self.found_equal(from, told);
-                } else {
-                    self.notify(Event::Divergence { peer: from });
+                if check != self.in_sync_check(session, &told.digest) {
+                    return;
                 }
+                self.verified(from);
+                self.stats.converged_exchange_bytes = bytes;
+                self.found_equal(from, told);
                 self.stats.in_sync_sessions = self.stats.in_sync_sessions.saturating_add(1);
                 self.complete(key);
             }
@@ -96,20 +94,7 @@ impl Replica {
         self.verified(from);
         let known = self.known();
         if hello.digest.knowledge == known.digest.knowledge {
-            let check = self.in_sync_check(hello.session, &known.digest);
-            let answer = Message::InSync { session: hello.session, digest: known.digest, check };
-            let answered = self.send(from, &answer).unwrap_or(0);
-            self.abandon_hello(from);
-            self.end(key);
-            if hello.digest.root == known.digest.root {
-                self.stats.converged_exchange_bytes = bytes.saturating_add(answered);
-                self.found_equal(from, known);
-            } else {
-                self.notify(Event::Divergence { peer: from });
-            }
-            self.stats.in_sync_sessions = self.stats.in_sync_sessions.saturating_add(1);
-            self.stats.sessions = self.stats.sessions.saturating_add(1);
-            self.session_succeeded(from);
+            self.answer_equal_knowledge(key, bytes, &hello, known);
             return;
         }
         match self.sessions.get(&key) {
@@ -128,22 +113,46 @@ impl Replica {
         self.answer_hello(key, &hello);
     }
 
+    /// Both know the same. Then both hold the same, or one of them is damaged: the answer says which.
+    fn answer_equal_knowledge(&mut self, key: SessionKey, bytes: u64, hello: &Hello, known: Known) {
+        let from = key.0;
+        self.abandon_hello(from);
+        self.end(key);
+        if hello.digest.root == known.digest.root {
+            let check = self.in_sync_check(key.1, &known.digest);
+            let answered = self.send(from, &Message::InSync { session: key.1, check }).unwrap_or(0);
+            self.stats.converged_exchange_bytes = bytes.saturating_add(answered);
+            self.stats.in_sync_sessions = self.stats.in_sync_sessions.saturating_add(1);
+            self.found_equal(from, known);
+        } else {
+            self.notify(Event::Divergence { peer: from });
+            self.send(from, &Message::HelloBack(self.hello_back(key.1, known.digest, false, Summary::Unchanged)));
+        }
+        self.stats.sessions = self.stats.sessions.saturating_add(1);
+        self.session_succeeded(from);
+    }
+
+    fn hello_back(&self, session: SessionId, digest: Digest, need_full: bool, summary: Summary) -> HelloBack {
+        HelloBack {
+            session,
+            from: self.replica(),
+            version: WIRE_VERSION,
+            capabilities: 0,
+            digest,
+            window_bytes: self.config.window_bytes,
+            need_full,
+            summary,
+        }
+    }
+
     fn answer_hello(&mut self, key: SessionKey, hello: &Hello) {
         let known = self.known();
         let theirs = self.resolve(key.0, &hello.summary, hello.digest.knowledge);
         self.check_memory(key.0, theirs.as_ref());
         let peer = self.peers.get(&key.0);
-        let base = peer.and_then(|peer| peer.base.as_ref()).filter(|base| Some(base.digest.knowledge) == hello.base);
-        let back = HelloBack {
-            session: key.1,
-            from: self.replica(),
-            version: WIRE_VERSION,
-            capabilities: 0,
-            digest: known.digest,
-            window_bytes: self.config.window_bytes,
-            need_full: theirs.is_none(),
-            summary: summary_for(&known, base),
-        };
+        let remembered = hello.remembered();
+        let base = peer.and_then(|peer| peer.base.as_ref()).filter(|base| Some(base.digest.knowledge) == remembered);
+        let back = self.hello_back(key.1, known.digest, theirs.is_none(), summary_for(&known, base));
         self.send(key.0, &Message::HelloBack(back));
         let Some(session) = self.sessions.get_mut(&key) else { return };
         session.progressed = self.now;
@@ -172,6 +181,16 @@ impl Replica {
             return;
         }
         self.verified(from);
+        let told = self.sessions.get(&key).map(|open| open.told.clone());
+        if let Some(told) = told.filter(|told| told.digest.knowledge == back.digest.knowledge) {
+            if told.digest.root == back.digest.root {
+                self.found_equal(from, told);
+            } else {
+                self.notify(Event::Divergence { peer: from });
+            }
+            self.complete(key);
+            return;
+        }
         if back.need_full {
             self.say_hello_in_full(key);
         }

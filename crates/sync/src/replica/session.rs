@@ -74,8 +74,8 @@ impl Replica {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.last_session = Some(self.now);
         peer.retry_at = None;
-        let base = peer.base.as_ref().map(|base| base.digest.knowledge);
         let summary = summary_for(&known, peer.base.as_ref());
+        let base = peer.base.as_ref().filter(|_| summary != Summary::Unchanged).map(|base| base.digest.knowledge);
         let mut session = Session::new(true, self.now, known, self.config.window_bytes);
         session.bytes = self.send_hello(node, id, &session.told.clone(), base, summary);
         self.sessions.insert((node, id), session);

@@ -1,0 +1,285 @@
+//! Versions as columns: what neighbours share is written once.
+//!
+//! A chunk holds versions ascending by dot, so most of what describes them repeats or grows evenly: origins, counters,
+//! stamps, heights, what they replaced. Each such number is a column of steps from one version to the next, equal steps
+//! counted, and keys are written as what differs from the key before. `docs/wire-format.md` has the bytes.
+
+mod number;
+
+use std::collections::BTreeSet;
+
+use reconvene_clock::{Counter, Dot, Height, Hlc, ReplicaId, VectorClock};
+use reconvene_store::{Body, Class, Key, KeyContext, Version};
+
+use self::number::{Column, Reader, put_column, put_number};
+use crate::codec::{CodecError, CodecProblem};
+
+/// What versions may occupy in memory beyond the bytes of their bodies: a fixed part, and three times the bytes they
+/// came in. A few bytes can say that ten thousand versions are alike; this is what keeps them from being believed.
+const FREE_MEMORY: usize = 48 << 10;
+const MEMORY_PER_BYTE: usize = 3;
+/// A version and its key with their allocations, and each entry of its context.
+const VERSION_MEMORY: usize = 256;
+const ENTRY_MEMORY: usize = 24;
+
+/// Keeps account of what the versions of one frame will occupy, for the side that fills it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    used: usize,
+    paid: usize,
+}
+
+impl Memory {
+    /// Counts `version`, and says whether a receiver would still take all that was counted.
+    pub(crate) fn admit(&mut self, key: &Key, version: &Version) -> bool {
+        self.used = self.used.saturating_add(memory(1, key.as_bytes().len(), entries_of(version)));
+        self.paid = self.paid.saturating_add(version.body.byte_len());
+        self.used <= allowance(self.paid)
+    }
+}
+
+/// Whether a receiver would take this version in a frame of its own. Contexts of thousands of dots may be too much.
+pub(crate) fn travels_alone(entry: &(Key, Version)) -> bool {
+    Memory::default().admit(&entry.0, &entry.1) || pack(core::slice::from_ref(entry)).is_ok()
+}
+
+fn memory(versions: usize, key_bytes: usize, entries: usize) -> usize {
+    let versions = versions.saturating_mul(VERSION_MEMORY);
+    versions.saturating_add(key_bytes).saturating_add(entries.saturating_mul(ENTRY_MEMORY))
+}
+
+fn allowance(bytes: usize) -> usize {
+    bytes.saturating_mul(MEMORY_PER_BYTE).saturating_add(FREE_MEMORY)
+}
+
+/// The columns of `versions`, which ascend strictly by dot.
+///
+/// # Errors
+///
+/// [`CodecError`] if they are more than a receiver would take: see [`Memory`].
+pub(crate) fn pack(versions: &[(Key, Version)]) -> Result<Vec<u8>, CodecError> {
+    let table = table_of(versions);
+    let mut out = Vec::new();
+    put_number(&mut out, count(versions.len()));
+    if versions.is_empty() {
+        return Ok(out);
+    }
+    put_number(&mut out, count(table.len()));
+    for replica in &table {
+        out.extend_from_slice(&replica.get().to_be_bytes());
+    }
+    let each = || versions.iter().map(|(_, version)| version);
+    put_dots(&mut out, &table, || each().map(|version| version.dot));
+    put_keys(&mut out, versions);
+    put_column(&mut out, each().map(|version| version.class.get().into()));
+    put_column(&mut out, each().map(|version| version.hlc.as_u64()));
+    put_column(&mut out, each().map(|version| version.height.get().saturating_sub(1)));
+    put_column(&mut out, each().map(|version| count(version.context.dots().len())));
+    put_dots(&mut out, &table, || each().flat_map(|version| version.context.dots().iter().copied()));
+    put_column(&mut out, each().map(|version| count(version.context.upto().len())));
+    put_dots(&mut out, &table, || each().flat_map(|version| version.context.upto().iter()));
+    put_column(
+        &mut out,
+        each().map(|version| version.body.value().map_or(0, |value| count(value.len()).saturating_add(1))),
+    );
+    for value in each().filter_map(|version| version.body.value()) {
+        out.extend_from_slice(value);
+    }
+    let keys = versions.iter().map(|(key, _)| key.as_bytes().len()).fold(0, usize::saturating_add);
+    let entries = each().map(entries_of).fold(0, usize::saturating_add);
+    check_memory(versions.len(), keys, entries, out.len())?;
+    Ok(out)
+}
+
+/// Places in the table, then counters.
+fn put_dots<I: Iterator<Item = Dot>>(out: &mut Vec<u8>, table: &[ReplicaId], dots: impl Fn() -> I) {
+    put_column(out, dots().map(|dot| count(table.binary_search(&dot.replica).unwrap_or_default())));
+    put_column(out, dots().map(|dot| dot.counter.get().saturating_sub(1)));
+}
+
+fn entries_of(version: &Version) -> usize {
+    version.context.dots().len().saturating_add(version.context.upto().len())
+}
+
+/// All replicas that the versions name, ascending.
+fn table_of(versions: &[(Key, Version)]) -> Vec<ReplicaId> {
+    let mut replicas = BTreeSet::new();
+    for (_, version) in versions {
+        replicas.insert(version.dot.replica);
+        replicas.extend(version.context.dots().iter().map(|dot| dot.replica));
+        replicas.extend(version.context.upto().iter().map(|dot| dot.replica));
+    }
+    replicas.into_iter().collect()
+}
+
+/// Each key as the length of what it shares with the key before, its own length, and what is new in it.
+fn put_keys(out: &mut Vec<u8>, versions: &[(Key, Version)]) {
+    let keys = || versions.iter().map(|(key, _)| key.as_bytes());
+    let before = core::iter::once(&b""[..]).chain(keys());
+    let parts: Vec<(usize, &[u8])> = before.zip(keys()).map(|(before, key)| (shared(before, key), key)).collect();
+    put_column(out, parts.iter().map(|(shared, _)| count(*shared)));
+    put_column(out, keys().map(|key| count(key.len())));
+    for (shared, key) in parts {
+        out.extend_from_slice(key.get(shared..).unwrap_or_default());
+    }
+}
+
+fn shared(left: &[u8], right: &[u8]) -> usize {
+    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+}
+
+fn count(value: usize) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+/// The versions in `bytes`, all of which they must use. Only what [`pack`] writes is accepted.
+///
+/// # Errors
+///
+/// [`CodecError`] for anything else. Nothing is allocated for versions that the bytes have not paid for.
+pub(crate) fn unpack(bytes: &[u8]) -> Result<Vec<(Key, Version)>, CodecError> {
+    let mut reader = Reader::new(bytes);
+    let total = reader.count()?;
+    if total == 0 {
+        return if reader.is_empty() { Ok(Vec::new()) } else { Err(CodecProblem::NotCanonical.into()) };
+    }
+    check_memory(total, 0, 0, bytes.len())?;
+    let table = read_table(&mut reader)?;
+    let mut places = reader.column(total)?;
+    let mut counters = reader.column(total)?;
+    let mut keys = Keys::read(&mut reader, total)?;
+    let mut classes = reader.column(total)?;
+    let mut stamps = reader.column(total)?;
+    let mut heights = reader.column(total)?;
+    let mut exact = Entries::read(&mut reader, total, bytes.len())?;
+    let mut upto = Entries::read(&mut reader, total, bytes.len())?;
+    let lengths = reader.column(total)?;
+    check_memory(total, keys.total(), exact.total.saturating_add(upto.total), bytes.len())?;
+
+    let mut used = BTreeSet::new();
+    let mut versions: Vec<(Key, Version)> = Vec::with_capacity(total);
+    for length in lengths {
+        let key = keys.next_key()?;
+        let dot = dot_of(&table, places.next(), counters.next(), &mut used)?;
+        if versions.last().is_some_and(|(_, previous)| previous.dot >= dot) {
+            return Err(CodecProblem::NotCanonical.into());
+        }
+        let (exact, upto) = (exact.next_dots(&table, &mut used)?, upto.next_dots(&table, &mut used)?);
+        let context = KeyContext::from_parts(exact.iter().copied(), upto.iter().copied().collect::<VectorClock>());
+        if context.dots() != exact || !context.upto().iter().eq(upto) {
+            return Err(CodecProblem::NotCanonical.into());
+        }
+        let class = classes.next().and_then(|class| u8::try_from(class).ok()).ok_or(CodecProblem::Range("class"))?;
+        let height = heights.next().and_then(|height| height.checked_add(1)).and_then(Height::new);
+        let body = match length.checked_sub(1) {
+            None => Body::Tombstone,
+            Some(length) => Body::of(reader.take(length)?),
+        };
+        let version = Version {
+            dot,
+            context,
+            height: height.ok_or(CodecProblem::Range("height"))?,
+            hlc: Hlc::from_u64(stamps.next().ok_or(CodecProblem::Range("stamp"))?),
+            class: Class::new(class),
+            body,
+        };
+        versions.push((key, version));
+    }
+    if !reader.is_empty() || used.len() != table.len() {
+        return Err(CodecProblem::NotCanonical.into());
+    }
+    Ok(versions)
+}
+
+fn check_memory(versions: usize, key_bytes: usize, entries: usize, bytes: usize) -> Result<(), CodecError> {
+    let (used, limit) = (memory(versions, key_bytes, entries), allowance(bytes));
+    if used > limit { Err(CodecProblem::Memory { used, limit }.into()) } else { Ok(()) }
+}
+
+fn read_table(reader: &mut Reader<'_>) -> Result<Vec<ReplicaId>, CodecError> {
+    let replicas = reader.count()?;
+    let mut table: Vec<ReplicaId> = Vec::new();
+    for _ in 0..replicas {
+        let id = reader.array().map(u64::from_be_bytes)?;
+        let replica = ReplicaId::new(id).ok_or(CodecProblem::Range("replica"))?;
+        if table.last().is_some_and(|last| *last >= replica) {
+            return Err(CodecProblem::NotCanonical.into());
+        }
+        table.push(replica);
+    }
+    Ok(table)
+}
+
+/// The dot at a place of the table, which counts as used.
+fn dot_of(
+    table: &[ReplicaId],
+    place: Option<u64>,
+    counter: Option<u64>,
+    used: &mut BTreeSet<usize>,
+) -> Result<Dot, CodecError> {
+    let place = place.and_then(|place| usize::try_from(place).ok()).ok_or(CodecProblem::Range("replica"))?;
+    let replica = table.get(place).ok_or(CodecProblem::Range("replica"))?;
+    let counter = counter.and_then(|counter| counter.checked_add(1)).and_then(Counter::new);
+    used.insert(place);
+    Ok(Dot::new(*replica, counter.ok_or(CodecProblem::Range("counter"))?))
+}
+
+/// The column of keys.
+struct Keys<'a> {
+    shared: Column<'a>,
+    lengths: Column<'a>,
+    bytes: Reader<'a>,
+    before: Vec<u8>,
+}
+
+impl<'a> Keys<'a> {
+    fn read(reader: &mut Reader<'a>, total: usize) -> Result<Self, CodecError> {
+        let (shared, lengths) = (reader.column(total)?, reader.column(total)?);
+        let both = shared.clone().zip(lengths.clone());
+        let new = both.map(|(shared, length)| length.saturating_sub(shared)).fold(0, u64::saturating_add);
+        Ok(Self { shared, lengths, bytes: Reader::new(reader.take(new)?), before: Vec::new() })
+    }
+
+    /// How long all keys together say they are.
+    fn total(&self) -> usize {
+        usize::try_from(self.lengths.clone().fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
+    }
+
+    fn next_key(&mut self) -> Result<Key, CodecError> {
+        let (shared, length) = self.shared.next().zip(self.lengths.next()).ok_or(CodecProblem::Range("key"))?;
+        let new = self.bytes.take(length.checked_sub(shared).ok_or(CodecProblem::Range("key"))?)?;
+        let shared = usize::try_from(shared).unwrap_or(usize::MAX);
+        let next = self.before.get(shared);
+        if shared > self.before.len() || (next.is_some() && next == new.first()) {
+            return Err(CodecProblem::NotCanonical.into());
+        }
+        self.before.truncate(shared);
+        self.before.extend_from_slice(new);
+        Ok(Key::new(&self.before).map_err(|_| CodecProblem::Range("key"))?)
+    }
+}
+
+/// The entries of one half of all contexts.
+struct Entries<'a> {
+    counts: Column<'a>,
+    places: Column<'a>,
+    counters: Column<'a>,
+    total: usize,
+}
+
+impl<'a> Entries<'a> {
+    fn read(reader: &mut Reader<'a>, versions: usize, bytes: usize) -> Result<Self, CodecError> {
+        let counts = reader.column(versions)?;
+        let total = usize::try_from(counts.clone().fold(0, u64::saturating_add)).unwrap_or(usize::MAX);
+        check_memory(versions, 0, total, bytes)?;
+        Ok(Self { counts, places: reader.column(total)?, counters: reader.column(total)?, total })
+    }
+
+    fn next_dots(&mut self, table: &[ReplicaId], used: &mut BTreeSet<usize>) -> Result<Vec<Dot>, CodecError> {
+        let entries = self.counts.next().unwrap_or_default();
+        (0..entries).map(|_| dot_of(table, self.places.next(), self.counters.next(), used)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

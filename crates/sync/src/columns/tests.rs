@@ -1,0 +1,154 @@
+//! Columns round trip, have one spelling, and never cost more memory than their bytes allow.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::tests::any_version;
+
+fn dot(replica: u64, counter: u64) -> Dot {
+    Dot::new(ReplicaId::new(replica).unwrap(), Counter::new(counter).unwrap())
+}
+
+fn version(replica: u64, counter: u64, replaced: &[Dot], body: &str) -> Version {
+    Version {
+        dot: dot(replica, counter),
+        context: KeyContext::from_parts(replaced.iter().copied(), VectorClock::new()),
+        height: Height::new(2).unwrap(),
+        hlc: Hlc::from_u64(1_700_000_000_000 << 16 | counter),
+        class: Class::NORMAL,
+        body: Body::of(body),
+    }
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+/// What neighbours share is written once: a hundred updates of one origin cost their keys and bodies and little more.
+#[test]
+fn even_updates_cost_a_few_bytes_each() {
+    let body = "x".repeat(48);
+    let updates = (0..100).map(|k| {
+        let replaced = dot(7, 200 * k + 8);
+        (key(&format!("job/00/{:06}", 200 * k + 7)), version(7, 10_001 + k, &[replaced], &body))
+    });
+    let updates: Vec<_> = updates.collect();
+    let bytes = pack(&updates).unwrap();
+    assert_eq!(unpack(&bytes).unwrap(), updates);
+    assert_eq!(bytes.len(), 100 * 48 + 462);
+}
+
+#[test]
+fn the_least_frame_is_one_byte() {
+    assert_eq!(pack(&[]).unwrap(), [0]);
+    assert_eq!(unpack(&[0]).unwrap(), []);
+    assert!(unpack(&[]).is_err() && unpack(&[0, 0]).is_err());
+}
+
+#[test]
+fn versions_out_of_order_or_twice_are_refused() {
+    let (first, second) = ((key("a"), version(1, 1, &[], "")), (key("b"), version(1, 2, &[], "")));
+    assert!(unpack(&pack(&[first.clone(), second.clone()]).unwrap()).is_ok());
+    for list in [vec![second, first.clone()], vec![first.clone(), first]] {
+        assert!(unpack(&pack(&list).unwrap()).unwrap_err().to_string().contains("canonical"));
+    }
+}
+
+#[test]
+fn a_table_with_an_unused_replica_is_refused() {
+    let bytes = pack(&[(key("a"), version(1, 1, &[], ""))]).unwrap();
+    let mut more = vec![bytes[0], 2];
+    more.extend_from_slice(&bytes[2..10]);
+    more.extend([0xff; 8]);
+    more.extend_from_slice(&bytes[10..]);
+    assert!(unpack(&more).unwrap_err().to_string().contains("canonical"));
+}
+
+/// Runs could be split and prefixes be told shorter; both would be a second spelling.
+#[test]
+fn runs_and_shared_prefixes_are_as_long_as_can_be() {
+    assert_eq!(Reader::new(&[5, 0]).column(2).unwrap().collect::<Vec<_>>(), [1, 2]);
+    assert!(Reader::new(&[4, 4]).column(2).is_err());
+    assert!(Reader::new(&[5, 0]).column(1).is_err() && Reader::new(&[5, 0]).column(3).is_err());
+    assert!(Reader::new(&[0x84, 0x00]).column(1).is_err());
+
+    let bytes = pack(&[(key("ab"), version(1, 1, &[], "")), (key("ac"), version(1, 2, &[], ""))]).unwrap();
+    let keys = [&[0, 4, 8, 0], &b"abc"[..]].concat();
+    let at = bytes.windows(keys.len()).position(|window| window == keys).unwrap();
+    let told_shorter = [&bytes[..at], &[1, 0, 8, 0], b"abac", &bytes[at + keys.len()..]].concat();
+    assert!(unpack(&told_shorter).unwrap_err().to_string().contains("canonical"));
+}
+
+/// Few bytes that speak of very many versions, entries or bytes of keys are refused before anything is allocated.
+#[test]
+fn bombs_are_refused_by_their_size() {
+    let long = "k".repeat(500);
+    let many: Vec<_> = (1..=5_000).map(|counter| (key(&long), version(1, counter, &[], ""))).collect();
+    assert!(pack(&many).unwrap_err().to_string().contains("memory"));
+    let fewer = &many[..60];
+    let bytes = pack(fewer).unwrap();
+    assert!(bytes.len() < 600, "{}", bytes.len());
+    assert_eq!(unpack(&bytes).unwrap(), fewer);
+    // The same bytes with a count of 2^40, 5,000 and 200 versions.
+    for total in [1_u64 << 40, 5_000, 200] {
+        let mut bomb = Vec::new();
+        put_number(&mut bomb, total);
+        bomb.extend_from_slice(&bytes[1..]);
+        assert!(unpack(&bomb).unwrap_err().to_string().contains("memory"), "{total}");
+    }
+}
+
+#[test]
+fn a_version_of_thousands_of_replicas_travels_alone() {
+    let upto: VectorClock = (1..=5_000).map(|replica| dot(replica, replica)).collect();
+    let mut wide = version(1, 9_000, &[], "x");
+    wide.context = KeyContext::from_parts([], upto);
+    let entry = (key("a"), wide);
+    assert!(!Memory::default().admit(&entry.0, &entry.1));
+    assert!(travels_alone(&entry));
+    let list = [entry];
+    assert_eq!(unpack(&pack(&list).unwrap()).unwrap(), list);
+}
+
+fn any_versions() -> impl Strategy<Value = Vec<(Key, Version)>> {
+    proptest::collection::vec(any_version(), 0..12).prop_map(|mut versions| {
+        versions.sort_by_key(|(_, version)| version.dot);
+        versions.dedup_by_key(|(_, version)| version.dot);
+        versions
+    })
+}
+
+proptest! {
+    #[test]
+    fn law_roundtrip_columns(versions in any_versions()) {
+        let bytes = pack(&versions).unwrap();
+        prop_assert_eq!(unpack(&bytes).unwrap(), versions);
+    }
+
+    #[test]
+    fn law_columns_have_one_spelling(
+        versions in any_versions(),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = pack(&versions).unwrap();
+        for (place, byte) in edits {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        for bytes in [&bytes[..], &bytes[..cut.index(bytes.len() + 1)]] {
+            if let Ok(read) = unpack(bytes) {
+                prop_assert_eq!(pack(&read).unwrap(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn law_roundtrip_numbers(values in proptest::collection::vec(prop_oneof![any::<u64>(), 0..9_u64], 0..40)) {
+        let mut bytes = Vec::new();
+        put_column(&mut bytes, values.iter().copied());
+        let mut reader = Reader::new(&bytes);
+        prop_assert_eq!(reader.column(values.len()).unwrap().collect::<Vec<_>>(), values);
+        prop_assert!(reader.is_empty());
+    }
+}
