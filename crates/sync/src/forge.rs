@@ -1,6 +1,7 @@
 //! Frames as a faulty sender would make them, for the test kit alone: nothing here changes what a replica does.
 
-use crate::message::Message;
+use crate::frame::{Kind, open, seal};
+use crate::message::{Delta, Message, SessionId};
 use crate::wire::{decode_message, encode_message};
 
 const ANY_SIZE: usize = 16 << 20;
@@ -41,4 +42,35 @@ pub fn hello_with_damage(frame: &[u8]) -> Option<Vec<u8>> {
     let Ok(Message::Hello(mut hello)) = decode_message(frame, ANY_SIZE) else { return None };
     hello.digest.root = reconvene_store::Fingerprint::from_u128(!hello.digest.root.as_u128());
     encode_message(&Message::Hello(hello), ANY_SIZE).ok()
+}
+
+/// A chunk of these versions, which ascend by dot; `None` if no receiver would take it.
+#[must_use]
+pub fn chunk(versions: Vec<(reconvene_store::Key, reconvene_store::Version)>) -> Option<Vec<u8>> {
+    let delta = Delta { session: SessionId(1), chunk: 0, versions };
+    encode_message(&Message::Delta(delta), ANY_SIZE).ok()
+}
+
+/// A frame of this kind around a body that may be anything.
+#[must_use]
+pub fn frame_around(kind: u8, body: &[u8]) -> Option<Vec<u8>> {
+    Some(seal(Kind::from_byte(kind)?, body))
+}
+
+/// The body of a frame; `None` if it is no frame.
+#[must_use]
+pub fn body_of(frame: &[u8]) -> Option<&[u8]> {
+    open(frame, ANY_SIZE).ok().map(|(_, body)| body)
+}
+
+/// What a receiver makes of a frame: the frame it would write for the same message, or `None` if it refuses it.
+#[must_use]
+pub fn read_and_write(frame: &[u8], limit: usize) -> Option<Vec<u8>> {
+    encode_message(&decode_message(frame, limit).ok()?, limit).ok()
+}
+
+/// Whether a receiver would read this frame.
+#[must_use]
+pub fn decodes(frame: &[u8], limit: usize) -> bool {
+    decode_message(frame, limit).is_ok()
 }
