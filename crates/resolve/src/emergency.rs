@@ -51,6 +51,11 @@ impl Level {
         u64::from(Self::LIFE_SAFETY.0.saturating_sub(self.0))
     }
 
+    /// The named tier it counts to: 0 for routine and what lies below elevated, up to 4 for life safety.
+    pub(crate) fn band(self) -> usize {
+        NAMES.iter().skip(1).take_while(|(_, level)| *level <= self).count()
+    }
+
     /// The name, where it has one.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {

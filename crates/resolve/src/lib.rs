@@ -15,6 +15,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod bytes;
 mod id;
 mod key;
 mod tie;
@@ -41,11 +42,17 @@ mod kind;
 mod decision;
 mod reason;
 
+mod ageing;
+mod cluster;
+mod greedy;
 mod placement;
+mod preemption;
 
+pub use crate::ageing::{AgeingRules, LateRule, Lateness, SharesTooLarge, TierShares, inherit_levels};
 pub use crate::breakdown::{FactorReading, KeyBreakdown, LinkReading};
 pub use crate::chain::{Chain, MAX_FACTORS, MAX_HEAD_START_MINUTES};
-pub use crate::decision::{Context, Deciding, Decision, Standing, decide, explain_rank};
+pub use crate::cluster::{ClusterView, Placement, Plan, Reservation, ReservationCause, RunningJob, Waiting};
+pub use crate::decision::{Context, Deciding, Decision, InWords, Standing, decide, explain_rank};
 pub use crate::emergency::{Level, ParseLevelError, scope_covers};
 pub use crate::error::ChainError;
 pub use crate::facts::{Facts, JobFacts, Outcome, RoundFacts, VersionFacts};
@@ -58,6 +65,9 @@ pub use crate::key::RankKey;
 pub use crate::kind::{ContestRule, ParseStrategyError, StrategyKind};
 pub use crate::link::{Factor, FactorValue, Link, Term, Unit};
 pub use crate::placement::{ExecutorFacts, balance, choose_executor, fits};
+pub use crate::preemption::{
+    Eviction, Preemption, PreemptionBudget, PreemptionRules, Preemptor, plan_preemption, plan_swap, swap_pays,
+};
 pub use crate::quantity::{BasisPoints, JobValue, OutOfRange, Priority};
 pub use crate::reason::{PreemptionRefusal, Reason};
 pub use crate::resources::{Dimension, Resources};

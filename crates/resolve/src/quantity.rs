@@ -13,6 +13,9 @@ impl BasisPoints {
     /// The whole: 10,000.
     pub const FULL: Self = Self(10_000);
 
+    /// A tenth: 1,000.
+    pub const TENTH: Self = Self(1_000);
+
     /// `None` above 10,000.
     #[must_use]
     pub const fn new(bp: u16) -> Option<Self> {
@@ -30,6 +33,13 @@ impl BasisPoints {
         let scaled = u128::from(part).saturating_mul(u128::from(Self::FULL.0));
         let bp = scaled.checked_div(u128::from(whole)).unwrap_or(0);
         u16::try_from(bp).map_or(Self::FULL, Self)
+    }
+
+    /// This share of `whole`, rounded down.
+    #[must_use]
+    pub fn of(self, whole: u64) -> u64 {
+        let part = u128::from(whole).saturating_mul(u128::from(self.0)).checked_div(u128::from(Self::FULL.0));
+        part.and_then(|part| u64::try_from(part).ok()).unwrap_or(whole)
     }
 
     /// What is missing to the whole.

@@ -1,5 +1,8 @@
 use core::fmt;
 
+use crate::BasisPoints;
+use crate::bytes::Writer;
+
 /// An amount in each of the three dimensions: what a job needs, or what an executor has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -30,10 +33,46 @@ impl Resources {
         }
     }
 
+    /// Both together, at most `u64::MAX` in each dimension.
+    #[must_use]
+    pub const fn saturating_add(&self, other: &Self) -> Self {
+        Self {
+            cpu_milli: self.cpu_milli.saturating_add(other.cpu_milli),
+            memory_mib: self.memory_mib.saturating_add(other.memory_mib),
+            gpu_milli: self.gpu_milli.saturating_add(other.gpu_milli),
+        }
+    }
+
+    /// What is left of this without `other`, at least 0 in each dimension.
+    #[must_use]
+    pub const fn saturating_sub(&self, other: &Self) -> Self {
+        Self {
+            cpu_milli: self.cpu_milli.saturating_sub(other.cpu_milli),
+            memory_mib: self.memory_mib.saturating_sub(other.memory_mib),
+            gpu_milli: self.gpu_milli.saturating_sub(other.gpu_milli),
+        }
+    }
+
+    /// This share of it, rounded down in each dimension.
+    #[must_use]
+    pub fn portion(&self, share: BasisPoints) -> Self {
+        Self {
+            cpu_milli: share.of(self.cpu_milli),
+            memory_mib: share.of(self.memory_mib),
+            gpu_milli: share.of(self.gpu_milli),
+        }
+    }
+
     /// Whether `demand` is at most this in every dimension.
     #[must_use]
     pub fn holds(&self, demand: &Self) -> bool {
         Dimension::ALL.iter().all(|dimension| demand.get(*dimension) <= self.get(*dimension))
+    }
+}
+
+impl Resources {
+    pub(crate) fn write(&self, out: &mut Writer) {
+        Dimension::ALL.into_iter().for_each(|dimension| out.u64(self.get(dimension)));
     }
 }
 
@@ -54,6 +93,15 @@ pub enum Dimension {
 impl Dimension {
     /// All three, in the order of the fields of [`Resources`].
     pub const ALL: [Self; 3] = [Self::Cpu, Self::Memory, Self::Gpu];
+
+    /// Its number in canonical bytes.
+    pub(crate) const fn place(self) -> u64 {
+        match self {
+            Self::Cpu => 0,
+            Self::Memory => 1,
+            Self::Gpu => 2,
+        }
+    }
 }
 
 impl fmt::Display for Dimension {

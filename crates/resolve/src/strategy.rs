@@ -2,7 +2,11 @@
 
 use alloc::vec::Vec;
 
-use crate::{AlgorithmId, CandidateId, JobFacts, KeyBreakdown, RankKey, RoundFacts, VersionFacts};
+use reconvene_clock::WallTime;
+
+use crate::{
+    AlgorithmId, CandidateId, ClusterView, JobFacts, KeyBreakdown, Plan, RankKey, RoundFacts, VersionFacts, greedy,
+};
 
 /// Orders waiting jobs on the one broker that decides.
 ///
@@ -14,6 +18,13 @@ pub trait ContentionStrategy: Send + Sync {
     fn key(&self, job: &JobFacts, round: &RoundFacts) -> RankKey;
     /// The same key taken apart.
     fn explain(&self, job: &JobFacts, round: &RoundFacts) -> KeyBreakdown;
+
+    /// Where the waiting jobs go in this round. Greedy unless a strategy knows better: job by job in rank order, each to
+    /// the executor that it leaves most balanced, under the view's rules for deadlines, reservations and reserved
+    /// shares. `now` decides what is late and for how long somebody has waited, never the order.
+    fn plan(&self, jobs: &[JobFacts], view: &ClusterView, round: &RoundFacts, now: WallTime) -> Plan {
+        greedy::plan(|job| self.key(job, round), jobs, view, now)
+    }
 }
 
 /// Chooses the canonical version, on every broker alike. It has no `now` and no load on purpose.

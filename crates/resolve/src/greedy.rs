@@ -1,0 +1,173 @@
+//! The plan that every strategy has: job by job in rank order, each to where it fits best.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use reconvene_clock::WallTime;
+
+use crate::ageing::Floors;
+use crate::{
+    CandidateId, ClusterView, ExecutorFacts, JobFacts, Lateness, Placement, Plan, RankKey, Reason, Reservation,
+    ReservationCause, RunningJob, Waiting, balance, choose_executor, fits,
+};
+
+/// Places jobs in the order of `key`, smallest first, each on the executor that it leaves most balanced. Deadlines,
+/// reservations and reserved shares are kept as the view's rules say.
+///
+/// # Complexity
+/// O(n log n + n × m) for n jobs and m executors, and O(m × r) for each reservation with r running jobs.
+pub(crate) fn plan(key: impl Fn(&JobFacts) -> RankKey, jobs: &[JobFacts], view: &ClusterView, now: WallTime) -> Plan {
+    let mut round = Round::new(jobs, view, now);
+    let mut order: BTreeMap<RankKey, JobFacts> = jobs.iter().map(|job| (key(job), job.clone())).collect();
+    while let Some((_, mut job)) = order.pop_first() {
+        if view.storm {
+            round.wait(job.id, Reason::StormGuard);
+            continue;
+        }
+        match view.ageing.late.dispatch(&mut job, now) {
+            Lateness::InTime | Lateness::Unchanged { .. } => round.consider(&job),
+            Lateness::Refused { by_ms } => round.wait(job.id, Reason::DeadlineHopeless { by_ms }),
+            Lateness::Marked { .. } => {
+                round.plan.late.push(job.id);
+                // Without its deadline it never moves forward, and may move behind others.
+                order.insert(key(&job), job);
+            }
+        }
+    }
+    round.plan
+}
+
+struct Round<'a> {
+    view: &'a ClusterView,
+    now: WallTime,
+    executors: Vec<ExecutorFacts>,
+    running: Vec<RunningJob>,
+    floors: Floors,
+    plan: Plan,
+}
+
+impl<'a> Round<'a> {
+    fn new(jobs: &[JobFacts], view: &'a ClusterView, now: WallTime) -> Self {
+        let free = view
+            .executors
+            .iter()
+            .fold(Default::default(), |sum: crate::Resources, executor| sum.saturating_add(&executor.free));
+        let running = view.running.iter().map(|job| (job.level, job.demand));
+        let floors = Floors::new(&view.ageing, (view.total(), free), jobs, running, now);
+        let executors = view.executors.clone();
+        let mut round = Self { view, now, executors, running: view.running.clone(), floors, plan: Plan::default() };
+        let waiting: BTreeMap<CandidateId, &JobFacts> = jobs.iter().map(|job| (job.id, job)).collect();
+        round.plan.reservations = round.standing(&waiting);
+        round
+    }
+
+    /// The reservations that still make sense, with the time at which their place is expected to be free brought up to
+    /// date.
+    fn standing(&self, waiting: &BTreeMap<CandidateId, &JobFacts>) -> Vec<Reservation> {
+        let kept = self.view.reservations.iter().filter(|held| !held.has_lapsed(self.now));
+        let kept = kept.filter_map(|held| match held.cause {
+            ReservationCause::Preempted => Some(*held),
+            ReservationCause::Waited => {
+                let job = waiting.get(&held.job)?;
+                let from = self.frees(held.executor, job)?;
+                Some(Reservation { from, level: job.level, ..*held })
+            }
+        });
+        kept.collect()
+    }
+
+    fn consider(&mut self, job: &JobFacts) {
+        if let Some(owner) = self.floors.taken_from(job.level, &job.demand) {
+            return self.wait(job.id, Reason::ReservedForOther { job: owner });
+        }
+        let fitting = self.executors.iter().enumerate().filter(|(index, executor)| {
+            fits(&executor.free, &job.demand, &executor.tags, &job.requires)
+                && executor.capacity.holds(&job.demand)
+                && self.keeper(*index, executor, job).is_none()
+        });
+        let best = fitting.min_by_key(|(index, executor)| (self.is_own(*index, job), balance(executor, &job.demand)));
+        match best.map(|(index, _)| index) {
+            Some(index) => self.start(job, index),
+            None => self.leave(job),
+        }
+    }
+
+    /// False, which sorts first, for the place that is kept for the job.
+    fn is_own(&self, executor: usize, job: &JobFacts) -> bool {
+        !self.plan.reservations.iter().any(|held| held.executor == executor && held.job == job.id)
+    }
+
+    /// For whom an executor is kept, if that is somebody else.
+    fn keeper(&self, index: usize, executor: &ExecutorFacts, job: &JobFacts) -> Option<CandidateId> {
+        let here = self.plan.reservations.iter().filter(|held| held.executor == index);
+        here.filter(|held| held.blocks(job, &executor.free, self.now)).map(|held| held.job).next()
+    }
+
+    fn start(&mut self, job: &JobFacts, index: usize) {
+        if let Some(executor) = self.executors.get_mut(index) {
+            executor.free = executor.free.saturating_sub(&job.demand);
+        }
+        self.floors.start(job.level, &job.demand);
+        self.running.push(RunningJob::new(job, index, self.now));
+        self.plan.reservations.retain(|held| held.job != job.id);
+        self.plan.placements.push(Placement { job: job.id, executor: index });
+    }
+
+    fn leave(&mut self, job: &JobFacts) {
+        let reason = match choose_executor(job, &self.executors) {
+            Ok(index) => {
+                let keeper = self.executors.get(index).and_then(|executor| self.keeper(index, executor, job));
+                // It would fit there, so it was kept from it by a reservation.
+                Reason::ReservedForOther { job: keeper.unwrap_or(job.id) }
+            }
+            Err(reason) => reason,
+        };
+        self.reserve(job);
+        self.wait(job.id, reason);
+    }
+
+    /// Keeps the executor that frees first for a job that has waited long enough.
+    fn reserve(&mut self, job: &JobFacts) {
+        let waited = self.now.saturating_since(job.submitted.wall());
+        let reserved = |id: CandidateId| self.plan.reservations.iter().any(|held| held.job == id);
+        if waited < self.view.ageing.reserve_after_ms || reserved(job.id) {
+            return;
+        }
+        let unreserved = (0..self.executors.len())
+            .filter(|index| !self.plan.reservations.iter().any(|held| held.executor == *index));
+        let soonest = unreserved.filter_map(|index| Some((self.frees(index, job)?, index))).min();
+        if let Some((from, executor)) = soonest {
+            let cause = ReservationCause::Waited;
+            let (demand, level) = (job.demand, job.level);
+            self.plan.reservations.push(Reservation { executor, job: job.id, level, demand, cause, from, until: None });
+        }
+    }
+
+    /// When the running jobs of an executor are expected to leave enough room; `None` if it is too small even idle,
+    /// lacks tags, or is gone. The last moment there is if that depends on a job of unknown length.
+    fn frees(&self, index: usize, job: &JobFacts) -> Option<WallTime> {
+        let executor = self.executors.get(index)?;
+        if !fits(&executor.capacity, &job.demand, &executor.tags, &job.requires) {
+            return None;
+        }
+        let here = self.running.iter().filter(|running| running.executor == index);
+        let last = WallTime::from_millis(u64::MAX);
+        let mut ends: Vec<_> = here.map(|running| (running.ends.unwrap_or(last), running.demand)).collect();
+        ends.sort_by_key(|(end, _)| *end);
+        let mut free = executor.free;
+        if free.holds(&job.demand) {
+            return Some(self.now);
+        }
+        for (end, demand) in ends {
+            free = free.saturating_add(&demand);
+            if free.holds(&job.demand) {
+                return Some(end.max(self.now));
+            }
+        }
+        Some(last)
+    }
+
+    fn wait(&mut self, job: CandidateId, reason: Reason) {
+        self.plan.waiting.push(Waiting { job, reason });
+    }
+}
