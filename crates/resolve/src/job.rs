@@ -15,6 +15,12 @@ pub const fn tier() -> Link<JobFacts> {
     Link::word("tier", Unit::Tier, |job, _| job.level.tier())
 }
 
+/// 1 for a job that was marked late, else 0: those that can still meet their deadline first.
+#[must_use]
+pub const fn late() -> Link<JobFacts> {
+    Link::word("late", Unit::Class, |job, _| if job.late { 1 } else { 0 })
+}
+
 /// The height of the job's spec: causes before their effects.
 #[must_use]
 pub const fn height() -> Link<JobFacts> {

@@ -46,6 +46,7 @@ mod ageing;
 mod cluster;
 mod greedy;
 mod placement;
+mod policy;
 mod preemption;
 
 pub use crate::ageing::{AgeingRules, LateRule, Lateness, SharesTooLarge, TierShares, inherit_levels};
@@ -65,6 +66,10 @@ pub use crate::key::RankKey;
 pub use crate::kind::{ContestRule, ParseStrategyError, StrategyKind};
 pub use crate::link::{Factor, FactorValue, Link, Term, Unit};
 pub use crate::placement::{ExecutorFacts, balance, choose_executor, fits};
+pub use crate::policy::{
+    PackingRules, ParsePolicyIdError, Pin, PinEpoch, Policy, PolicyBuilder, PolicyChoice, PolicyDecodeError,
+    PolicyEpoch, PolicyError, PolicyId, PolicyRef, PolicyRegistry, RegistryError, Unresolved, UnresolvedCause,
+};
 pub use crate::preemption::{
     Eviction, Preemption, PreemptionBudget, PreemptionRules, Preemptor, plan_preemption, plan_swap, swap_pays,
 };
