@@ -20,6 +20,7 @@ mod id;
 mod key;
 mod tie;
 
+mod declaration;
 mod emergency;
 mod quantity;
 mod resources;
@@ -54,6 +55,7 @@ pub use crate::breakdown::{FactorReading, KeyBreakdown, LinkReading};
 pub use crate::chain::{Chain, MAX_FACTORS, MAX_HEAD_START_MINUTES};
 pub use crate::cluster::{ClusterView, Placement, Plan, Reservation, ReservationCause, RunningJob, Waiting};
 pub use crate::decision::{Context, Deciding, Decision, InWords, Standing, decide, explain_rank};
+pub use crate::declaration::{Authority, DeclarationError, DeclarationId, EmergencyDeclaration};
 pub use crate::emergency::{Level, ParseLevelError, scope_covers};
 pub use crate::error::ChainError;
 pub use crate::facts::{Facts, JobFacts, Outcome, RoundFacts, VersionFacts};
