@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroU64;
 
 use crate::{BasisPoints, CandidateId, ChainError, MAX_WORDS, RankKey, Unit};
 
@@ -33,15 +34,25 @@ pub struct LinkReading {
     pub unit: Unit,
     /// Its word; smaller goes first.
     pub word: u64,
+    /// How many neighbouring values count as equal; 1 is none.
+    pub bucket: NonZeroU64,
+    /// Whether the word is the complement, so that larger values go first.
+    pub reversed: bool,
     /// How the word came about, where it is a sum.
     pub factors: Vec<FactorReading>,
 }
 
 impl LinkReading {
+    /// The value in its buckets, before any reversal.
+    #[must_use]
+    pub const fn value(&self) -> u64 {
+        if self.reversed { !self.word } else { self.word }
+    }
+
     /// A link whose word is taken as it is.
     #[must_use]
     pub const fn plain(name: &'static str, unit: Unit, word: u64) -> Self {
-        Self { name, unit, word, factors: Vec::new() }
+        Self { name, unit, word, bucket: NonZeroU64::MIN, reversed: false, factors: Vec::new() }
     }
 }
 
@@ -94,6 +105,43 @@ impl KeyBreakdown {
             *word = link.word;
         }
         RankKey::new(words, self.id)
+    }
+}
+
+/// What the link says in words: "priority counts 12 min, smallness 7 min" where it is a sum, else its value.
+impl fmt::Display for LinkReading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, unit, bucket, factors, .. } = self;
+        write!(f, "{name} ")?;
+        match unit {
+            Unit::Hash => write!(f, "{:016x}", self.value())?,
+            Unit::Millis
+            | Unit::Stamp
+            | Unit::Class
+            | Unit::Tier
+            | Unit::BasisPoints
+            | Unit::Count
+            | Unit::Score
+            | Unit::Id => write!(f, "{}", self.value())?,
+        }
+        if bucket.get() > 1 {
+            write!(f, " (in steps of {bucket})")?;
+        }
+        for (place, factor) in factors.iter().filter(|factor| factor.contribution > 0).enumerate() {
+            f.write_str(if place == 0 { ": " } else { ", " })?;
+            match unit {
+                Unit::Millis => write!(f, "{} counts {} min", factor.name, factor.contribution / 60_000)?,
+                Unit::Stamp
+                | Unit::Class
+                | Unit::Tier
+                | Unit::BasisPoints
+                | Unit::Count
+                | Unit::Score
+                | Unit::Hash
+                | Unit::Id => write!(f, "{} counts {}", factor.name, factor.contribution)?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::{
-    AlgorithmId, CandidateId, ContentionStrategy, JobFacts, KeyBreakdown, Reason, ReconcileStrategy, RoundFacts,
-    SubjectId, Unit, VersionFacts,
+    AlgorithmId, CandidateId, ContentionStrategy, Counterfactual, InputsDigest, JobFacts, KeyBreakdown, PolicyRef,
+    Reason, ReconcileStrategy, RoundFacts, SubjectId, Unit, VersionFacts,
 };
 
 /// In which sense of conflict a decision was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[expect(clippy::exhaustive_enums, reason = "there are two senses of conflict")]
 pub enum Context {
@@ -44,6 +44,10 @@ pub struct Decision {
     pub subject: SubjectId,
     /// The rule.
     pub algorithm: AlgorithmId,
+    /// The policy it came from, where the caller [named](Self::under) one.
+    pub policy: Option<PolicyRef>,
+    /// Fingerprint of all the facts that went in, whatever order they came in.
+    pub inputs: InputsDigest,
     /// Best first.
     pub standings: Vec<Standing>,
     /// The first link in which winner and runner-up differ, and by how much; `None` for a single candidate.
@@ -71,7 +75,76 @@ impl Decision {
     /// Never: a decision has at least one standing.
     #[must_use]
     pub fn winner(&self) -> CandidateId {
-        self.standings.first().map(|standing| standing.id).expect("a decision has at least one standing")
+        self.best().id
+    }
+
+    /// Why the best candidate is the best: [`Reason::Chosen`] or [`Reason::OnlyCandidate`].
+    ///
+    /// # Panics
+    ///
+    /// Never: a decision has at least one standing.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.best().reason
+    }
+
+    /// By how much the best candidate is ahead in the deciding link; 0 of a single one.
+    #[must_use]
+    pub fn margin(&self) -> u64 {
+        self.deciding.map_or(0, |deciding| deciding.margin)
+    }
+
+    /// Where a candidate stands.
+    #[must_use]
+    pub fn standing(&self, id: CandidateId) -> Option<&Standing> {
+        self.standings.iter().find(|standing| standing.id == id)
+    }
+
+    /// The same, made under this policy since this switch.
+    #[must_use]
+    pub const fn under(mut self, policy: PolicyRef) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// What would have made a candidate the first; `None` for the first itself and for who is not in the decision.
+    #[must_use]
+    pub fn counterfactual(&self, id: CandidateId) -> Option<Counterfactual> {
+        let (best, other) = (self.best(), self.standing(id)?);
+        (best.id != id).then(|| Counterfactual::between(&best.key, &other.key))
+    }
+
+    /// Everybody's place with its grounds, in lines for a person.
+    #[must_use]
+    pub const fn in_words(&self) -> InWords<'_> {
+        InWords { decision: self }
+    }
+
+    fn best(&self) -> &Standing {
+        self.standings.first().expect("a decision has at least one standing")
+    }
+}
+
+/// What [`Decision::in_words`] shows.
+#[derive(Clone, Copy, Debug)]
+pub struct InWords<'a> {
+    decision: &'a Decision,
+}
+
+impl fmt::Display for InWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { decision } = self;
+        write!(f, "{decision}")?;
+        for (standing, place) in decision.standings.iter().zip(1_u64..) {
+            write!(f, "\n{place}. {}: {}", standing.id, standing.reason)?;
+            if let Some(counterfactual) = decision.counterfactual(standing.id) {
+                write!(f, "; {counterfactual}")?;
+            }
+            for link in standing.key.links() {
+                write!(f, "\n     {link}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -108,7 +181,13 @@ pub fn decide(strategy: &dyn ReconcileStrategy, versions: &[VersionFacts]) -> Op
         }
     });
     let reasons = reasons.collect();
-    Some(decision(Context::Divergence, canonical.subject, strategy.algorithm(), ranked, reasons))
+    let head = Head {
+        context: Context::Divergence,
+        subject: canonical.subject,
+        algorithm: strategy.algorithm(),
+        inputs: InputsDigest::of_versions(versions),
+    };
+    Some(decision(head, ranked, reasons))
 }
 
 /// Ranks jobs and says why, or `None` of none. The order is that of [`rank`](crate::rank).
@@ -131,7 +210,13 @@ pub fn explain_rank(strategy: &dyn ContentionStrategy, jobs: &[JobFacts], round:
             higher => Reason::BehindHigherTier { n: higher },
         });
     }
-    Some(decision(Context::Contention, SubjectId::NONE, strategy.algorithm(), ranked, reasons))
+    let head = Head {
+        context: Context::Contention,
+        subject: SubjectId::NONE,
+        algorithm: strategy.algorithm(),
+        inputs: InputsDigest::of_jobs(jobs, round),
+    };
+    Some(decision(head, ranked, reasons))
 }
 
 /// Best first, and each key once.
@@ -141,14 +226,16 @@ fn in_order<T>(mut candidates: Vec<(KeyBreakdown, T)>) -> Vec<(KeyBreakdown, T)>
     candidates
 }
 
-/// Joins keys in order with why each is not the first.
-fn decision<T>(
+/// What is decided, by what, of what.
+struct Head {
     context: Context,
     subject: SubjectId,
     algorithm: AlgorithmId,
-    ranked: Vec<(KeyBreakdown, T)>,
-    reasons: Vec<Reason>,
-) -> Decision {
+    inputs: InputsDigest,
+}
+
+/// Joins keys in order with why each is not the first.
+fn decision<T>(head: Head, ranked: Vec<(KeyBreakdown, T)>, reasons: Vec<Reason>) -> Decision {
     let deciding = match ranked.as_slice() {
         [(best, _), (second, _), ..] => Some(difference(best, second)),
         [_] | [] => None,
@@ -157,7 +244,8 @@ fn decision<T>(
     let reasons = core::iter::once(first).chain(reasons.into_iter().skip(1));
     let standings =
         ranked.into_iter().zip(reasons).map(|((key, _), reason)| Standing { id: key.id(), key, reason }).collect();
-    Decision { context, subject, algorithm, standings, deciding }
+    let Head { context, subject, algorithm, inputs } = head;
+    Decision { context, subject, algorithm, policy: None, inputs, standings, deciding }
 }
 
 /// Why `key` is behind `best` although no tier is between them.
@@ -175,7 +263,7 @@ fn lost(best: &KeyBreakdown, key: &KeyBreakdown) -> Reason {
 }
 
 /// The first link in which the better key differs from the worse, and by how much. The id is the last link.
-fn difference(better: &KeyBreakdown, worse: &KeyBreakdown) -> Deciding {
+pub(crate) fn difference(better: &KeyBreakdown, worse: &KeyBreakdown) -> Deciding {
     let links = better.links().iter().zip(worse.links());
     let words = links.map(|(ours, theirs)| (ours.name, ours.unit, ours.word, theirs.word));
     let ids = better.id().0.into_iter().zip(worse.id().0).map(|(ours, theirs)| ("id", Unit::Id, ours, theirs));

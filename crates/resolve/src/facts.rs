@@ -6,6 +6,7 @@ use core::fmt::Debug;
 
 use reconvene_clock::{Height, Hlc, WallTime};
 
+use crate::bytes::Writer;
 use crate::{BasisPoints, CandidateId, JobValue, Level, Priority, Resources, SubjectId};
 
 /// One waiting job, as the broker that owns it knows it. Everything here is fixed when the job is admitted, but for its
@@ -81,6 +82,26 @@ impl JobFacts {
     }
 }
 
+impl JobFacts {
+    pub(crate) fn write(&self, out: &mut Writer) {
+        let Self { id, submitted, priority, deadline, estimate_ms, work_core_ms, demand, .. } = self;
+        let Self { requires, value, level, late, height, preempted, .. } = self;
+        out.id(*id);
+        out.u64(submitted.as_u64());
+        out.u8(priority.0);
+        out.option(deadline.map(WallTime::as_millis));
+        out.u64(*estimate_ms);
+        out.option(*work_core_ms);
+        demand.write(out);
+        out.texts(requires.iter());
+        out.u32(value.get());
+        out.u8(level.get());
+        out.u8((*late).into());
+        out.u64(height.get());
+        out.u32(*preempted);
+    }
+}
+
 /// What all jobs of one ranking are measured against. A queue is ranked anew when the epoch changes, never by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -102,6 +123,15 @@ impl RoundFacts {
     #[must_use]
     pub const fn new(epoch: u64, total: Resources) -> Self {
         Self { epoch, total, reference: Self::REFERENCE }
+    }
+}
+
+impl RoundFacts {
+    pub(crate) fn write(&self, out: &mut Writer) {
+        let Self { epoch, total, reference } = self;
+        out.u64(*epoch);
+        total.write(out);
+        reference.write(out);
     }
 }
 
@@ -182,6 +212,25 @@ impl VersionFacts {
     #[must_use]
     pub fn attempt_word(&self) -> u64 {
         u64::from(self.attempt_epoch) << 32 | u64::from(self.attempt_number)
+    }
+}
+
+impl VersionFacts {
+    pub(crate) fn write(&self, out: &mut Writer) {
+        let Self {
+            subject, id, outcome, accepted, height, level, quality, placement, cost_resource_ms, digest, ..
+        } = self;
+        out.words(subject.0);
+        out.id(*id);
+        out.u64(outcome.word());
+        out.u64(accepted.as_u64());
+        out.u64(self.attempt_word());
+        out.u64(height.get());
+        out.u8(level.get());
+        out.u16(quality.get());
+        out.u64(*placement);
+        out.u64(*cost_resource_ms);
+        out.raw(digest);
     }
 }
 

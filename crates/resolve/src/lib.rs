@@ -40,8 +40,11 @@ mod five;
 mod head_start;
 mod kind;
 
+mod audit;
+mod counterfactual;
 mod decision;
 mod reason;
+mod statistics;
 
 mod ageing;
 mod cluster;
@@ -51,9 +54,11 @@ mod policy;
 mod preemption;
 
 pub use crate::ageing::{AgeingRules, LateRule, Lateness, SharesTooLarge, TierShares, inherit_levels};
+pub use crate::audit::{DecisionChain, InputsDigest};
 pub use crate::breakdown::{FactorReading, KeyBreakdown, LinkReading};
 pub use crate::chain::{Chain, MAX_FACTORS, MAX_HEAD_START_MINUTES};
 pub use crate::cluster::{ClusterView, Placement, Plan, Reservation, ReservationCause, RunningJob, Waiting};
+pub use crate::counterfactual::Counterfactual;
 pub use crate::decision::{Context, Deciding, Decision, InWords, Standing, decide, explain_rank};
 pub use crate::declaration::{Authority, DeclarationError, DeclarationId, EmergencyDeclaration};
 pub use crate::emergency::{Level, ParseLevelError, scope_covers};
@@ -78,6 +83,7 @@ pub use crate::preemption::{
 pub use crate::quantity::{BasisPoints, JobValue, OutOfRange, Priority};
 pub use crate::reason::{PreemptionRefusal, Reason};
 pub use crate::resources::{Dimension, Resources};
+pub use crate::statistics::{DecisionKind, Histogram, Statistics};
 pub use crate::strategy::{ContentionStrategy, ReconcileStrategy, rank, resolve, top};
 pub use crate::tie::tie_hash;
 

@@ -72,10 +72,11 @@ impl<F: Facts> Link<F> {
         self
     }
 
-    /// The same with words of one bucket of `size` counted as equal, before any reversal. The last call counts.
+    /// The same with words of one bucket of `size` counted as equal, before any reversal. Buckets of buckets are larger
+    /// buckets.
     #[must_use]
     pub const fn bucketed(mut self, size: NonZeroU64) -> Self {
-        self.bucket = size;
+        self.bucket = self.bucket.saturating_mul(size);
         self
     }
 
@@ -129,7 +130,8 @@ impl<F: Facts> Link<F> {
         let factors = self.terms().map_or_else(Vec::new, |(terms, minutes)| {
             terms.iter().map(|term| term.explain(facts, round, minutes)).collect()
         });
-        LinkReading { name: self.name, unit: self.unit(), word: self.read(facts, round), factors }
+        let Self { name, bucket, reversed, .. } = *self;
+        LinkReading { name, unit: self.unit(), word: self.read(facts, round), bucket, reversed, factors }
     }
 
     const fn plain(name: &'static str, unit: Unit, source: Source<F>) -> Self {
@@ -321,6 +323,21 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// The number of this unit in canonical bytes.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Class => 0,
+            Self::Tier => 1,
+            Self::Millis => 2,
+            Self::Stamp => 3,
+            Self::BasisPoints => 4,
+            Self::Count => 5,
+            Self::Score => 6,
+            Self::Hash => 7,
+            Self::Id => 8,
+        }
+    }
+
     /// A difference in this unit in minutes, rounded up; `None` if it is not time.
     #[must_use]
     pub const fn minutes(self, difference: u64) -> Option<u64> {

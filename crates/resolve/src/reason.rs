@@ -5,7 +5,8 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use core::fmt;
 
-use crate::{CandidateId, Dimension, SubjectId};
+use crate::bytes::Writer;
+use crate::{CandidateId, DeclarationId, Dimension};
 
 /// Why a candidate stands where it stands. A closed set with stable codes, see [`Reason::code`].
 ///
@@ -80,8 +81,8 @@ pub enum Reason {
     AwaitingPolicy,
     /// The declaration that gave the job its level has ended.
     EmergencyExpired {
-        /// Which, as the two words of its id.
-        declaration: SubjectId,
+        /// Which.
+        declaration: DeclarationId,
     },
     /// The best packing found leaves it out.
     NotPacked {
@@ -113,6 +114,34 @@ impl Reason {
             Self::AwaitingPolicy => "AwaitingPolicy",
             Self::EmergencyExpired { .. } => "EmergencyExpired",
             Self::NotPacked { .. } => "NotPacked",
+        }
+    }
+}
+
+impl Reason {
+    /// The code and what goes with it.
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.text(self.code());
+        match self {
+            Self::Chosen | Self::OnlyCandidate | Self::StormGuard | Self::ParkedAwaitingJob | Self::AwaitingPolicy => {}
+            Self::BehindHigherTier { n } => out.u64(*n),
+            Self::BehindEarlier { n, minutes } => out.words([*n, *minutes]),
+            Self::LostTo { winner, link, margin } => {
+                out.id(*winner);
+                out.text(link);
+                out.u64(*margin);
+            }
+            Self::AgreesWith { winner } => out.id(*winner),
+            Self::DeadlineHopeless { by_ms } => out.u64(*by_ms),
+            Self::WaitingForCapacity { dimension, short_by } => {
+                out.u64(dimension.place());
+                out.u64(*short_by);
+            }
+            Self::NoExecutorWithTags { missing } => out.texts(missing.iter()),
+            Self::ReservedForOther { job } => out.id(*job),
+            Self::PreemptionRefused { why } => out.text(why.code()),
+            Self::EmergencyExpired { declaration } => out.words(declaration.0),
+            Self::NotPacked { value, best_without } => out.words([*value, *best_without]),
         }
     }
 }
@@ -155,7 +184,7 @@ impl fmt::Display for Reason {
 }
 
 /// Why nothing was preempted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[expect(clippy::exhaustive_enums, reason = "a closed set: whoever shows reasons must show each")]
 pub enum PreemptionRefusal {
@@ -171,6 +200,21 @@ pub enum PreemptionRefusal {
     WouldNotFit,
     /// The job was displaced itself and may not displace others yet.
     CoolDown,
+}
+
+impl PreemptionRefusal {
+    /// The stable code, as [`Reason::code`]. It will not change.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotLowerTier => "NotLowerTier",
+            Self::MinRun => "MinRun",
+            Self::MaxCount => "MaxCount",
+            Self::Budget => "Budget",
+            Self::WouldNotFit => "WouldNotFit",
+            Self::CoolDown => "CoolDown",
+        }
+    }
 }
 
 impl fmt::Display for PreemptionRefusal {
