@@ -1,8 +1,9 @@
 //! What a plan comes to: the changes that a store makes at once.
 
-use reconvene_clock::Dot;
+use reconvene_clock::{Dot, ReplicaId};
 
-use crate::{Head, Key, Record, Revision, Version};
+use crate::version::is_tombstone;
+use crate::{Fact, Fingerprint, Head, Key, PrintId, Record, Revision, Version};
 
 /// One row as it is after a batch, and how its live versions changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct RowChange {
     pub(crate) after: Option<Record>,
     pub(crate) added: Vec<Dot>,
     pub(crate) removed: Vec<Dot>,
+    /// Those of `removed` that may be tombstones.
+    pub(crate) removed_tombstones: Vec<Dot>,
 }
 
 impl RowChange {
@@ -26,7 +29,8 @@ impl RowChange {
         self.after.as_ref()
     }
 
-    /// The dots that became live, ascending.
+    /// The dots that became live, ascending. One whose content changed, because a second one was found, is here and in
+    /// [`removed`](Self::removed).
     #[must_use]
     pub fn added(&self) -> &[Dot] {
         &self.added
@@ -49,11 +53,15 @@ pub enum IndexChange<'a> {
         dot: Dot,
         /// Where it is live.
         key: &'a Key,
+        /// Whether it is a tombstone, which is then also listed among the [`Tombstones`](crate::Tombstones).
+        tombstone: bool,
     },
     /// The dot is no longer live.
     Remove {
         /// The dot.
         dot: Dot,
+        /// Whether it may be listed among the [`Tombstones`](crate::Tombstones).
+        tombstone: bool,
     },
 }
 
@@ -64,9 +72,13 @@ pub enum IndexChange<'a> {
 #[must_use = "a batch that is not committed is a lost change"]
 pub struct Batch {
     pub(crate) based_on: Revision,
+    pub(crate) planned_for: ReplicaId,
     pub(crate) rows: Vec<RowChange>,
+    pub(crate) prints: Vec<(PrintId, Fingerprint)>,
+    pub(crate) facts: Vec<Fact>,
     pub(crate) head: Head,
     pub(crate) byte_len: usize,
+    pub(crate) idle: bool,
 }
 
 impl Batch {
@@ -76,18 +88,42 @@ impl Batch {
         self.based_on
     }
 
+    /// The replica of the head that it was planned from: that of the only store it may be applied to. The
+    /// [`head`](Self::head) after it names another one if the batch renews the store's identity.
+    #[must_use]
+    pub fn planned_for(&self) -> ReplicaId {
+        self.planned_for
+    }
+
     /// The changed rows, ascending by key.
     #[must_use]
     pub fn rows(&self) -> &[RowChange] {
         &self.rows
     }
 
-    /// The changes of the live index. Each dot is in at most one.
+    /// The changes of the live index, to be made in this order: a dot may be removed and inserted.
     pub fn index(&self) -> impl Iterator<Item = IndexChange<'_>> {
         self.rows.iter().flat_map(|row| {
-            let removed = row.removed.iter().map(|dot| IndexChange::Remove { dot: *dot });
-            removed.chain(row.added.iter().map(|dot| IndexChange::Insert { dot: *dot, key: &row.key }))
+            let was_tombstone = |dot: &Dot| row.removed_tombstones.contains(dot);
+            let removed = row.removed.iter().map(move |dot| (*dot, was_tombstone(dot)));
+            let removed = removed.map(|(dot, tombstone)| IndexChange::Remove { dot, tombstone });
+            let is_tombstone = |dot| row.after.as_ref().and_then(|after| after.version(dot)).is_some_and(is_tombstone);
+            let added = row.added.iter().map(move |dot| (*dot, is_tombstone(*dot)));
+            removed.chain(added.map(|(dot, tombstone)| IndexChange::Insert { dot, key: &row.key, tombstone }))
         })
+    }
+
+    /// The fingerprints that changed, beside the root, as they are after the batch, ascending. One that is
+    /// [`EMPTY`](Fingerprint::EMPTY) is removed.
+    #[must_use]
+    pub fn prints(&self) -> &[(PrintId, Fingerprint)] {
+        &self.prints
+    }
+
+    /// Facts to be joined with those of the same kind and replica, by [`Fact::merge`]; ascending by kind and replica.
+    #[must_use]
+    pub fn facts(&self) -> &[Fact] {
+        &self.facts
     }
 
     /// The versions that became live, by key and dot. One that was written and replaced within the batch is not there.
@@ -110,10 +146,16 @@ impl Batch {
         self.rows.len()
     }
 
-    /// Whether no row changes. The head may change still: knowledge grows without rows.
+    /// Whether no row changes. Head and facts may change still: knowledge grows without rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Whether it changes nothing at all but the revision, so that it need not be committed.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.idle
     }
 
     /// The bytes of the changed rows.

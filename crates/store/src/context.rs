@@ -1,7 +1,8 @@
 //! What a version replaced.
 
+use std::sync::Arc;
+
 use reconvene_clock::{Dot, VectorClock};
-use smallvec::SmallVec;
 
 /// The versions of one key that a write replaced, and all that their contexts name.
 ///
@@ -23,11 +24,19 @@ use smallvec::SmallVec;
 /// assert_eq!(context.dots(), [dot(9)]);
 /// assert!(context.contains(dot(3)) && !context.contains(dot(8)));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct KeyContext {
-    dots: SmallVec<[Dot; 2]>,
+    /// `None` if it names nothing, as most do: one word instead of a hundred bytes in each version. Clones share it.
+    parts: Option<Arc<Parts>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Parts {
+    dots: Vec<Dot>,
     upto: VectorClock,
 }
+
+static NOTHING: VectorClock = VectorClock::new();
 
 impl KeyContext {
     /// The most exact dots of one replica that are kept where they could be collapsed.
@@ -42,50 +51,62 @@ impl KeyContext {
     /// The context that names `dots` and everything up to the entries of `upto`, in canonical form.
     #[must_use]
     pub fn from_parts(dots: impl IntoIterator<Item = Dot>, upto: VectorClock) -> Self {
-        let mut context = Self { dots: dots.into_iter().collect(), upto };
-        context.normalise();
-        context
+        let mut parts = Parts { dots: dots.into_iter().collect(), upto };
+        parts.normalise();
+        Self::of(parts)
+    }
+
+    fn of(parts: Parts) -> Self {
+        let empty = parts.dots.is_empty() && parts.upto.is_empty();
+        Self { parts: (!empty).then(|| Arc::new(parts)) }
     }
 
     /// The dots it names exactly, ascending.
     #[must_use]
     pub fn dots(&self) -> &[Dot] {
-        &self.dots
+        self.parts.as_ref().map_or(&[], |parts| &parts.dots)
     }
 
     /// The collapsed parts: every dot of the replica on this key up to the counter.
     #[must_use]
     pub fn upto(&self) -> &VectorClock {
-        &self.upto
+        self.parts.as_ref().map_or(&NOTHING, |parts| &parts.upto)
     }
 
     /// Whether it names nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.dots.is_empty() && self.upto.is_empty()
+        self.parts.is_none()
     }
 
     /// Whether it names `dot`, exactly or collapsed.
     #[must_use]
     pub fn contains(&self, dot: Dot) -> bool {
-        self.dots.binary_search(&dot).is_ok() || self.upto.contains(dot)
+        self.dots().binary_search(&dot).is_ok() || self.upto().contains(dot)
     }
 
     /// Names `dot` as well.
     pub fn add(&mut self, dot: Dot) {
-        if self.upto.contains(dot) {
-            return;
-        }
-        if let Err(place) = self.dots.binary_search(&dot) {
-            self.dots.insert(place, dot);
+        if !self.contains(dot) {
+            let parts = Arc::make_mut(self.parts.get_or_insert_default());
+            let place = parts.dots.partition_point(|held| *held < dot);
+            parts.dots.insert(place, dot);
         }
     }
 
     /// Names everything that `other` names as well. Entries of `upto` are joined by the greater counter.
     pub fn merge(&mut self, other: &Self) {
-        self.dots.extend_from_slice(&other.dots);
-        self.upto.merge(&other.upto);
-        self.normalise();
+        let Some(more) = &other.parts else {
+            return;
+        };
+        let Some(held) = &mut self.parts else {
+            self.parts = Some(Arc::clone(more));
+            return;
+        };
+        let parts = Arc::make_mut(held);
+        parts.dots.extend_from_slice(&more.dots);
+        parts.upto.merge(&more.upto);
+        parts.normalise();
     }
 
     /// Collapses the part of each replica that has too many exact dots and whose dots `prefix` reaches.
@@ -93,17 +114,28 @@ impl KeyContext {
     /// The caller answers for two things: `prefix` is the contiguous part of the writer's Knowledge, and the write
     /// leaves no sibling. Otherwise the entry would cover dots that nobody here explains.
     pub(crate) fn collapse(&mut self, prefix: &VectorClock) {
-        for run in self.dots.chunk_by(|left, right| left.replica == right.replica) {
-            if let Some(last) = run.last()
-                && run.len() > Self::COLLAPSE_ABOVE
-                && prefix.contains(*last)
-            {
-                self.upto.raise(*last);
-            }
+        let too_many = |run: &[Dot]| run.len() > Self::COLLAPSE_ABOVE;
+        let runs = self.dots().chunk_by(|left, right| left.replica == right.replica);
+        let reached: Vec<Dot> = runs
+            .filter(|run| too_many(run))
+            .filter_map(|run| run.last().copied())
+            .filter(|last| prefix.contains(*last))
+            .collect();
+        if let Some(parts) = self.parts.as_mut().filter(|_| !reached.is_empty()) {
+            let parts = Arc::make_mut(parts);
+            parts.upto.extend(reached);
+            parts.normalise();
         }
-        self.normalise();
     }
+}
 
+impl core::fmt::Debug for KeyContext {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("KeyContext").field("dots", &self.dots()).field("upto", self.upto()).finish()
+    }
+}
+
+impl Parts {
     fn normalise(&mut self) {
         self.dots.sort_unstable();
         self.dots.dedup();

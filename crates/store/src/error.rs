@@ -4,7 +4,7 @@ use core::error::Error;
 
 use reconvene_clock::{ClockError, Dot, ReplicaId};
 
-use crate::{Key, MAX_KEY_BYTES, Revision};
+use crate::{Frozen, Key, MAX_KEY_BYTES, NetworkId, Prefix, Revision};
 
 /// Why bytes are no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +33,14 @@ pub enum RecordError {
         /// The dot.
         dot: Dot,
     },
+    /// A piece of evidence belongs to no live version, or says the same as one that is there.
+    #[error("record {key} has evidence for {dot} that contradicts nothing")]
+    Stray {
+        /// The key of the record.
+        key: Key,
+        /// The dot of the evidence.
+        dot: Dot,
+    },
     /// One version replaces another, which is therefore not live.
     #[error("record {key} holds {dot} beside {by}, which replaces it")]
     Dead {
@@ -54,14 +62,6 @@ pub enum PlanError {
     RowNotLoaded {
         /// The key.
         key: Key,
-    },
-    /// A live version has the same dot and another content. Neither is chosen here.
-    #[error("dot {dot} of key {key} names two different versions")]
-    DotCollision {
-        /// The key.
-        key: Key,
-        /// The dot of both.
-        dot: Dot,
     },
     /// A version names its own dot as replaced.
     #[error("version {dot} of key {key} says that it replaces itself")]
@@ -109,8 +109,21 @@ pub enum PlanError {
         /// The limit.
         limit: usize,
     },
-    /// The row would grow beyond what a store holds. For a replicated version, neither its dot nor those that its
-    /// context names may be claimed as known.
+    /// A write would take a part of the store beyond its quota. Replicated versions are never held to one.
+    #[error("a write to {key} would leave {count} {what} under {prefix:?}, quota is {limit}")]
+    QuotaFull {
+        /// The key.
+        key: Key,
+        /// The keys that the quota is for.
+        prefix: Prefix,
+        /// `"rows"` or `"bytes"`.
+        what: &'static str,
+        /// How many there would be.
+        count: u64,
+        /// The quota.
+        limit: u64,
+    },
+    /// The row of a local write would grow beyond what a store holds.
     #[error("the row of {key} would have {len} bytes, limit is {limit}")]
     RowTooLarge {
         /// The key.
@@ -130,12 +143,117 @@ pub enum PlanError {
         /// The limit.
         limit: usize,
     },
+    /// A version has no place here, and there is none left to remember that it was put aside. Neither its dot nor
+    /// those that its context names may be claimed as known.
+    #[error("version {dot} of key {key} makes the row too large, and {limit} such versions are put aside already")]
+    PutAsideFull {
+        /// The key.
+        key: Key,
+        /// The dot of the version.
+        dot: Dot,
+        /// The limit.
+        limit: usize,
+    },
+    /// Somebody holds a dot of this replica from among those that this store took for unused: it has lost writes, or a
+    /// copy of it made them. Freeze the store and renew its identity.
+    #[error("own dot {dot} is known elsewhere, and was never used here")]
+    UnusedDot {
+        /// The dot.
+        dot: Dot,
+    },
+    /// The identity of this store is frozen, so that no dot is given out: renew it.
+    #[error("this incarnation is frozen: {why}")]
+    Frozen {
+        /// What was found out about it.
+        why: Frozen,
+    },
+    /// Rows were given up after others were planned: that comes first, as it replaces the fingerprints.
+    #[error("rows are given up before anything else is planned")]
+    NotFirst,
     /// The greatest height is in use, so no write can be above what was seen.
     #[error("no height is left above those seen")]
     HeightExhausted,
     /// No dot can be given out, or others hold dots of ours that we never gave out.
     #[error("the clock of this replica refused")]
     Clock(#[from] ClockError),
+}
+
+/// A cause that belongs to a backend.
+pub type Source = Box<dyn Error + Send + Sync>;
+
+/// Why a store was not opened. What is there was left as it was, byte for byte.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no store. Create one: opening never does, so that a lost file is not taken for an empty store.
+    #[error("there is no store at {store}: create one, or mount what is missing")]
+    Missing {
+        /// Where it was looked for.
+        store: String,
+    },
+    /// There is something already, where a store was to be created.
+    #[error("there is something at {store} already: open it, or move it away")]
+    Exists {
+        /// Where.
+        store: String,
+    },
+    /// What is there is damaged. Move it away, and create a store that fetches everything from its peers.
+    #[error("the store at {store} is damaged: {what}. Move it away and create a new one, which its peers will fill")]
+    Corrupt {
+        /// Where.
+        store: String,
+        /// What was read, and what is wrong with it.
+        what: String,
+    },
+    /// A later version of this software wrote it.
+    #[error(
+        "the store at {store} has format {}.{}, this version reads up to {}.{}: use the version that wrote it",
+        .found.0, .found.1, .supported.0, .supported.1
+    )]
+    NewerFormat {
+        /// Where.
+        store: String,
+        /// Major and minor version of the format found.
+        found: (u16, u16),
+        /// The last one that is read here.
+        supported: (u16, u16),
+    },
+    /// It belongs to another network.
+    #[error("the store at {store} belongs to network {found}, not to {wanted}: check the configuration")]
+    Foreign {
+        /// Where.
+        store: String,
+        /// The network of the store.
+        found: NetworkId,
+        /// The network that was asked for.
+        wanted: NetworkId,
+    },
+    /// Another process has it open.
+    #[error("the store at {store} is in use by another process: stop that one first")]
+    InUse {
+        /// Where.
+        store: String,
+    },
+    /// Values are sealed, and what was given to unseal them does not.
+    #[error("the values of the store at {store} cannot be unsealed: check the key")]
+    Seal {
+        /// Where.
+        store: String,
+        /// The cause.
+        #[source]
+        source: Source,
+    },
+    /// The medium refused.
+    #[error("{doing} {store} failed")]
+    Io {
+        /// Where.
+        store: String,
+        /// What was attempted, as in "reading".
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: Source,
+    },
 }
 
 /// Why a store could not be read. Nothing changed.
@@ -148,12 +266,32 @@ pub enum StoreError {
         /// What was being read, and what is wrong with it.
         what: String,
     },
+    /// The store was closed, or refuses everything after a commit that ended as [`Unknown`](CommitError::Unknown).
+    #[error("the store is closed: open it again")]
+    Closed,
+    /// The store is behind what this process saw of it: an old copy was put in its place. Open it again.
+    #[error("the store is at revision {found}, behind {seen}, which was seen: open it again")]
+    WentBack {
+        /// The revision that was seen before.
+        seen: Revision,
+        /// The revision that is there now.
+        found: Revision,
+    },
     /// The store cannot be reached now; it may be later.
     #[error("the store cannot be reached")]
     Unavailable {
         /// The cause.
         #[source]
-        source: Box<dyn Error + Send + Sync>,
+        source: Source,
+    },
+    /// The medium refused to be read.
+    #[error("{doing} the store failed")]
+    Io {
+        /// What was attempted, as in "reading rows of".
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: Source,
     },
 }
 
@@ -197,12 +335,34 @@ pub enum CommitError {
         /// The limit.
         limit: usize,
     },
+    /// The medium has no room for the batch. Reads go on; once there is room, commit it again.
+    #[error("the medium has no room for the batch")]
+    NoSpace {
+        /// The cause.
+        #[source]
+        source: Source,
+    },
+    /// Another process took over this writer's place in a shared store. The handle refuses everything from here on:
+    /// open again, under a new identity.
+    #[error("another process writes in the place of this one: open the store again")]
+    Fenced,
+    /// The store was closed, or refuses everything since a commit before ended as [`Unknown`](Self::Unknown).
+    #[error("the store is closed: open it again")]
+    Closed,
     /// It is not known whether the batch was applied. The handle refuses everything from here on: open again, and plan
     /// from what is there.
     #[error("it is unknown whether the batch was applied")]
     Unknown {
         /// The cause.
         #[source]
-        source: Box<dyn Error + Send + Sync>,
+        source: Source,
     },
+}
+
+impl CommitError {
+    /// Whether the store or its medium is full: nothing changed, and the same batch may be taken once there is room.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::NoSpace { .. })
+    }
 }

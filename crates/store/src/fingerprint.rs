@@ -1,9 +1,6 @@
 //! Sums of keyed hashes that tell whether two replicas hold the same values.
 
 use core::fmt::{self, Display};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use reconvene_clock::ReplicaId;
 use reconvene_clock::digest::{sha256, sip24_64, sip24_128};
 
@@ -86,7 +83,29 @@ pub struct Fingerprints {
     root: Fingerprint,
     buckets: Box<[Fingerprint; 256]>,
     /// Without entries for [`Fingerprint::EMPTY`], so that equal sets of values have equal prints.
-    origins: BTreeMap<ReplicaId, Fingerprint>,
+    /// Ascending; a list, since it is copied as a whole more often than it grows.
+    origins: Vec<(ReplicaId, Fingerprint)>,
+}
+
+/// One of the fingerprints that a store keeps beside the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "every backend keeps every print")]
+pub enum PrintId {
+    /// That of the values whose keys fall into this bucket.
+    Bucket(u8),
+    /// That of the values that this replica wrote.
+    Origin(ReplicaId),
+}
+
+/// Why fingerprints read from a store are not those of any set of values: a sum does not agree with another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the prints of the buckets add up to {buckets}, those of the origins to {origins}")]
+#[non_exhaustive]
+pub struct PrintsError {
+    /// The sum over the buckets.
+    pub buckets: Fingerprint,
+    /// The sum over the origins.
+    pub origins: Fingerprint,
 }
 
 impl Fingerprints {
@@ -98,7 +117,7 @@ impl Fingerprints {
             hash_key: first_half(sha256(&seed)),
             root: Fingerprint::EMPTY,
             buckets: Box::new([Fingerprint::EMPTY; 256]),
-            origins: BTreeMap::new(),
+            origins: Vec::new(),
         }
     }
 
@@ -112,6 +131,55 @@ impl Fingerprints {
             }
         }
         prints
+    }
+
+    /// The fingerprints that are made of these, each of which comes once; what is left out is
+    /// [`EMPTY`](Fingerprint::EMPTY). For backends, which keep them in a table.
+    ///
+    /// # Errors
+    ///
+    /// [`PrintsError`] if buckets and origins do not add up to the same root: something was damaged.
+    pub fn from_parts(
+        network: NetworkId,
+        parts: impl IntoIterator<Item = (PrintId, Fingerprint)>,
+    ) -> Result<Self, PrintsError> {
+        let mut prints = Self::empty(network);
+        let (mut buckets, mut origins) = (Fingerprint::EMPTY, Fingerprint::EMPTY);
+        for (id, print) in parts {
+            match id {
+                PrintId::Bucket(bucket) => {
+                    buckets = buckets.plus(print);
+                    if let Some(held) = prints.buckets.get_mut(usize::from(bucket)) {
+                        *held = print;
+                    }
+                }
+                PrintId::Origin(origin) => {
+                    origins = origins.plus(print);
+                    prints.change_origin(origin, |_| print);
+                }
+            }
+        }
+        if buckets != origins {
+            return Err(PrintsError { buckets, origins });
+        }
+        prints.root = buckets;
+        Ok(prints)
+    }
+
+    /// Every print but the root that is not [`EMPTY`](Fingerprint::EMPTY): the buckets, then the origins, ascending.
+    pub fn parts(&self) -> impl Iterator<Item = (PrintId, Fingerprint)> {
+        let buckets = (0..=u8::MAX).map(|bucket| (PrintId::Bucket(bucket), self.bucket(bucket)));
+        let origins = self.origins().map(|(origin, print)| (PrintId::Origin(origin), print));
+        buckets.filter(|(_, print)| *print != Fingerprint::EMPTY).chain(origins)
+    }
+
+    /// One of the prints beside the root.
+    #[must_use]
+    pub fn part(&self, id: PrintId) -> Fingerprint {
+        match id {
+            PrintId::Bucket(bucket) => self.bucket(bucket),
+            PrintId::Origin(origin) => self.origin(origin),
+        }
     }
 
     /// The fingerprint of every live value.
@@ -136,12 +204,13 @@ impl Fingerprints {
     /// The fingerprint of the live values that `origin` wrote.
     #[must_use]
     pub fn origin(&self, origin: ReplicaId) -> Fingerprint {
-        self.origins.get(&origin).copied().unwrap_or_default()
+        let place = self.origins.binary_search_by_key(&origin, |(held, _)| *held);
+        place.ok().and_then(|place| self.origins.get(place)).map_or(Fingerprint::EMPTY, |(_, print)| *print)
     }
 
     /// The replicas that wrote live values, ascending, each with its fingerprint.
     pub fn origins(&self) -> impl Iterator<Item = (ReplicaId, Fingerprint)> {
-        self.origins.iter().map(|(origin, print)| (*origin, *print))
+        self.origins.iter().copied()
     }
 
     /// A keyed hash of anything else that replicas of the network compare.
@@ -169,17 +238,21 @@ impl Fingerprints {
         if let Some(bucket) = self.buckets.get_mut(bucket) {
             *bucket = change(*bucket, term);
         }
-        match self.origins.entry(version.dot.replica) {
-            Entry::Vacant(entry) => {
-                entry.insert(change(Fingerprint::EMPTY, term));
-            }
-            Entry::Occupied(mut entry) => {
-                let print = entry.get_mut();
-                *print = change(*print, term);
-                if *print == Fingerprint::EMPTY {
-                    entry.remove();
+        self.change_origin(version.dot.replica, |print| change(print, term));
+    }
+
+    fn change_origin(&mut self, origin: ReplicaId, change: impl FnOnce(Fingerprint) -> Fingerprint) {
+        let place = self.origins.binary_search_by_key(&origin, |(held, _)| *held);
+        let print = change(self.origin(origin));
+        match place {
+            Ok(place) if print == Fingerprint::EMPTY => drop(self.origins.remove(place)),
+            Ok(place) => {
+                if let Some((_, held)) = self.origins.get_mut(place) {
+                    *held = print;
                 }
             }
+            Err(_) if print == Fingerprint::EMPTY => {}
+            Err(place) => self.origins.insert(place, (origin, print)),
         }
     }
 

@@ -2,9 +2,12 @@
 
 use core::fmt::{self, Display};
 
-use reconvene_clock::{Counter, Height, Hlc, Knowledge, NodeId, ReplicaId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::{Fingerprint, Fingerprints, NetworkId};
+use reconvene_clock::{Counter, Dot, Height, Hlc, Knowledge, NodeId, ReplicaId, VectorClock};
+
+use crate::{Allowance, Fingerprint, Fingerprints, Marks, NetworkId, Prefix, PutAside};
 
 /// The number of batches that a store has committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,33 +50,70 @@ pub struct Identity {
     pub incarnation: u64,
 }
 
+/// One opening of a store: drawn at random each time, so that two copies of one store that both run are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionNonce(u64);
+
+impl SessionNonce {
+    /// The nonce with this number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl Display for SessionNonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// Everything about a store that is not in its rows, at one revision.
+///
+/// Cloning shares the large parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     pub(crate) revision: Revision,
     pub(crate) identity: Identity,
+    pub(crate) session: SessionNonce,
     pub(crate) network: NetworkId,
-    pub(crate) knowledge: Knowledge,
-    pub(crate) fingerprints: Fingerprints,
-    pub(crate) issued: Option<Counter>,
-    pub(crate) height: Option<Height>,
-    pub(crate) stamped: Option<Hlc>,
+    pub(crate) knowledge: Arc<Knowledge>,
+    pub(crate) gc_floor: Arc<VectorClock>,
+    pub(crate) fingerprints: Arc<Fingerprints>,
+    pub(crate) marks: Marks,
+    pub(crate) put_aside: Arc<BTreeMap<Dot, PutAside>>,
+    pub(crate) quotas: Arc<BTreeMap<Prefix, Allowance>>,
 }
 
 impl Head {
-    /// The head of an empty store.
+    /// The head of an empty store, opened for the first time. Where nobody drew a nonce, the replica's own number,
+    /// which is as random, names the session; see [`with_session`](Self::with_session).
     #[must_use]
     pub fn new(identity: Identity, network: NetworkId) -> Self {
         Self {
             revision: Revision::default(),
             identity,
+            session: SessionNonce::new(identity.replica.get()),
             network,
-            knowledge: Knowledge::new(),
-            fingerprints: Fingerprints::empty(network),
-            issued: None,
-            height: None,
-            stamped: None,
+            knowledge: Arc::default(),
+            gc_floor: Arc::default(),
+            fingerprints: Arc::new(Fingerprints::empty(network)),
+            marks: Marks::default(),
+            put_aside: Arc::default(),
+            quotas: Arc::default(),
         }
+    }
+
+    /// The same head in a session of this nonce.
+    #[must_use]
+    pub fn with_session(self, session: SessionNonce) -> Self {
+        Self { session, ..self }
     }
 
     /// How many batches were committed.
@@ -88,16 +128,29 @@ impl Head {
         self.identity
     }
 
+    /// Which opening of the store this is.
+    #[must_use]
+    pub fn session(&self) -> SessionNonce {
+        self.session
+    }
+
     /// The network it belongs to.
     #[must_use]
     pub fn network(&self) -> NetworkId {
         self.network
     }
 
-    /// The dots whose versions are here, or were replaced by something here.
+    /// The dots whose versions are here, were replaced by something here, or were deleted and collected.
     #[must_use]
     pub fn knowledge(&self) -> &Knowledge {
         &self.knowledge
+    }
+
+    /// For each replica the greatest counter of a tombstone of its that was collected, here or by somebody whose claim
+    /// was joined. Whoever has not seen all up to it may hold what those tombstones deleted.
+    #[must_use]
+    pub fn gc_floor(&self) -> &VectorClock {
+        &self.gc_floor
     }
 
     /// The fingerprints of the live values.
@@ -106,22 +159,39 @@ impl Head {
         &self.fingerprints
     }
 
-    /// The last counter that this store gave to a write of its own.
+    /// What was given out, reserved and seen so far.
+    #[must_use]
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// The last counter that this store gave to a write of its own, or counted as unused.
     #[must_use]
     pub fn issued(&self) -> Option<Counter> {
-        self.issued
+        self.marks.issued
     }
 
     /// The greatest height of any version seen.
     #[must_use]
     pub fn height(&self) -> Option<Height> {
-        self.height
+        self.marks.height
     }
 
     /// The greatest stamp of this store's own writes. A clock that resumes must stay above it.
     #[must_use]
     pub fn stamped(&self) -> Option<Hlc> {
-        self.stamped
+        self.marks.stamped
+    }
+
+    /// The versions that were put aside because their rows would be too large, ascending by dot. Neither their dots nor
+    /// what their contexts name becomes known by a claim.
+    pub fn put_aside(&self) -> impl Iterator<Item = (Dot, &PutAside)> {
+        self.put_aside.iter().map(|(dot, what)| (*dot, what))
+    }
+
+    /// The parts of the store that have a quota, ascending by prefix.
+    pub fn quotas(&self) -> impl Iterator<Item = (&Prefix, &Allowance)> {
+        self.quotas.iter()
     }
 
     /// What two replicas compare to know whether they hold the same. O(replicas).

@@ -11,13 +11,19 @@
     )
 )]
 
+mod allowance;
 mod batch;
+mod check;
 mod context;
+mod crc;
 mod error;
+mod fact;
+mod feed;
 mod fingerprint;
 mod head;
 mod key;
 mod limits;
+mod marks;
 mod memory;
 mod page;
 mod plan;
@@ -28,17 +34,23 @@ mod version;
 
 pub use reconvene_clock::Knowledge;
 
+pub use self::allowance::{Allowance, ContentHash, PutAside, Quota, Usage};
 pub use self::batch::{Batch, IndexChange, RowChange};
+pub use self::check::{CheckReport, Checker, Damage};
 pub use self::context::KeyContext;
-pub use self::error::{CommitError, KeyError, PlanError, RecordError, StoreError};
-pub use self::fingerprint::{Fingerprint, Fingerprints, NetworkId};
-pub use self::head::{Digest, Head, Identity, Revision};
+pub use self::crc::crc32c;
+pub use self::error::{CommitError, KeyError, OpenError, PlanError, RecordError, Source, StoreError};
+pub use self::fact::{Fact, FactKind, MemberState};
+pub use self::feed::{ChangeFeed, Changes};
+pub use self::fingerprint::{Fingerprint, Fingerprints, NetworkId, PrintId, PrintsError};
+pub use self::head::{Digest, Head, Identity, Revision, SessionNonce};
 pub use self::key::{Key, MAX_KEY_BYTES, Prefix};
 pub use self::limits::Limits;
+pub use self::marks::{BLOCK, Frozen, Marks};
 pub use self::memory::{MemorySnapshot, MemoryStore};
-pub use self::page::{Cursor, Page, Range};
-pub use self::plan::{Applied, LocalWrite, Plan, Replaces};
+pub use self::page::{Cursor, Page, PageLimit, Range, Tombstones};
+pub use self::plan::{Applied, LocalWrite, MAX_EVIDENCE, MAX_QUOTAS, Plan, Replaces};
 pub use self::ready::ready;
 pub use self::record::Record;
-pub use self::store::{Capabilities, Durability, MetadataStore, Snapshot};
+pub use self::store::{Capabilities, Durability, MetadataStore, Snapshot, count_usage};
 pub use self::version::{Body, Class, Version};

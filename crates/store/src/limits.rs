@@ -20,12 +20,15 @@ pub struct Limits {
     pub siblings: usize,
     /// Exact dots in the context of a local write. Default 1,024.
     pub context_dots: usize,
-    /// Bytes of one row, local or replicated. Default 4 MiB.
+    /// Bytes of one row. A local write beyond is refused; a replicated version is put aside, and neither it nor what it
+    /// replaced is taken for known. Default 4 MiB.
     pub row_bytes: usize,
     /// Bytes of the rows that one batch changes; at least `row_bytes`. Default 8 MiB.
     pub batch_bytes: usize,
     /// Rows that one batch changes. Default 16,384.
     pub batch_rows: usize,
+    /// Versions put aside at a time. Default 1,024.
+    pub put_aside: usize,
     /// Bytes of all rows of an in-memory store. Default 1 GiB.
     pub store_bytes: usize,
     /// Rows of an in-memory store. Default 4,194,304.
@@ -41,6 +44,7 @@ impl Default for Limits {
             row_bytes: 4 << 20,
             batch_bytes: 8 << 20,
             batch_rows: 16_384,
+            put_aside: 1_024,
             store_bytes: 1 << 30,
             store_rows: 4 << 20,
         }

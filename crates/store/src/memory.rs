@@ -5,12 +5,13 @@ mod tree;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use reconvene_clock::{Dot, DotRange};
+use reconvene_clock::{Dot, DotRange, ReplicaId};
 
 use self::tree::Tree;
 use crate::{
-    Batch, Capabilities, CommitError, Cursor, Durability, Head, Identity, IndexChange, Key, Limits, MetadataStore,
-    NetworkId, Page, Prefix, Record, Revision, Snapshot, StoreError,
+    Batch, Capabilities, ChangeFeed, Changes, CheckReport, Checker, CommitError, Cursor, Durability, Fact, FactKind,
+    Head, Identity, IndexChange, Key, Limits, MetadataStore, NetworkId, Page, PageLimit, Prefix, Record, Revision,
+    Snapshot, StoreError, Tombstones,
 };
 
 /// Keeps everything in memory, within bounds: when it is full it says so, and evicts nothing.
@@ -34,6 +35,7 @@ use crate::{
 pub struct MemoryStore {
     limits: Limits,
     state: RwLock<MemorySnapshot>,
+    feed: ChangeFeed,
 }
 
 /// A frozen view of a [`MemoryStore`]. Cloning is cheap.
@@ -43,6 +45,9 @@ pub struct MemorySnapshot {
     records: Tree<Key, Record>,
     /// The key of each live dot.
     live: Tree<Dot, Key>,
+    /// The key of each live tombstone.
+    tombstones: Tree<Dot, Key>,
+    facts: Tree<(FactKind, ReplicaId), Fact>,
     /// The bytes of all records.
     bytes: usize,
 }
@@ -58,8 +63,10 @@ impl MemoryStore {
     #[must_use]
     pub fn for_network(identity: Identity, network: NetworkId, limits: Limits) -> Self {
         let head = Arc::new(Head::new(identity, network));
-        let state = MemorySnapshot { head, records: Tree::new(), live: Tree::new(), bytes: 0 };
-        Self { limits, state: RwLock::new(state) }
+        let feed = ChangeFeed::new(head.revision(), ChangeFeed::DEFAULT_KEYS);
+        let (records, live, tombstones, facts) = (Tree::new(), Tree::new(), Tree::new(), Tree::new());
+        let state = MemorySnapshot { head, records, live, tombstones, facts, bytes: 0 };
+        Self { limits, state: RwLock::new(state), feed }
     }
 
     fn apply(&self, batch: &Batch) -> Result<Revision, CommitError> {
@@ -69,7 +76,7 @@ impl MemoryStore {
         refused("rows", batch.len(), self.limits.batch_rows)?;
         refused("bytes", batch.byte_len(), self.limits.batch_bytes)?;
         let mut state = self.state.write();
-        let (store, planned_for) = (state.head.identity().replica, batch.head().identity().replica);
+        let (store, planned_for) = (state.head.identity().replica, batch.planned_for());
         if planned_for != store {
             return Err(CommitError::Foreign { planned_for, store });
         }
@@ -86,11 +93,29 @@ impl MemoryStore {
         }
         for change in batch.index() {
             match change {
-                IndexChange::Insert { dot, key } => drop(state.live.insert(dot, key.clone())),
-                IndexChange::Remove { dot } => drop(state.live.remove(&dot)),
+                IndexChange::Insert { dot, key, tombstone } => {
+                    state.live.insert(dot, key.clone());
+                    if tombstone {
+                        state.tombstones.insert(dot, key.clone());
+                    }
+                }
+                IndexChange::Remove { dot, tombstone } => {
+                    state.live.remove(&dot);
+                    if tombstone {
+                        state.tombstones.remove(&dot);
+                    }
+                }
             }
         }
+        for fact in batch.facts() {
+            let id = (fact.kind(), fact.id());
+            let mut joined = state.facts.get(&id).unwrap_or(fact).clone();
+            joined.merge(fact);
+            state.facts.insert(id, joined);
+        }
         state.head = Arc::new(batch.head().clone());
+        // Under the lock, so that the feed hears of batches in their order.
+        self.feed.committed(batch);
         Ok(batch.head().revision())
     }
 }
@@ -133,6 +158,19 @@ impl MetadataStore for MemoryStore {
         self.apply(batch)
     }
 
+    async fn changes(&self, after: Revision, limit: PageLimit) -> Result<Changes, StoreError> {
+        self.feed.changes(after, limit).await
+    }
+
+    async fn check(&self) -> Result<CheckReport, StoreError> {
+        let snapshot = self.state.read().clone();
+        let mut checker = Checker::new(&snapshot.head);
+        snapshot.records.iter_from(|_| false).for_each(|(_, record)| checker.row(record));
+        snapshot.live.iter_from(|_| false).for_each(|(dot, key)| checker.live(*dot, key));
+        snapshot.tombstones.iter_from(|_| false).for_each(|(dot, key)| checker.tombstone(*dot, key));
+        Ok(checker.finish())
+    }
+
     async fn close(self) -> Result<(), CommitError> {
         Ok(())
     }
@@ -166,5 +204,15 @@ impl Snapshot for MemorySnapshot {
         });
         let dots = walk.take_while(|(dot, _)| range.contains(*dot)).cloned();
         Ok(Page::fill(at, dots, |(dot, key)| (dot.counter, key.as_bytes().len().saturating_add(16))))
+    }
+
+    async fn tombstones(&self, at: &Cursor<Tombstones>) -> Result<Page<(Dot, Key), Tombstones>, StoreError> {
+        let dots = self.tombstones.iter_from(|dot| at.after().is_some_and(|after| dot <= after)).cloned();
+        Ok(Page::fill(at, dots, |(dot, key)| (*dot, key.as_bytes().len().saturating_add(16))))
+    }
+
+    async fn facts(&self, kind: FactKind) -> Result<Vec<Fact>, StoreError> {
+        let walk = self.facts.iter_from(|(other, _)| *other < kind);
+        Ok(walk.take_while(|((other, _), _)| *other == kind).map(|(_, fact)| fact.clone()).collect())
     }
 }

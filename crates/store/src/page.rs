@@ -2,11 +2,16 @@
 
 use core::fmt::Debug;
 
-use reconvene_clock::{Counter, DotRange};
+use reconvene_clock::{Counter, Dot, DotRange};
 
 use crate::{Key, Prefix};
 
-/// What a range read walks over: a [`Prefix`] of keys, or a [`DotRange`] of dots.
+/// Every live tombstone, by dot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing to say about it")]
+pub struct Tombstones;
+
+/// What a range read walks over: a [`Prefix`] of keys, a [`DotRange`] of dots, or all [`Tombstones`].
 pub trait Range: Clone + Debug + Eq + Send + Sync + sealed::Sealed {
     /// Where in the range the last item of a page was.
     type Position: Clone + Debug + Eq + Send + Sync;
@@ -20,11 +25,33 @@ impl Range for DotRange {
     type Position = Counter;
 }
 
+impl Range for Tombstones {
+    type Position = Dot;
+}
+
 mod sealed {
     #[expect(unnameable_types, reason = "which is what keeps `Range` to the two that backends read")]
     pub trait Sealed {}
     impl Sealed for super::Prefix {}
     impl Sealed for super::DotRange {}
+    impl Sealed for super::Tombstones {}
+}
+
+/// How much one answer holds at most, but for its first item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "these two bound any answer")]
+pub struct PageLimit {
+    /// Items.
+    pub items: usize,
+    /// Bytes of the items.
+    pub bytes: usize,
+}
+
+impl Default for PageLimit {
+    /// 1,024 items or 1 MiB.
+    fn default() -> Self {
+        Self { items: 1_024, bytes: 1 << 20 }
+    }
 }
 
 /// A place in a range, and how much to read from there at most.

@@ -1,11 +1,24 @@
 //! The planner: what a write or a replicated version changes. Pure, and shared by every backend.
 
+mod aside;
+mod collect;
+mod identity;
+mod quota;
+mod repair;
+
+pub use self::quota::MAX_QUOTAS;
+pub use self::repair::MAX_EVIDENCE;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use reconvene_clock::{ClockError, Counter, Dot, Height, Hlc, Knowledge};
+use reconvene_clock::{ClockError, Counter, Dot, Height, Hlc, Knowledge, ReplicaId};
 
-use crate::record::{context_of, row_bytes, version_in};
-use crate::{Batch, Body, Class, Head, Key, KeyContext, Limits, PlanError, Record, Revision, RowChange, Version};
+use crate::record::{Cell, context_of, row_bytes, version_in};
+use crate::version::is_tombstone;
+use crate::{
+    Batch, Body, Class, Fact, FactKind, Head, Key, KeyContext, Limits, PlanError, PrintId, Record, RowChange, Version,
+};
 
 /// What a local write replaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +60,13 @@ pub enum Applied {
     Known,
     /// Its dot is known now, but a live version replaces it.
     Obsolete,
+    /// A live version has its dot and another content: somebody gave one dot to two writes. The one with the lesser
+    /// content hash is live now, here and wherever both arrive; the other is kept as evidence, and what either replaced
+    /// is gone. If the dot is this replica's own, its identity is frozen.
+    Collided,
+    /// Its row would be larger than any may be: it was put aside, and neither its dot nor what its context names becomes
+    /// known, by a claim either.
+    PutAside,
 }
 
 /// Works out one [`Batch`] from a head, the rows of the touched keys, and the writes and versions to put there.
@@ -76,29 +96,54 @@ pub enum Applied {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Plan {
-    based_on: Revision,
+    before: Head,
     head: Head,
     rows: BTreeMap<Key, Row>,
+    facts: BTreeMap<(FactKind, ReplicaId), Fact>,
     limits: Limits,
     changed_rows: usize,
     changed_bytes: usize,
+    /// Whether the fingerprints were replaced as a whole.
+    reprinted: bool,
 }
 
-/// The live versions of one key, ascending by dot.
+/// One row before and after.
 #[derive(Clone, Debug, Default)]
 struct Row {
     before: Option<Record>,
+    /// Dots that the index says are live in a row that cannot be read.
+    lost: Vec<Dot>,
     /// The versions as planned so far; `None` if the row is as before.
-    after: Option<Vec<Version>>,
+    after: Option<Cell>,
 }
 
 impl Row {
-    fn before(&self) -> &[Version] {
-        self.before.as_ref().map_or(&[], Record::siblings)
+    fn live(&self) -> &[Version] {
+        match &self.after {
+            Some(after) => &after.live,
+            None => self.before.as_ref().map_or(&[], Record::siblings),
+        }
     }
 
-    fn siblings(&self) -> &[Version] {
-        self.after.as_deref().unwrap_or_else(|| self.before())
+    fn evidence(&self) -> &[Version] {
+        match &self.after {
+            Some(after) => &after.evidence,
+            None => self.before.as_ref().map_or(&[], Record::evidence),
+        }
+    }
+
+    fn versions(&self) -> impl Iterator<Item = &Version> + Clone {
+        self.live().iter().chain(self.evidence())
+    }
+
+    /// Whether something here, evidence included, replaces the version that `dot` names.
+    fn replaces(&self, dot: Dot) -> bool {
+        self.versions().any(|version| version.replaces(dot))
+    }
+
+    /// The live versions without those that `version` replaces.
+    fn left_by(&self, version: &Version) -> Vec<Version> {
+        self.live().iter().filter(|live| !version.replaces(live.dot)).cloned().collect()
     }
 }
 
@@ -121,8 +166,11 @@ impl Plan {
         limits: &Limits,
     ) -> Self {
         let mut rows: BTreeMap<Key, Row> = looked_up.into_iter().map(|key| (key, Row::default())).collect();
-        rows.extend(found.into_iter().map(|record| (record.key().clone(), Row { before: Some(record), after: None })));
-        Self { based_on: head.revision, head, rows, limits: *limits, changed_rows: 0, changed_bytes: 0 }
+        for record in found {
+            rows.insert(record.key().clone(), Row { before: Some(record), ..Row::default() });
+        }
+        let (before, facts) = (head.clone(), BTreeMap::new());
+        Self { before, head, rows, facts, limits: *limits, changed_rows: 0, changed_bytes: 0, reprinted: false }
     }
 
     /// What is known as planned so far.
@@ -131,13 +179,19 @@ impl Plan {
         &self.head.knowledge
     }
 
+    /// The head as planned so far. Its revision and fingerprints are those before the plan.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
     /// The live versions of `key` as planned so far, ascending by dot; none if the key is new.
     ///
     /// # Errors
     ///
     /// [`RowNotLoaded`](PlanError::RowNotLoaded) if the key was not looked up.
     pub fn siblings(&self, key: &Key) -> Result<&[Version], PlanError> {
-        Ok(self.row(key)?.siblings())
+        Ok(self.row(key)?.live())
     }
 
     /// Plans a write of this replica, and returns the dot that names it.
@@ -148,18 +202,21 @@ impl Plan {
     /// # Errors
     ///
     /// [`RowNotLoaded`](PlanError::RowNotLoaded), [`ForeignContext`](PlanError::ForeignContext),
-    /// [`HeightExhausted`](PlanError::HeightExhausted), [`Clock`](PlanError::Clock), or the limit that the write would
-    /// exceed.
+    /// [`HeightExhausted`](PlanError::HeightExhausted), [`Clock`](PlanError::Clock), [`Frozen`](PlanError::Frozen), or
+    /// the limit or quota that the write would exceed.
     pub fn write(&mut self, write: LocalWrite) -> Result<Dot, PlanError> {
         let LocalWrite { key, class, body, hlc, replaces } = write;
-        let siblings = self.row(&key)?.siblings();
+        let row = self.row(&key)?;
+        if let Some(why) = self.head.marks.frozen {
+            return Err(PlanError::Frozen { why });
+        }
         let len = body.byte_len();
         if len > self.limits.value_bytes {
             return Err(PlanError::ValueTooLarge { key, len, limit: self.limits.value_bytes });
         }
         let (mut context, mut after) = match replaces {
-            Replaces::AllLive => (context_of(siblings), Vec::new()),
-            Replaces::Context(seen) => replace_seen(&key, siblings, &seen)?,
+            Replaces::AllLive => (context_of(row.versions()), Vec::new()),
+            Replaces::Context(seen) => replace_seen(&key, row, &seen)?,
         };
         if after.is_empty() {
             context.collapse(self.head.knowledge.vector());
@@ -172,13 +229,13 @@ impl Plan {
         if count > self.limits.context_dots {
             return Err(PlanError::ContextFull { key, count, limit: self.limits.context_dots });
         }
-        let dot = self.head.knowledge.next_dot(self.head.identity.replica, self.head.issued)?;
-        let height = Height::above(self.head.height).ok_or(PlanError::HeightExhausted)?;
+        let dot = self.head.knowledge.next_dot(self.head.identity.replica, self.head.marks.issued)?;
+        let height = Height::above(self.head.marks.height).ok_or(PlanError::HeightExhausted)?;
         let version = Version { dot, context, height, hlc, class, body };
         insert(&mut after, version.clone());
+        self.within_quotas(&key, &after)?;
         self.replace_row(&key, after)?;
-        self.head.issued = Some(dot.counter);
-        self.head.stamped = self.head.stamped.max(Some(hlc));
+        self.head.marks.issue(dot.counter, hlc);
         self.absorb(&version);
         Ok(dot)
     }
@@ -186,98 +243,122 @@ impl Plan {
     /// Plans the arrival of a replicated version: in any order, any number of times.
     ///
     /// It becomes live unless its dot is known or a live version replaces it; live versions that it replaces go. Its
-    /// dot, and the dots that its context names exactly, become known in every case: whoever holds or replaced the
-    /// version holds or replaced those as well. What lies under a collapsed part alone does not become known: whoever
-    /// holds the collapsed part keeps it out.
+    /// dot, and the dots that its context names exactly, become known in every case but
+    /// [`PutAside`](Applied::PutAside): whoever holds or replaced the version holds or replaced those as well. What lies
+    /// under a collapsed part alone does not become known: whoever holds the collapsed part keeps it out.
     ///
     /// # Errors
     ///
-    /// [`RowNotLoaded`](PlanError::RowNotLoaded); [`DotCollision`](PlanError::DotCollision);
-    /// [`SelfReplacing`](PlanError::SelfReplacing); [`Clock`](PlanError::Clock) with
-    /// [`StateLoss`](ClockError::StateLoss) if it is or names a write of this replica that this store never made;
-    /// [`RowTooLarge`](PlanError::RowTooLarge) or [`BatchFull`](PlanError::BatchFull). After any of these the version
-    /// is not known here, so that a claim that covers it must not be joined.
+    /// [`RowNotLoaded`](PlanError::RowNotLoaded); [`SelfReplacing`](PlanError::SelfReplacing);
+    /// [`Clock`](PlanError::Clock) with [`StateLoss`](ClockError::StateLoss), or [`UnusedDot`](PlanError::UnusedDot), if
+    /// it is or names a write of this replica that this store never made; [`BatchFull`](PlanError::BatchFull) or
+    /// [`PutAsideFull`](PlanError::PutAsideFull). After any of these the version is not known here, so that a claim that
+    /// covers it must not be joined.
     pub fn apply(&mut self, key: Key, version: Version) -> Result<Applied, PlanError> {
+        self.arrive(key, version, false)
+    }
+
+    /// `again`: the version goes where the rules put it although its dot is known.
+    fn arrive(&mut self, key: Key, version: Version, again: bool) -> Result<Applied, PlanError> {
         let row = self.row(&key)?;
         let dot = version.dot;
         if version.replaces(dot) {
             return Err(PlanError::SelfReplacing { key, dot });
         }
         self.check_own(named_of(self.head.identity.replica, &version))?;
-        let applied = if self.head.knowledge.contains(dot) {
-            if version_in(row.siblings(), dot).is_some_and(|held| *held != version) {
-                return Err(PlanError::DotCollision { key, dot });
+        let disproved = self.disproved_by(&version)?;
+        let known = self.head.knowledge.contains(dot) && disproved.is_empty();
+        let applied = if let Some(held) = version_in(row.live(), dot) {
+            if *held == version || row.evidence().contains(&version) {
+                Applied::Known
+            } else {
+                self.collide(&key, &version)?
             }
+        } else if known && !again {
             Applied::Known
-        } else if row.siblings().iter().any(|live| live.replaces(dot)) {
+        } else if row.replaces(dot) {
             Applied::Obsolete
         } else {
-            let mut after: Vec<Version> =
-                row.siblings().iter().filter(|live| !version.replaces(live.dot)).cloned().collect();
+            let mut after = row.left_by(&version);
             insert(&mut after, version.clone());
             let applied = if after.len() == 1 { Applied::New } else { Applied::Concurrent };
-            self.replace_row(&key, after)?;
+            match self.replace_row(&key, after) {
+                Err(PlanError::RowTooLarge { key, len, .. }) => return self.put_aside(key, &version, len),
+                other => other?,
+            }
             applied
         };
+        self.forget_unused(&disproved);
         self.absorb(&version);
+        self.no_longer_aside(&version);
         Ok(applied)
-    }
-
-    /// Plans that everything in `knowledge` is known. The last step of a session's direction: everything that its
-    /// sender held and that was not here before must have been applied.
-    ///
-    /// # Errors
-    ///
-    /// [`Clock`](PlanError::Clock) with [`StateLoss`](ClockError::StateLoss) if it names a write of this replica that
-    /// this store never made.
-    pub fn claim(&mut self, knowledge: &Knowledge) -> Result<(), PlanError> {
-        self.check_own(knowledge.last_of(self.head.identity.replica))?;
-        self.head.knowledge.merge(knowledge);
-        Ok(())
     }
 
     /// The batch that makes all of it real.
     pub fn finish(self) -> Batch {
-        let Self { based_on, mut head, rows, limits: _, changed_rows, changed_bytes } = self;
+        let Self { before: head_before, mut head, rows, facts, limits: _, changed_rows, changed_bytes, reprinted } =
+            self;
         let mut changes = Vec::with_capacity(changed_rows);
-        for (key, row) in rows {
-            let (before, Some(after)) = (row.before(), &row.after) else {
-                continue;
+        let mut touched: BTreeSet<PrintId> = BTreeSet::new();
+        for (key, Row { before, lost, after }) in rows {
+            let Some(after) = after else { continue };
+            let before = before.as_ref().map_or(&[][..], Record::siblings);
+            let not_in = |other: &[Version], version: &Version| {
+                version_in(other, version.dot).is_none_or(|same_dot| same_dot != version)
             };
-            let gone = |version: &&Version| version_in(after, version.dot).is_none();
-            let new = |version: &&Version| version_in(before, version.dot).is_none();
-            let mut change = RowChange { after: None, added: Vec::new(), removed: Vec::new(), key };
-            for version in before.iter().filter(gone) {
-                head.fingerprints.remove(&change.key, version);
-                change.removed.push(version.dot);
+            let gone: Vec<&Version> = before.iter().filter(|version| not_in(&after.live, version)).collect();
+            let new: Vec<&Version> = after.live.iter().filter(|version| not_in(before, version)).collect();
+            if gone.iter().chain(&new).any(|version| !is_tombstone(version)) {
+                let prints = Arc::make_mut(&mut head.fingerprints);
+                touched.insert(PrintId::Bucket(prints.bucket_of(&key)));
+                touched.extend(gone.iter().chain(&new).map(|version| PrintId::Origin(version.dot.replica)));
+                gone.iter().for_each(|version| prints.remove(&key, version));
+                new.iter().for_each(|version| prints.insert(&key, version));
             }
-            for version in after.iter().filter(new) {
-                head.fingerprints.insert(&change.key, version);
-                change.added.push(version.dot);
-            }
-            change.after = Record::of_siblings(change.key.clone(), after);
-            changes.push(change);
+            // What a lost row held, nobody can tell: any of it may have been a tombstone.
+            let gone_tombstones = gone.iter().filter(|version| is_tombstone(version)).map(|version| version.dot);
+            changes.push(RowChange {
+                after: Record::of_cell(key.clone(), &after),
+                added: new.iter().map(|version| version.dot).collect(),
+                removed: gone.iter().map(|version| version.dot).chain(lost.iter().copied()).collect(),
+                removed_tombstones: gone_tombstones.chain(lost.iter().copied()).collect(),
+                key,
+            });
         }
+        let facts: Vec<Fact> = facts.into_values().collect();
+        let idle = changes.is_empty() && facts.is_empty() && head == head_before;
+        let (based_on, planned_for) = (head_before.revision, head_before.identity.replica);
         head.revision = based_on.next();
-        Batch { based_on, rows: changes, head, byte_len: changed_bytes }
+        if reprinted {
+            let parts = head_before.fingerprints.parts().chain(head.fingerprints.parts());
+            touched.extend(parts.map(|(id, _)| id));
+        }
+        touched.retain(|id| head_before.fingerprints.part(*id) != head.fingerprints.part(*id));
+        let prints = touched.into_iter().map(|id| (id, head.fingerprints.part(id))).collect();
+        Batch { based_on, planned_for, rows: changes, prints, facts, head, byte_len: changed_bytes, idle }
     }
 
     fn row(&self, key: &Key) -> Result<&Row, PlanError> {
         self.rows.get(key).ok_or_else(|| PlanError::RowNotLoaded { key: key.clone() })
     }
 
-    /// Replaces the live versions of a key, if row and batch stay within their limits.
-    fn replace_row(&mut self, key: &Key, after: Vec<Version>) -> Result<(), PlanError> {
+    /// Replaces the live versions of a key, if row and batch stay within their limits. Evidence goes with its dot.
+    fn replace_row(&mut self, key: &Key, live: Vec<Version>) -> Result<(), PlanError> {
+        let kept = |version: &&Version| version_in(&live, version.dot).is_some();
+        let evidence = self.row(key)?.evidence().iter().filter(kept).cloned().collect();
+        self.replace_cell(key, Cell { live, evidence })
+    }
+
+    fn replace_cell(&mut self, key: &Key, after: Cell) -> Result<(), PlanError> {
         let limits = &self.limits;
-        let len = row_bytes(key, &after);
+        let versions = after.live.iter().chain(&after.evidence);
+        let len = if after.live.is_empty() { 0 } else { row_bytes(key, versions) };
         if len > limits.row_bytes {
             return Err(PlanError::RowTooLarge { key: key.clone(), len, limit: limits.row_bytes });
         }
         let row = self.rows.get_mut(key).ok_or_else(|| PlanError::RowNotLoaded { key: key.clone() })?;
-        let (one_more, less) = match &row.after {
-            Some(planned) => (0, row_bytes(key, planned)),
-            None => (1, 0),
-        };
+        let held = if row.live().is_empty() { 0 } else { row_bytes(key, row.versions()) };
+        let (one_more, less) = if row.after.is_some() { (0, held) } else { (1, 0) };
         let rows = self.changed_rows.saturating_add(one_more);
         if rows > limits.batch_rows {
             return Err(PlanError::BatchFull { what: "rows", count: rows, limit: limits.batch_rows });
@@ -289,14 +370,15 @@ impl Plan {
         row.after = Some(after);
         self.changed_rows = rows;
         self.changed_bytes = bytes;
+        self.count_usage(key, held, len);
         Ok(())
     }
 
     /// Fails if `named` is above every counter this store gave out.
     fn check_own(&self, named: Option<Counter>) -> Result<(), PlanError> {
         match named {
-            Some(held) if named > self.head.issued => {
-                Err(ClockError::StateLoss { held, issued: self.head.issued }.into())
+            Some(held) if named > self.head.marks.issued => {
+                Err(ClockError::StateLoss { held, issued: self.head.marks.issued }.into())
             }
             _ => Ok(()),
         }
@@ -307,20 +389,26 @@ impl Plan {
     /// Also for a version that changes nothing else: whoever made its dot known may have named part of its context by a
     /// collapsed entry alone, so that Knowledge would depend on the order of arrival.
     fn absorb(&mut self, version: &Version) {
-        let knowledge = &mut self.head.knowledge;
-        knowledge.add(version.dot);
-        for dot in version.context.dots() {
-            knowledge.add(*dot);
+        let mut unknown = version
+            .context
+            .dots()
+            .iter()
+            .chain([&version.dot])
+            .filter(|dot| !self.head.knowledge.contains(**dot))
+            .peekable();
+        if unknown.peek().is_some() {
+            let new: Vec<Dot> = unknown.copied().collect();
+            Arc::make_mut(&mut self.head.knowledge).extend(new);
         }
-        self.head.height = self.head.height.max(Some(version.height));
+        self.head.marks.height = self.head.marks.height.max(Some(version.height));
     }
 }
 
 /// The context of a write whose writer had `seen` this, and the versions that stay beside it.
 ///
 /// What is dead here and named by no exact dot here is left out: it is under a collapsed part, which blocks it.
-fn replace_seen(key: &Key, siblings: &[Version], seen: &KeyContext) -> Result<(KeyContext, Vec<Version>), PlanError> {
-    let all = context_of(siblings);
+fn replace_seen(key: &Key, row: &Row, seen: &KeyContext) -> Result<(KeyContext, Vec<Version>), PlanError> {
+    let all = context_of(row.versions());
     // A context of another key would make dots known that are live there and nowhere replaced.
     let covered = |end: &Dot| all.upto().contains(*end);
     let foreign = seen.dots().iter().copied().find(|dot| !all.contains(*dot));
@@ -329,14 +417,13 @@ fn replace_seen(key: &Key, siblings: &[Version], seen: &KeyContext) -> Result<(K
     }
     let named_here = seen.dots().iter().copied().filter(|dot| all.dots().binary_search(dot).is_ok());
     let mut context = KeyContext::from_parts(named_here, seen.upto().clone());
-    let (replaced, kept): (Vec<&Version>, Vec<&Version>) =
-        siblings.iter().partition(|version| seen.contains(version.dot));
-    context.merge(&context_of(replaced.iter().copied()));
-    Ok((context, kept.into_iter().cloned().collect()))
+    context.merge(&context_of(row.versions().filter(|version| seen.contains(version.dot))));
+    let kept = row.live().iter().filter(|version| !seen.contains(version.dot)).cloned().collect();
+    Ok((context, kept))
 }
 
 /// The greatest counter of `own` that a version is or names.
-fn named_of(own: reconvene_clock::ReplicaId, version: &Version) -> Option<Counter> {
+fn named_of(own: ReplicaId, version: &Version) -> Option<Counter> {
     let exact = version.context.dots().iter().chain([&version.dot]).filter(|dot| dot.replica == own);
     exact.map(|dot| dot.counter).max().max(version.context.upto().get(own))
 }

@@ -12,7 +12,9 @@ use crate::{Key, KeyContext, RecordError, Version};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     key: Key,
-    siblings: Arc<[Version]>,
+    /// The live versions, ascending by dot, then the evidence, ascending by dot and hash. Every piece of evidence has
+    /// the dot of a live version, so that the first dot that is not above the one before it begins the evidence.
+    versions: Arc<[Version]>,
 }
 
 impl Record {
@@ -37,12 +39,33 @@ impl Record {
             let by = siblings.iter().find(|version| version.replaces(dead.dot)).unwrap_or(dead);
             return Err(RecordError::Dead { dot: dead.dot, by: by.dot, key });
         }
-        Ok(Self { key, siblings: siblings.into() })
+        Ok(Self { key, versions: siblings.into() })
+    }
+
+    /// The same record with `evidence`: versions that have the dot of a live one and another content, in any order.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Stray`] if one has the dot of no live version, or the content of one that is there.
+    pub fn with_evidence(self, evidence: impl IntoIterator<Item = Version>) -> Result<Self, RecordError> {
+        let mut evidence: Vec<Version> = evidence.into_iter().collect();
+        evidence.sort_by_cached_key(|version| (version.dot, version.content_hash(&self.key)));
+        let again =
+            |index: usize, version: &Version| index > 0 && evidence.get(index.saturating_sub(1)) == Some(version);
+        for (index, version) in evidence.iter().enumerate() {
+            let twin = self.version(version.dot);
+            if twin.is_none_or(|twin| twin == version) || again(index, version) {
+                return Err(RecordError::Stray { dot: version.dot, key: self.key });
+            }
+        }
+        let versions = self.siblings().iter().chain(&evidence).cloned().collect();
+        Ok(Self { key: self.key, versions })
     }
 
     /// The record of versions that the planner has already ordered; `None` if there are none.
-    pub(crate) fn of_siblings(key: Key, siblings: &[Version]) -> Option<Self> {
-        (!siblings.is_empty()).then(|| Self { key, siblings: siblings.into() })
+    pub(crate) fn of_cell(key: Key, cell: &Cell) -> Option<Self> {
+        let versions = || cell.live.iter().chain(&cell.evidence).cloned().collect();
+        (!cell.live.is_empty()).then(|| Self { key, versions: versions() })
     }
 
     /// The key.
@@ -54,30 +77,45 @@ impl Record {
     /// The live versions, tombstones included, ascending by dot. Never empty.
     #[must_use]
     pub fn siblings(&self) -> &[Version] {
-        &self.siblings
+        self.parts().0
+    }
+
+    /// Versions that have the dot of a live one and another content: proof that a replica gave one dot to two writes.
+    /// The live one is the one with the lesser content hash. Nearly always none.
+    #[must_use]
+    pub fn evidence(&self) -> &[Version] {
+        self.parts().1
+    }
+
+    fn parts(&self) -> (&[Version], &[Version]) {
+        let ascending = |pair: &(&Version, &Version)| pair.0.dot < pair.1.dot;
+        let rest = self.versions.iter().skip(1);
+        let pairs = self.versions.iter().zip(rest).take_while(ascending).count();
+        let live = pairs.saturating_add(1).min(self.versions.len());
+        self.versions.split_at_checked(live).unwrap_or((&self.versions, &[]))
     }
 
     /// The live versions that are values, ascending by dot.
     pub fn values(&self) -> impl Iterator<Item = (&Version, &[u8])> {
-        self.siblings.iter().filter_map(|version| Some((version, version.body.value()?)))
+        self.siblings().iter().filter_map(|version| Some((version, version.body.value()?)))
     }
 
     /// The live version with this dot.
     #[must_use]
     pub fn version(&self, dot: Dot) -> Option<&Version> {
-        version_in(&self.siblings, dot)
+        version_in(self.siblings(), dot)
     }
 
-    /// What someone has seen who read the whole record: every sibling's dot and context.
+    /// What someone has seen who read the whole record: the dot and context of every version in it.
     #[must_use]
     pub fn context(&self) -> KeyContext {
-        context_of(self.siblings.iter())
+        context_of(self.versions.iter())
     }
 
-    /// The size that limits count: the key and the siblings.
+    /// The size that limits count: the key and the versions.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        row_bytes(&self.key, &self.siblings)
+        row_bytes(&self.key, self.versions.iter())
     }
 }
 
@@ -105,6 +143,13 @@ pub(crate) fn version_in(siblings: &[Version], dot: Dot) -> Option<&Version> {
     siblings.get(place)
 }
 
-pub(crate) fn row_bytes(key: &Key, siblings: &[Version]) -> usize {
-    siblings.iter().map(Version::byte_len).fold(key.as_bytes().len(), usize::saturating_add)
+pub(crate) fn row_bytes<'a>(key: &Key, versions: impl IntoIterator<Item = &'a Version>) -> usize {
+    versions.into_iter().map(Version::byte_len).fold(key.as_bytes().len(), usize::saturating_add)
+}
+
+/// The versions of one key while a plan works on them: those that are live, ascending by dot, and the evidence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cell {
+    pub(crate) live: Vec<Version>,
+    pub(crate) evidence: Vec<Version>,
 }

@@ -2,7 +2,10 @@
 
 use reconvene_clock::{Dot, DotRange};
 
-use crate::{Batch, CommitError, Cursor, Head, Key, Limits, Page, Prefix, Record, Revision, StoreError};
+use crate::{
+    Batch, Changes, CheckReport, CommitError, Cursor, Fact, FactKind, Head, Key, Limits, Page, PageLimit, Prefix,
+    Record, Revision, StoreError, Tombstones, Usage,
+};
 
 /// What survives, once [`MetadataStore::commit`] has returned `Ok`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,7 +62,24 @@ pub trait MetadataStore: Send + Sync + 'static {
     /// [`Unknown`](CommitError::Unknown) the store must be opened again.
     fn commit(&self, batch: &Batch) -> impl Future<Output = Result<Revision, CommitError>> + Send;
 
-    /// Waits for commits in progress and ends in good order. Dropping the store instead is a crash.
+    /// Waits until something is newer than `after`, and says which keys changed since: each once, in the order of their
+    /// last changes. A slow reader misses states in between, and never the last one. Cancel safe: nothing is consumed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read, or was closed.
+    fn changes(&self, after: Revision, limit: PageLimit) -> impl Future<Output = Result<Changes, StoreError>> + Send;
+
+    /// Reads everything and verifies it: checksums, the index against the rows, the fingerprints against the versions.
+    /// Changes nothing. Cancel safe. What is damaged is in the report, not an error.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read at all.
+    fn check(&self) -> impl Future<Output = Result<CheckReport, StoreError>> + Send;
+
+    /// Waits for commits in progress and ends in good order, with the token that says so. Dropping the store instead is
+    /// a crash.
     ///
     /// # Errors
     ///
@@ -97,4 +117,37 @@ pub trait Snapshot: Send + Sync + 'static {
         &self,
         at: &Cursor<DotRange>,
     ) -> impl Future<Output = Result<Page<(Dot, Key), DotRange>, StoreError>> + Send;
+
+    /// Every live tombstone with its key, ascending by dot, a page at a time: what may one day be collected.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn tombstones(
+        &self,
+        at: &Cursor<Tombstones>,
+    ) -> impl Future<Output = Result<Page<(Dot, Key), Tombstones>, StoreError>> + Send;
+
+    /// The facts of this kind, ascending by replica.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn facts(&self, kind: FactKind) -> impl Future<Output = Result<Vec<Fact>, StoreError>> + Send;
+}
+
+/// What `snapshot` holds under `prefix`, for [`Plan::set_quota`](crate::Plan::set_quota). Reads all of it.
+///
+/// # Errors
+///
+/// [`StoreError`] if the store cannot be read.
+pub async fn count_usage<S: Snapshot>(snapshot: &S, prefix: Prefix) -> Result<Usage, StoreError> {
+    let mut usage = Usage::default();
+    let mut cursor = Some(Cursor::new(prefix));
+    while let Some(at) = cursor {
+        let page = snapshot.by_prefix(&at).await?;
+        page.items.iter().for_each(|record| usage.add(record));
+        cursor = page.next;
+    }
+    Ok(usage)
 }

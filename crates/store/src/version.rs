@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use reconvene_clock::digest::sha256;
 use reconvene_clock::{Dot, Height, Hlc};
 
-use crate::KeyContext;
+use crate::{ContentHash, Key, KeyContext};
 
 /// How urgently a version travels. It has no bearing on which versions are live.
 ///
@@ -102,10 +103,47 @@ impl Version {
         seen
     }
 
+    /// Names the content: the SHA-256 of the key and of everything in the version, in its canonical form.
+    #[must_use]
+    pub fn content_hash(&self, key: &Key) -> ContentHash {
+        let mut bytes = Vec::with_capacity(self.byte_len().saturating_add(key.as_bytes().len()));
+        bytes.extend_from_slice(&u64::try_from(key.as_bytes().len()).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.extend_from_slice(key.as_bytes());
+        self.encode(&mut bytes);
+        sha256(&bytes)
+    }
+
+    /// The canonical form: numbers of 8 bytes, big-endian; counts before lists; the body last.
+    fn encode(&self, out: &mut Vec<u8>) {
+        let mut put = |numbers: &[u64]| {
+            for number in numbers {
+                out.extend_from_slice(&number.to_be_bytes());
+            }
+        };
+        let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+        let (dots, upto) = (self.context.dots(), self.context.upto());
+        put(&[self.dot.replica.get(), self.dot.counter.get(), self.height.get(), self.hlc.as_u64()]);
+        put(&[self.class.get().into(), count(dots.len()), count(upto.len())]);
+        for dot in dots.iter().copied().chain(upto.iter()) {
+            put(&[dot.replica.get(), dot.counter.get()]);
+        }
+        match &self.body {
+            Body::Tombstone => out.push(0),
+            Body::Value(bytes) => {
+                out.push(1);
+                out.extend_from_slice(bytes);
+            }
+        }
+    }
+
     /// The size that limits count: the body, 16 bytes for each entry of the context and 48 bytes for the rest.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         let entries = self.context.dots().len().saturating_add(self.context.upto().len());
         self.body.byte_len().saturating_add(entries.saturating_mul(16)).saturating_add(48)
     }
+}
+
+pub(crate) fn is_tombstone(version: &Version) -> bool {
+    matches!(version.body, Body::Tombstone)
 }

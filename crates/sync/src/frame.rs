@@ -1,7 +1,8 @@
 //! The envelope of every message: kind, codec, length, body, checksum.
 
+use reconvene_store::crc32c;
+
 use crate::codec::{CodecError, CodecProblem};
-use crate::crc::crc32c;
 
 /// What a frame is. The numbers are part of the wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,7 +162,7 @@ mod tests {
     #[test]
     fn an_overlong_length_is_refused() {
         let mut frame = vec![Kind::Credit as u8, super::CODEC, 0x81, 0x00, 9];
-        let crc = crate::crc::crc32c(&frame);
+        let crc = reconvene_store::crc32c(&frame);
         frame.extend(crc.to_be_bytes());
         assert!(open(&frame, 1_000).unwrap_err().to_string().contains("canonical"));
     }

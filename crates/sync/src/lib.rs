@@ -15,7 +15,6 @@
 mod codec;
 mod columns;
 mod config;
-mod crc;
 mod driver;
 mod event;
 #[doc(hidden)]

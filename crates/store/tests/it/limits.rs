@@ -1,9 +1,9 @@
 //! Refusals: each is typed, and leaves the plan as it was.
 
-use reconvene_clock::{ClockError, Counter, Height, Hlc, Knowledge};
+use reconvene_clock::{ClockError, Counter, Height, Hlc, Knowledge, VectorClock};
 use reconvene_store::{
-    Body, Class, CommitError, Cursor, Key, KeyContext, KeyError, Limits, LocalWrite, MAX_KEY_BYTES, MemoryStore,
-    MetadataStore, Plan, PlanError, Prefix, Record, RecordError, Replaces, Snapshot, Version, ready,
+    Applied, Body, Class, CommitError, Cursor, Key, KeyContext, KeyError, Limits, LocalWrite, MAX_KEY_BYTES,
+    MemoryStore, MetadataStore, Plan, PlanError, Prefix, Record, RecordError, Replaces, Snapshot, Version, ready,
 };
 
 use crate::world::{Replica, dot, identity, key, write};
@@ -62,9 +62,8 @@ fn rows_and_batches_are_bounded() {
     let mut limits = Limits::default();
     (limits.row_bytes, limits.batch_rows) = (200, 2);
     let mut plan = Replica::new(1).plan_within(&limits);
-    let error = refused(&mut plan, |plan| plan.apply(key(0), version(2, 1, KeyContext::new(), Body::of([0; 200]))));
+    let error = refused(&mut plan, |plan| plan.write(write(0, Body::of([0; 200]), Replaces::AllLive)));
     assert_eq!(error, PlanError::RowTooLarge { key: key(0), len: 253, limit: 200 });
-    assert!(!plan.knowledge().contains(dot(2, 1)), "what is not held is not known");
     plan.write(write(0, Body::of("a"), Replaces::AllLive)).unwrap();
     plan.write(write(1, Body::of("b"), Replaces::AllLive)).unwrap();
     let error = refused(&mut plan, |plan| plan.write(write(2, Body::of("c"), Replaces::AllLive)));
@@ -96,13 +95,20 @@ fn unread_keys_are_not_planned_for() {
 
 #[test]
 fn one_dot_with_two_contents_is_a_collision() {
-    let mut replica = Replica::new(1);
-    let held = version(2, 1, KeyContext::new(), Body::of("one"));
-    replica.apply(0, &held).unwrap();
-    let mut plan = replica.plan();
-    let other = Version { body: Body::of("two"), ..held };
-    let error = refused(&mut plan, |plan| plan.apply(key(0), other));
-    assert_eq!(error, PlanError::DotCollision { key: key(0), dot: dot(2, 1) });
+    let one = version(2, 1, KeyContext::new(), Body::of("one"));
+    let two = Version { body: Body::of("two"), ..one.clone() };
+    let lesser = if one.content_hash(&key(0)) < two.content_hash(&key(0)) { &one } else { &two };
+    for [first, second] in [[&one, &two], [&two, &one]] {
+        let mut replica = Replica::new(1);
+        assert_eq!(replica.apply(0, first), Ok(Applied::New));
+        assert_eq!(replica.apply(0, second), Ok(Applied::Collided));
+        assert_eq!(replica.apply(0, first), Ok(Applied::Known));
+        assert_eq!(replica.apply(0, second), Ok(Applied::Known));
+        let row = &replica.rows[&key(0)];
+        assert_eq!(row.siblings(), [lesser.clone()], "the lesser content hash is shown");
+        assert_eq!(row.evidence().len(), 1, "and the other is kept");
+        assert_ne!(row.evidence(), row.siblings());
+    }
 }
 
 #[test]
@@ -129,7 +135,7 @@ fn own_dots_never_made_here_are_lost_state() {
         assert_eq!(refused(&mut plan, |plan| plan.apply(key(0), arriving)), lost);
     }
     let claimed: Knowledge = [dot(1, 2)].into_iter().collect();
-    assert_eq!(refused(&mut plan, |plan| plan.claim(&claimed)), lost);
+    assert_eq!(refused(&mut plan, |plan| plan.claim(&claimed, &VectorClock::new())), lost);
 }
 
 #[test]

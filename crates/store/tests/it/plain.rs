@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use reconvene_clock::{Dot, DotRange};
+use reconvene_clock::{Dot, DotRange, ReplicaId};
 use reconvene_store::{
-    Batch, Capabilities, CommitError, Cursor, Durability, Head, Identity, IndexChange, Key, Limits, MetadataStore,
-    NetworkId, Page, Prefix, Record, Revision, Snapshot, StoreError,
+    Batch, Capabilities, ChangeFeed, Changes, CheckReport, Checker, CommitError, Cursor, Durability, Fact, FactKind,
+    Head, Identity, IndexChange, Key, Limits, MetadataStore, NetworkId, Page, PageLimit, Prefix, Record, Revision,
+    Snapshot, StoreError, Tombstones,
 };
 
 /// What a store does wrong.
@@ -55,6 +56,7 @@ pub(crate) struct PlainStore {
     limits: Limits,
     fault: Option<Fault>,
     state: Arc<Mutex<State>>,
+    feed: ChangeFeed,
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +64,8 @@ struct State {
     head: Head,
     rows: BTreeMap<Key, Record>,
     live: BTreeMap<Dot, Key>,
+    tombstones: BTreeMap<Dot, Key>,
+    facts: BTreeMap<(FactKind, ReplicaId), Fact>,
 }
 
 #[derive(Debug)]
@@ -73,8 +77,11 @@ pub(crate) struct PlainSnapshot {
 
 impl PlainStore {
     pub(crate) fn new(identity: Identity, network: NetworkId, limits: Limits, fault: Option<Fault>) -> Self {
-        let state = State { head: Head::new(identity, network), rows: BTreeMap::new(), live: BTreeMap::new() };
-        Self { limits, fault, state: Arc::new(Mutex::new(state)) }
+        let head = Head::new(identity, network);
+        let feed = ChangeFeed::new(head.revision(), ChangeFeed::DEFAULT_KEYS);
+        let (rows, live, tombstones, facts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let state = State { head, rows, live, tombstones, facts };
+        Self { limits, fault, state: Arc::new(Mutex::new(state)), feed }
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -110,7 +117,7 @@ impl MetadataStore for PlainStore {
 
     async fn commit(&self, batch: &Batch) -> Result<Revision, CommitError> {
         let mut state = self.state.lock().unwrap();
-        let (store, planned_for) = (state.head.identity().replica, batch.head().identity().replica);
+        let (store, planned_for) = (state.head.identity().replica, batch.planned_for());
         if planned_for != store && !self.has(Fault::AcceptsForeign) {
             return Err(CommitError::Foreign { planned_for, store });
         }
@@ -136,19 +143,40 @@ impl MetadataStore for PlainStore {
         state.put_rows(batch, batch.len() - lost);
         for change in batch.index() {
             match change {
-                IndexChange::Insert { dot, key } if !self.has(Fault::ForgetsIndexInsert) => {
+                IndexChange::Insert { dot, key, tombstone } if !self.has(Fault::ForgetsIndexInsert) => {
                     state.live.insert(dot, key.clone());
+                    if tombstone {
+                        state.tombstones.insert(dot, key.clone());
+                    }
                 }
-                IndexChange::Remove { dot } if !self.has(Fault::ForgetsIndexRemoval) => {
+                IndexChange::Remove { dot, .. } if !self.has(Fault::ForgetsIndexRemoval) => {
                     state.live.remove(&dot);
+                    state.tombstones.remove(&dot);
                 }
                 _ => {}
             }
         }
+        for fact in batch.facts() {
+            state.facts.entry((fact.kind(), fact.id())).or_insert_with(|| fact.clone()).merge(fact);
+        }
         if !(self.has(Fault::HeadOfBatchBefore) && batch.is_empty()) {
             state.head = batch.head().clone();
         }
+        self.feed.committed(batch);
         Ok(batch.head().revision())
+    }
+
+    async fn changes(&self, after: Revision, limit: PageLimit) -> Result<Changes, StoreError> {
+        self.feed.changes(after, limit).await
+    }
+
+    async fn check(&self) -> Result<CheckReport, StoreError> {
+        let state = self.state.lock().unwrap();
+        let mut checker = Checker::new(&state.head);
+        state.rows.values().for_each(|row| checker.row(row));
+        state.live.iter().for_each(|(dot, key)| checker.live(*dot, key));
+        state.tombstones.iter().for_each(|(dot, key)| checker.tombstone(*dot, key));
+        Ok(checker.finish())
     }
 
     async fn close(self) -> Result<(), CommitError> {
@@ -197,5 +225,17 @@ impl Snapshot for PlainSnapshot {
         };
         let dots = state.live.iter().filter(|(dot, _)| inside(dot)).map(|(dot, key)| (*dot, key.clone()));
         Ok(Page::fill(at, dots, |(dot, key)| (dot.counter, key.as_bytes().len() + 16)))
+    }
+
+    async fn tombstones(&self, at: &Cursor<Tombstones>) -> Result<Page<(Dot, Key), Tombstones>, StoreError> {
+        let state = self.state.lock().unwrap();
+        let rest = state.tombstones.iter().filter(|(dot, _)| at.after().is_none_or(|after| *dot > after));
+        let dots = rest.map(|(dot, key)| (*dot, key.clone()));
+        Ok(Page::fill(at, dots, |(dot, key)| (*dot, key.as_bytes().len() + 16)))
+    }
+
+    async fn facts(&self, kind: FactKind) -> Result<Vec<Fact>, StoreError> {
+        let state = self.state.lock().unwrap();
+        Ok(state.facts.values().filter(|fact| fact.kind() == kind).cloned().collect())
     }
 }

@@ -63,7 +63,7 @@ impl Replica {
                 plan.apply(key.clone(), version.clone()).unwrap();
             }
         }
-        plan.claim(from.knowledge()).unwrap();
+        plan.claim(from.knowledge(), from.head.gc_floor()).unwrap();
         self.commit(&plan.finish());
     }
 

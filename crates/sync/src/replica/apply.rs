@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use reconvene_clock::{ClockError, MaxAhead, NodeId};
+use reconvene_clock::{ClockError, MaxAhead, NodeId, VectorClock};
 use reconvene_store::{Applied, Batch, Class, Key, LocalWrite, Plan, PlanError, Record, Version};
 
 use super::Replica;
@@ -165,7 +165,7 @@ impl Replica {
         let knowledge = session.incoming.aside.claimable(&claim.knowledge);
         if claim.whole && !knowledge.is_empty() {
             let mut plan = Plan::new(self.head.clone(), [], [], &self.config.store);
-            match plan.claim(&knowledge) {
+            match plan.claim(&knowledge, &VectorClock::new()) {
                 Ok(()) => {
                     self.persist(plan.finish(), |_| false);
                 }
@@ -192,6 +192,12 @@ impl Replica {
                     self.stats.records_received = self.stats.records_received.saturating_add(1);
                     result.new = result.new.saturating_add(1);
                     new.insert(dot);
+                }
+                Ok(Applied::Collided) => self.notify(Event::DotCollision { dot, from }),
+                // The store leaves it, and what it replaced, out of every claim.
+                Ok(Applied::PutAside) => {
+                    let (len, limit) = (version.byte_len(), self.config.store.row_bytes);
+                    self.report_refusal(from, &PlanError::RowTooLarge { key: key.clone(), len, limit });
                 }
                 Err(PlanError::BatchFull { .. }) if planned => {
                     result.rest = std::iter::once((key, version)).chain(versions).collect();
@@ -225,8 +231,7 @@ impl Replica {
 
     /// Makes a batch durable, if it changes anything, and gives the urgent versions among those asked for.
     fn persist(&mut self, batch: Batch, wanted: impl Fn(&Version) -> bool) -> Vec<(Key, Version)> {
-        let knowledge_grew = batch.head().knowledge() != self.head.knowledge();
-        if batch.is_empty() && !knowledge_grew {
+        if batch.is_idle() {
             return Vec::new();
         }
         let urgent = batch.versions().filter(|(_, version)| version.class == Class::URGENT && wanted(version));
@@ -253,10 +258,10 @@ impl Replica {
 
     /// Says why something of a peer's was not applied.
     fn report_refusal(&mut self, from: NodeId, error: &PlanError) {
-        let event = if let PlanError::DotCollision { dot, .. } = error {
-            Event::DotCollision { dot: *dot, from }
-        } else if let PlanError::Clock(ClockError::StateLoss { held, .. }) = error {
+        let event = if let PlanError::Clock(ClockError::StateLoss { held, .. }) = error {
             Event::Amnesia { peer: from, held: held.get() }
+        } else if let PlanError::UnusedDot { dot } = error {
+            Event::Amnesia { peer: from, held: dot.counter.get() }
         } else {
             Event::Refused { from, error: error.clone() }
         };

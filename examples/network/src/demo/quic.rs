@@ -11,8 +11,8 @@ use reconvene_executor::{
     TraceRunner,
 };
 use reconvene_store::{
-    Batch, Capabilities, CommitError, Identity, Limits, MemorySnapshot, MemoryStore, MetadataStore, Record, Revision,
-    StoreError,
+    Batch, Capabilities, Changes, CheckReport, CommitError, Identity, Limits, MemorySnapshot, MemoryStore,
+    MetadataStore, PageLimit, Record, Revision, StoreError,
 };
 use reconvene_transport_quic::{Advertise, Authority, Endpoint, EndpointConfig, Protocol};
 use tokio::{sync::mpsc, time::Instant};
@@ -64,6 +64,14 @@ impl MetadataStore for SharedStore {
 
     async fn commit(&self, batch: &Batch) -> Result<Revision, CommitError> {
         self.0.commit(batch).await
+    }
+
+    async fn changes(&self, after: Revision, limit: PageLimit) -> Result<Changes, StoreError> {
+        self.0.changes(after, limit).await
+    }
+
+    async fn check(&self) -> Result<CheckReport, StoreError> {
+        self.0.check().await
     }
 
     async fn close(self) -> Result<(), CommitError> {

@@ -125,7 +125,7 @@ impl<S: MetadataStore> Run<S> {
             self.commit(plan)?;
         }
         let mut plan = self.plan(&self.model)?;
-        plan.claim(from.head.knowledge()).map_err(text)?;
+        plan.claim(from.head.knowledge(), from.head.gc_floor()).map_err(text)?;
         self.commit(plan)
     }
 
@@ -336,7 +336,7 @@ fn learn(plan: &mut Plan, from: &Peer, random: &mut Random) -> Result<(), String
     for (key, version) in missing {
         plan.apply(key, version).map_err(text)?;
     }
-    plan.claim(from.head.knowledge()).map_err(text)
+    plan.claim(from.head.knowledge(), from.head.gc_floor()).map_err(text)
 }
 
 /// Applies `versions` in batches of `chunk`, and returns how many were obsolete.

@@ -1,7 +1,8 @@
 //! CRC-32C (Castagnoli), reflected, as in RFC 3720 appendix B.4: it finds damage, not malice.
 
-/// The checksum of `bytes`.
-pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
+/// The CRC-32C of `bytes`.
+#[must_use]
+pub fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         let [low, ..] = crc.to_le_bytes();
         let entry = TABLE.get(usize::from(low ^ byte)).copied().unwrap_or_default();
