@@ -7,6 +7,10 @@ use std::path::Path;
 #[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "a test")]
 mod clock;
 
+#[path = "../../fuzz/src/sync.rs"]
+#[allow(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm, reason = "a test")]
+mod sync;
+
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -25,4 +29,19 @@ fn regress_corpus_of_clock_raw() {
 #[test]
 fn regress_corpus_of_clock_structured() {
     replay("clock_structured", clock::structured);
+}
+
+#[test]
+fn regress_corpus_of_sync_frames() {
+    replay("sync_frames", sync::frames);
+}
+
+#[test]
+fn regress_corpus_of_sync_deltas() {
+    replay("sync_deltas", sync::deltas);
+}
+
+#[test]
+fn regress_corpus_of_sync_session() {
+    replay("sync_session", sync::session);
 }
