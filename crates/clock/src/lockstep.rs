@@ -1,5 +1,7 @@
 //! Passes over two sorted runs of entries that mostly name the same replicas at the same places.
 
+use core::hint::select_unpredictable;
+
 use crate::{Causality, Counter, Dot, ReplicaKey};
 
 /// Pairs looked at before a branch on their ids. Branches at single pairs would keep the loop from being vectorised, and
@@ -163,12 +165,14 @@ pub(crate) fn raise_until_new<R: ReplicaKey>(own: &mut [Dot<R>], theirs: &[Dot<R
 fn raise_chunks<R: ReplicaKey>(own: &mut [Dot<R>], theirs: &[Dot<R>]) -> (usize, bool) {
     let (mut length, mut signs) = (0_usize, 0);
     for (own, theirs) in own.as_chunks_mut::<SHORT>().0.iter_mut().zip(theirs.as_chunks::<SHORT>().0) {
-        if own.iter().zip(theirs).any(|(own, theirs)| own.replica != theirs.replica) {
+        if own.iter().zip(theirs).fold(0, |ids, (own, theirs)| ids | own.replica.differs(theirs.replica)) != 0 {
             break;
         }
         for (own, theirs) in own.iter_mut().zip(theirs) {
-            signs |= own.counter.get().wrapping_sub(theirs.counter.get());
-            own.counter = own.counter.max(theirs.counter);
+            let excess = own.counter.get().wrapping_sub(theirs.counter.get());
+            signs |= excess;
+            // The sign is at hand, and there may be no instruction for the greater of two unsigned words.
+            own.counter = if excess >> 63 == 0 { own.counter } else { theirs.counter };
         }
         length = length.saturating_add(SHORT);
     }
@@ -196,38 +200,49 @@ pub(crate) fn raise_pairs<'a, R: ReplicaKey>(
     (length, grew)
 }
 
-/// Merges `theirs` into `all`, of which the first `own` entries count and the rest is room for all of `theirs`. Returns
-/// where a gap begins and ends, whose length is the number of replicas on both sides.
+/// Writes the merge of `own` and `theirs` into `merged`, which has room for all of both, and returns its length.
 ///
-/// From the back, so that every entry is read before its place is written and no second copy is needed.
-pub(crate) fn merge_backwards<R: ReplicaKey>(
-    all: &mut [Dot<R>],
-    mut own: usize,
-    mut theirs: &[Dot<R>],
-) -> (usize, usize) {
-    let mut place = all.len();
-    while let [.., last] = theirs {
-        let Some(held) = own.checked_sub(1).and_then(|index| all.get(index)).copied() else {
-            let first = place.saturating_sub(theirs.len());
-            if let Some(room) = all.get_mut(first..place) {
-                room.copy_from_slice(theirs);
-            }
-            place = first;
-            break;
-        };
-        // Without branches on the ids, which nobody could predict.
-        let (take_own, take_theirs) = (held.replica >= last.replica, held.replica <= last.replica);
-        let mut entry = if take_own { held } else { *last };
-        entry.counter = entry.counter.max(if take_theirs { last.counter } else { held.counter });
-        place = place.saturating_sub(1);
-        if let Some(room) = all.get_mut(place) {
-            *room = entry;
+/// Which side comes next cannot be predicted, so that nothing here branches on it.
+pub(crate) fn union<R: ReplicaKey>(merged: &mut [Dot<R>], mut own: &[Dot<R>], mut theirs: &[Dot<R>]) -> usize {
+    let (room, mut places) = (merged.len(), merged.iter_mut());
+    if let ([held, ..], [new, ..]) = (own, theirs) {
+        let (mut own_id, mut their_id) = (held.replica, new.replica);
+        // Each step has the ids of the next one loaded before it knows which of them it needs: a load that waited for
+        // the outcome would take longer than all the rest.
+        while let ([held, own_next, ..], [new, their_next, ..]) = (own, theirs) {
+            let Some(place) = places.next() else { break };
+            let (take_own, take_theirs) = (own_id <= their_id, their_id <= own_id);
+            place.replica = select_unpredictable(take_own, own_id, their_id);
+            place.counter = greatest(held, new, take_own, take_theirs);
+            own_id = select_unpredictable(take_own, own_next.replica, own_id);
+            their_id = select_unpredictable(take_theirs, their_next.replica, their_id);
+            own = own.get(usize::from(take_own)..).unwrap_or_default();
+            theirs = theirs.get(usize::from(take_theirs)..).unwrap_or_default();
         }
-        own = own.saturating_sub(take_own.into());
-        let left = theirs.len().saturating_sub(take_theirs.into());
-        theirs = theirs.get(..left).unwrap_or_default();
     }
-    (own, place)
+    // At least one side is down to its last entry.
+    while let ([held, ..], [new, ..]) = (own, theirs) {
+        let Some(place) = places.next() else { break };
+        let (take_own, take_theirs) = (held.replica <= new.replica, new.replica <= held.replica);
+        place.replica = if take_own { held.replica } else { new.replica };
+        place.counter = greatest(held, new, take_own, take_theirs);
+        own = own.get(usize::from(take_own)..).unwrap_or_default();
+        theirs = theirs.get(usize::from(take_theirs)..).unwrap_or_default();
+    }
+    let rest = if own.is_empty() { theirs } else { own };
+    let done = room.saturating_sub(places.len());
+    if let Some(places) = places.into_slice().get_mut(..rest.len()) {
+        places.copy_from_slice(rest);
+    }
+    done.saturating_add(rest.len())
+}
+
+/// The counter of the entry that is taken, or the greater of both.
+#[inline(always)]
+fn greatest<R: ReplicaKey>(own: &Dot<R>, theirs: &Dot<R>, take_own: bool, take_theirs: bool) -> Counter {
+    let counter = select_unpredictable(take_own, own.counter, theirs.counter);
+    let other = select_unpredictable(take_theirs, theirs.counter, own.counter);
+    select_unpredictable(counter > other, counter, other)
 }
 
 /// The entries from the first that is not below `replica`: near the start at the cost of a step, far off in O(log n).
@@ -257,8 +272,10 @@ pub(crate) fn raise_counters(own: &mut [u64], theirs: &[u64]) -> bool {
     debug_assert!(own.iter().chain(theirs).all(|counter| *counter <= Counter::MAX.get()), "counters are below 2^63");
     let mut grew = 0;
     for (own, theirs) in own.iter_mut().zip(theirs) {
-        grew |= own.wrapping_sub(*theirs);
-        *own = (*own).max(*theirs);
+        let excess = own.wrapping_sub(*theirs);
+        grew |= excess;
+        // The sign is at hand, and there may be no instruction for the greater of two unsigned words.
+        *own = if excess >> 63 == 0 { *own } else { *theirs };
     }
     grew >> 63 != 0
 }

@@ -40,6 +40,8 @@ pub struct VectorClock<R = ReplicaId> {
 
 /// Entries held without an allocation. Eight would double the size of records for clocks that are rare.
 const INLINE: usize = 4;
+/// Entries that are looked through faster than they are searched.
+const SCANNED: usize = 4;
 
 impl<R: ReplicaKey> VectorClock<R> {
     /// The clock that knows no event.
@@ -165,27 +167,27 @@ impl<R: ReplicaKey> VectorClock<R> {
     }
 
     /// Merges `theirs`, of which the first is new, from the own entry at `from` on.
+    #[inline(never)]
     fn insert_new(&mut self, from: usize, theirs: &[Dot<R>]) {
-        let Some(filler) = theirs.first().copied() else {
-            return;
-        };
         // Where few are new, most of what is left is alike again.
         let own = self.entries.get_mut(from..).unwrap_or_default();
         let (alike, _) = lockstep::raise_pairs(own.iter_mut().rev().zip(theirs.iter().rev()));
-        let (theirs, len) = (theirs.get(..theirs.len().saturating_sub(alike)).unwrap_or_default(), self.entries.len());
-        let (until, room) = (len.saturating_sub(alike), theirs.len());
-        self.entries.reserve_exact(room);
-        self.entries.resize(len.saturating_add(room), filler);
-        self.entries.copy_within(until..len, until.saturating_add(room));
+        let theirs = theirs.get(..theirs.len().saturating_sub(alike)).unwrap_or_default();
+        let until = self.entries.len().saturating_sub(alike);
 
-        let part = self.entries.get_mut(from..until.saturating_add(room)).unwrap_or_default();
-        let (gap_from, gap_until) = lockstep::merge_backwards(part, until.saturating_sub(from), theirs);
-        let (gap_from, gap_until) = (gap_from.saturating_add(from), gap_until.saturating_add(from));
-        self.entries.copy_within(gap_until.., gap_from);
-        self.entries.truncate(self.entries.len().saturating_sub(gap_until.saturating_sub(gap_from)));
-        if self.entries.capacity() > self.entries.len().saturating_add(self.entries.len() / 4) {
-            self.entries.shrink_to_fit();
+        // What is copied beyond `from` only makes room, faster than filling it with one value would.
+        let mut merged = SmallVec::with_capacity(self.entries.len().saturating_add(theirs.len()));
+        merged.extend_from_slice(self.entries.get(..until).unwrap_or_default());
+        merged.extend_from_slice(theirs);
+        let own = self.entries.get(from..until).unwrap_or_default();
+        let length = lockstep::union(merged.get_mut(from..).unwrap_or_default(), own, theirs);
+        merged.truncate(from.saturating_add(length));
+        merged.extend_from_slice(self.entries.get(until..).unwrap_or_default());
+        // A third of the room may stay unused: giving it back takes as long as copying as many entries.
+        if merged.capacity() > merged.len().saturating_add(merged.len() / 2) {
+            merged.shrink_to_fit();
         }
+        self.entries = merged;
     }
 
     /// Lowers every counter to at most its value in `other` (the lattice meet): what both know.
@@ -310,7 +312,16 @@ impl<R: ReplicaKey> VectorClock<R> {
 
     #[inline]
     fn position(&self, replica: R) -> Result<usize, usize> {
-        self.entries.binary_search_by(|entry| entry.replica.cmp(&replica))
+        let entries = self.entries.as_slice();
+        if entries.len() > SCANNED {
+            return entries.binary_search_by(|entry| entry.replica.cmp(&replica));
+        }
+        // Each step of a search waits for the step before; of a few comparisons, none waits for another.
+        let below = entries.iter().fold(0_usize, |below, entry| below.saturating_add((entry.replica < replica).into()));
+        match entries.get(below) {
+            Some(entry) if entry.replica == replica => Ok(below),
+            _ => Err(below),
+        }
     }
 }
 
