@@ -65,12 +65,14 @@ pub(super) fn compare(left: &[u64], right: &[u64]) -> (bool, bool) {
     (more >> 63 != 0, less >> 63 != 0)
 }
 
-/// The least that merging takes: the maximum of each pair, and whether any is new.
+/// The least that merging takes: the maximum of each pair, and whether any is new. By signs, since without further
+/// instructions of the processor `max` of unsigned words takes half as long again.
 pub(super) fn merge(own: &mut [u64], theirs: &[u64]) -> bool {
     let mut grew = 0;
     for (own, theirs) in own.iter_mut().zip(theirs) {
-        grew |= own.wrapping_sub(*theirs);
-        *own = (*own).max(*theirs);
+        let excess = own.wrapping_sub(*theirs);
+        grew |= excess;
+        *own = if excess >> 63 == 0 { *own } else { *theirs };
     }
     grew >> 63 != 0
 }
