@@ -2,5 +2,8 @@
 
 pub mod jobs;
 pub mod replicas;
+pub mod simulation;
 pub mod suite;
 pub mod world;
+
+pub use self::simulation::{FaultPlan, Options, Plan, Report, Sim};

@@ -1,5 +1,6 @@
 //! Commands and options.
 
+mod replay;
 mod seeds;
 
 use std::process::ExitCode;
@@ -17,13 +18,16 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Runs one seed, or the plan in a file, again.
+    Replay(replay::Replay),
+}
 
 /// Runs what was asked for.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match &args.command {
         None => seeds::run(&args.seeds),
-        Some(command) => match *command {},
+        Some(Command::Replay(args)) => replay::run(args),
     }
 }
 
@@ -38,6 +42,22 @@ pub(crate) enum Failure {
         /// Why not.
         source: std::io::Error,
     },
+    /// A plan could not be read.
+    #[error("cannot read a plan from {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file holds no plan.
+    #[error("{path} holds no plan: {source}")]
+    Plan {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
     /// The figures do not encode.
     #[error("figures do not encode: {0}")]
     Encode(#[from] serde_json::Error),
@@ -51,4 +71,11 @@ pub(crate) fn write_json(path: &str, figures: &impl serde::Serialize) -> Result<
         return Ok(());
     }
     std::fs::write(path, text + "\n").map_err(|source| Failure::Write { path: path.to_owned(), source })
+}
+
+/// Starts to measure; the answer says how many seconds have passed.
+#[expect(clippy::disallowed_methods, reason = "what a run took is real time")]
+fn stopwatch() -> impl Fn() -> f64 {
+    let begun = std::time::Instant::now();
+    move || begun.elapsed().as_secs_f64()
 }

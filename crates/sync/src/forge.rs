@@ -74,3 +74,12 @@ pub fn read_and_write(frame: &[u8], limit: usize) -> Option<Vec<u8>> {
 pub fn decodes(frame: &[u8], limit: usize) -> bool {
     decode_message(frame, limit).is_ok()
 }
+
+/// What a frame says, in words; or that it does not decode.
+#[must_use]
+pub fn describe(frame: &[u8]) -> String {
+    match decode_message(frame, ANY_SIZE) {
+        Ok(message) => format!("{message:?}"),
+        Err(error) => format!("a broken frame of {} bytes: {error}", frame.len()),
+    }
+}

@@ -1,10 +1,12 @@
-//! Many seeds, one after the other.
+//! Many seeds, on as many threads as there are processors; each run has a thread to itself.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
-use reconvene_sim::{jobs, replicas};
+use reconvene_sim::simulation::{Mark, Marks, Report};
+use reconvene_sim::{Options, Sim, jobs};
 use serde::Serialize;
 
 use super::{Failure, write_json};
@@ -21,6 +23,9 @@ pub(crate) struct Seeds {
     /// Brokers with executors and jobs, instead of replicas alone.
     #[arg(long)]
     jobs: bool,
+    /// Virtual minutes of each run, a third of them without faults.
+    #[arg(long, default_value_t = 90)]
+    minutes: u64,
     /// Write the figures as JSON to this file, or to standard output for `-`.
     #[arg(long, value_name = "FILE|-")]
     json: Option<String>,
@@ -37,36 +42,128 @@ struct Figures {
 #[derive(Debug, Serialize)]
 struct Failed {
     seed: u64,
-    violation: String,
+    promise: String,
+    what: String,
+    replay: String,
+}
+
+/// What one seed came to.
+struct Outcome {
+    seed: u64,
+    events: u64,
+    broken: Option<(String, String)>,
+    reached: Vec<(String, u64)>,
+}
+
+/// The run of a seed as this program makes it.
+pub(super) fn sim(seed: u64, minutes: u64) -> Sim {
+    let calm = minutes / 3;
+    Sim::new(Options::from_seed(seed)).minutes(minutes.saturating_sub(calm), calm)
 }
 
 pub(crate) fn run(args: &Seeds) -> Result<ExitCode, Failure> {
+    let (watch, minutes) = (super::stopwatch(), args.minutes);
+    let one = move |seed| if args.jobs { run_jobs(seed) } else { run_sim(seed, minutes) };
+    let outcomes = in_parallel(args.from..args.from.saturating_add(args.seeds), one);
+    let seconds = watch();
     let mut figures = Figures { seeds: args.seeds, ..Figures::default() };
-    for seed in args.from..args.from.saturating_add(args.seeds) {
-        let violation = if args.jobs {
-            match jobs::Scenario::new(seed).run() {
-                Ok(reached) => {
-                    for (name, count) in reached.iter() {
-                        let total = figures.sometimes.entry(name.to_owned()).or_default();
-                        *total = total.saturating_add(count);
-                    }
-                    continue;
-                }
-                Err(violation) => violation.to_string(),
-            }
-        } else {
-            match replicas::Scenario::new(seed).run() {
-                Ok(_) => continue,
-                Err(violation) => violation.to_string(),
-            }
-        };
-        eprintln!("seed {seed}: {violation}");
-        figures.failures.push(Failed { seed, violation });
+    if !args.jobs {
+        figures.sometimes.extend(Mark::ALL.iter().map(|mark| (mark.to_string(), 0)));
     }
-    if let Some(path) = &args.json {
-        write_json(path, &figures)?;
+    for Outcome { seed, events, broken, reached } in outcomes {
+        figures.events = figures.events.saturating_add(events);
+        for (name, count) in reached {
+            let total = figures.sometimes.entry(name).or_default();
+            *total = total.saturating_add(count);
+        }
+        if let Some((promise, what)) = broken {
+            let replay = replay_of(seed, args);
+            println!("seed {seed} breaks {promise}: {what}");
+            figures.failures.push(Failed { seed, promise, what, replay });
+        }
     }
-    let failed = figures.failures.len();
-    println!("{} seeds, {failed} of them failed", args.seeds);
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    show(args, &figures, seconds)
 }
+
+fn show(args: &Seeds, figures: &Figures, seconds: f64) -> Result<ExitCode, Failure> {
+    for (name, count) in &figures.sometimes {
+        println!("{count:>12}  {name}");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    let rate = |count: u64| count as f64 / seconds.max(0.001);
+    let failed = figures.failures.len();
+    println!(
+        "{} seeds of {} virtual minutes in {seconds:.1} s ({:.1} a second), {} events ({:.0} a second), {failed} failed",
+        args.seeds,
+        args.minutes,
+        rate(args.seeds),
+        figures.events,
+        rate(figures.events),
+    );
+    if let Some(path) = &args.json {
+        write_json(path, figures)?;
+    }
+    let missed: Vec<&String> =
+        figures.sometimes.iter().filter(|(_, count)| **count == 0).map(|(name, _)| name).collect();
+    if let Some(first) = figures.failures.first() {
+        println!("{}", first.replay);
+        return Ok(ExitCode::FAILURE);
+    }
+    // A few seeds cannot meet everything.
+    if args.seeds >= SUITE_SEEDS && !missed.is_empty() {
+        println!("never met: {missed:?}");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs each seed on one of as many threads as there are processors, and gives the answers in the order of seeds.
+pub(super) fn in_parallel<T: Send>(seeds: std::ops::Range<u64>, one: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return done;
+            }
+            done.push((seed, one(seed)));
+        }
+    };
+    let mut all: Vec<(u64, T)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("runs catch panics")).collect()
+    });
+    all.sort_by_key(|(seed, _)| *seed);
+    all.into_iter().map(|(_, done)| done).collect()
+}
+
+fn run_sim(seed: u64, minutes: u64) -> Outcome {
+    let Report { steps, violations, reached, .. } = sim(seed, minutes).run();
+    let broken = violations.into_iter().next().map(|violation| (violation.promise.to_owned(), violation.to_string()));
+    Outcome { seed, events: steps, broken, reached: names(&reached) }
+}
+
+fn names(reached: &Marks) -> Vec<(String, u64)> {
+    reached.iter().filter(|(_, count)| *count > 0).map(|(mark, count)| (mark.to_string(), count)).collect()
+}
+
+fn run_jobs(seed: u64) -> Outcome {
+    let (broken, reached) = match jobs::Scenario::new(seed).run() {
+        Ok(reached) => (None, reached.iter().map(|(name, count)| (name.to_owned(), count)).collect()),
+        Err(violation) => (Some((violation.promise.to_owned(), violation.to_string())), Vec::new()),
+    };
+    Outcome { seed, events: 0, broken, reached }
+}
+
+fn replay_of(seed: u64, args: &Seeds) -> String {
+    let minutes = if args.minutes == 90 { String::new() } else { format!(" --minutes {}", args.minutes) };
+    match args.jobs {
+        true => format!("cargo run --release -p reconvene-sim -- --jobs --from {seed} --seeds 1"),
+        false => format!("cargo run --release -p reconvene-sim -- replay {seed}{minutes}"),
+    }
+}
+
+/// From this many seeds on, everything that is registered must have been met.
+const SUITE_SEEDS: u64 = 1_000;

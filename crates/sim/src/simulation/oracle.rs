@@ -1,0 +1,366 @@
+//! What must hold, worked out without the code under test.
+//!
+//! The oracle sees every batch that a store makes durable, every answer that a writer gets, and every crash. Out of that
+//! it keeps the set of all versions ever written with their authors, and what each store should hold. It uses no planner,
+//! no session and no fingerprint: one version is dead when another one names it, and that is all it knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display};
+
+use reconvene_clock::{Counter, Dot, Hlc, Knowledge, ReplicaId};
+use reconvene_store::{Batch, Body, Class, Key, Version};
+
+use super::Violation;
+
+/// The global model.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    versions: BTreeMap<Dot, Written>,
+    by_key: BTreeMap<Key, Vec<Dot>>,
+    /// Tombstones that some store collected.
+    settled: BTreeMap<Key, Vec<Version>>,
+    stores: Vec<Shadow>,
+    last_own: BTreeMap<ReplicaId, (Counter, Hlc)>,
+    /// The greatest wall time that each broker ever saw on its own clock.
+    walls: Vec<u64>,
+    /// Whether a store's rows were ever damaged.
+    checks: u64,
+}
+
+#[derive(Debug)]
+struct Written {
+    key: Key,
+    version: Version,
+    acknowledged: bool,
+    /// A fault took every copy: it may be gone, or come back from a frame that was on its way.
+    lost: bool,
+}
+
+/// What a store holds.
+#[derive(Clone, Debug, Default)]
+struct Shadow {
+    records: BTreeMap<Key, Vec<Version>>,
+    knowledge: Knowledge,
+}
+
+/// A batch about to be made durable, as far as it must be looked at afterwards.
+#[derive(Debug)]
+pub(super) struct Commit {
+    own: ReplicaId,
+    knowledge: Knowledge,
+    rows: Vec<(Key, Vec<Version>, Vec<Dot>)>,
+}
+
+impl Commit {
+    pub(super) fn of(batch: &Batch) -> Self {
+        let row = |row: &reconvene_store::RowChange| {
+            let after = row.after().map_or_else(Vec::new, |record| record.siblings().to_vec());
+            (row.key().clone(), after, row.added().to_vec())
+        };
+        Self {
+            own: batch.head().identity().replica,
+            knowledge: batch.head().knowledge().clone(),
+            rows: batch.rows().iter().map(row).collect(),
+        }
+    }
+
+    /// How many urgent versions it makes live.
+    pub(super) fn urgent(&self) -> u64 {
+        let added = self.rows.iter().flat_map(|(_, after, added)| {
+            after.iter().filter(|version| version.class == Class::URGENT && added.contains(&version.dot))
+        });
+        u64::try_from(added.count()).unwrap_or(0)
+    }
+}
+
+impl Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, after, added) in &self.rows {
+            let after: Vec<String> = after.iter().map(|version| version.dot.to_string()).collect();
+            write!(f, "{key} = [{}] with {} new; ", after.join(" "), added.len())?;
+        }
+        write!(f, "knows")?;
+        for run in self.knowledge.runs() {
+            write!(f, " {}:{}-{}", run.replica(), run.first().get(), run.last().get())?;
+        }
+        Ok(())
+    }
+}
+
+/// What a commit did, for marks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Did {
+    pub(super) replaced: bool,
+    pub(super) siblings: bool,
+    pub(super) deleted: bool,
+    pub(super) deleted_beside: bool,
+    pub(super) collapsed: bool,
+    pub(super) unknown_class: bool,
+    pub(super) cloud: bool,
+    pub(super) part: bool,
+}
+
+impl Oracle {
+    pub(super) fn new(brokers: usize) -> Self {
+        Self { stores: vec![Shadow::default(); brokers], walls: vec![0; brokers], ..Self::default() }
+    }
+
+    /// How many versions were written.
+    pub(super) fn len(&self) -> usize {
+        self.versions.len()
+    }
+
+    pub(super) fn saw_wall(&mut self, node: usize, wall_ms: u64) {
+        let seen = &mut self.walls[node];
+        *seen = (*seen).max(wall_ms);
+    }
+
+    /// A store has made a batch durable.
+    pub(super) fn committed(&mut self, node: usize, commit: Commit) -> Result<Did, Violation> {
+        let mut did = Did::default();
+        let Commit { own, knowledge, rows } = commit;
+        let mut keys = Vec::with_capacity(rows.len());
+        let grown = rows.is_empty();
+        let new = |(key, after, added): &'_ (Key, Vec<Version>, Vec<Dot>)| -> Vec<(Key, Version)> {
+            let new = after.iter().filter(|version| added.contains(&version.dot));
+            new.map(|version| (key.clone(), version.clone())).collect()
+        };
+        let mut arrived: Vec<(Key, Version)> = rows.iter().flat_map(new).collect();
+        arrived.sort_by_key(|(_, version)| version.dot);
+        for (key, version) in &arrived {
+            self.arrived(node, own, key, version, &mut did)?;
+        }
+        for (key, after, _) in rows {
+            self.removed(node, &key, &after, &mut did)?;
+            did.siblings |= after.len() > 1;
+            let values = after.iter().filter(|version| version.body.value().is_some()).count();
+            did.deleted_beside |= values > 0 && values < after.len();
+            if after.is_empty() {
+                self.stores[node].records.remove(&key);
+            } else {
+                self.stores[node].records.insert(key.clone(), after);
+            }
+            keys.push(key);
+        }
+        did.cloud = !knowledge.ranges().is_empty();
+        let before = std::mem::replace(&mut self.stores[node].knowledge, knowledge);
+        if !self.stores[node].knowledge.covers(&before) {
+            return Err(Violation::new("S7", format!("broker {node} knows less than before, without a fault")));
+        }
+        // A claim may teach anything; a chunk or a write teaches of its own keys alone.
+        if grown {
+            self.check_store(node)?
+        } else {
+            keys.iter().try_for_each(|key| self.check_key(node, key))?
+        }
+        Ok(did)
+    }
+
+    /// A version became live in a store.
+    fn arrived(
+        &mut self,
+        node: usize,
+        own: ReplicaId,
+        key: &Key,
+        version: &Version,
+        did: &mut Did,
+    ) -> Result<(), Violation> {
+        let dot = version.dot;
+        did.unknown_class |= version.class.get() > 3;
+        did.collapsed |= !version.context.upto().is_empty();
+        if let Some(written) = self.versions.get(&dot) {
+            if written.key != *key || written.version != *version {
+                let what = format!(
+                    "{dot} is {} with {:?} and, at broker {node}, {key} with {version:?}",
+                    written.key, written.version
+                );
+                return Err(Violation::new("S8", what));
+            }
+            // Known and not live, and now live again: something dead came back.
+            if self.stores[node].knowledge.contains(dot) {
+                return Err(Violation::new("S5", format!("{dot} of {key} came back to life at broker {node}")));
+            }
+            return Ok(());
+        }
+        if dot.replica != own {
+            let what = format!("broker {node} holds {dot} of {key}, which its author never made durable");
+            return Err(Violation::new("S6", what));
+        }
+        if let Some((counter, hlc)) = self.last_own.get(&own) {
+            if dot.counter <= *counter {
+                return Err(Violation::new("S9", format!("broker {node} wrote {dot} after counter {counter}")));
+            }
+            if version.hlc <= *hlc {
+                return Err(Violation::new("S9", format!("broker {node} stamped {dot} {} after {hlc}", version.hlc)));
+            }
+        }
+        if version.hlc.millis() > self.walls[node] + MAX_AHEAD_MS {
+            let (stamp, wall) = (version.hlc, self.walls[node]);
+            let what = format!("broker {node} stamped {dot} {stamp}, though its clock never showed more than {wall}");
+            return Err(Violation::new("S9", what));
+        }
+        self.last_own.insert(own, (dot.counter, version.hlc));
+        did.deleted |= matches!(version.body, Body::Tombstone);
+        did.replaced |= !version.context.is_empty();
+        self.by_key.entry(key.clone()).or_default().push(dot);
+        let written = Written { key: key.clone(), version: version.clone(), acknowledged: false, lost: false };
+        self.versions.insert(dot, written);
+        Ok(())
+    }
+
+    /// Looks at what was live in a row and is no longer.
+    fn removed(&mut self, node: usize, key: &Key, after: &[Version], did: &mut Did) -> Result<(), Violation> {
+        let before = self.stores[node].records.get(key).map_or(&[] as &[Version], Vec::as_slice);
+        let mut collected = Vec::new();
+        for gone in before.iter().filter(|version| after.iter().all(|kept| kept.dot != version.dot)) {
+            if after.iter().any(|kept| kept.replaces(gone.dot)) {
+                continue;
+            }
+            if gone.body.value().is_some() {
+                let what = format!("broker {node} dropped {} of {key}, which nothing there replaces", gone.dot);
+                return Err(Violation::new("S1", what));
+            }
+            collected.push(gone.clone());
+        }
+        did.part = !after.is_empty()
+            && before.iter().any(|version| after.iter().any(|kept| kept.dot == version.dot))
+            && before.len() > 1
+            && after.len() > 1;
+        if !collected.is_empty() {
+            self.settled.entry(key.clone()).or_default().extend(collected);
+        }
+        Ok(())
+    }
+
+    /// A writer was told that its writes are durable.
+    pub(super) fn acknowledged(&mut self, node: usize, dots: &[Dot]) -> Result<(), Violation> {
+        for dot in dots {
+            let durable = self.stores[node].knowledge.contains(*dot);
+            // One that a later write of the same batch replaced was never live anywhere.
+            let replaced = || self.versions.values().any(|written| written.version.replaces(*dot));
+            let known = self.versions.contains_key(dot) || replaced();
+            if !durable || !known {
+                let what = format!("broker {node} acknowledged {dot}, which its store does not have");
+                return Err(Violation::new("S6", what));
+            }
+            if let Some(written) = self.versions.get_mut(dot) {
+                written.acknowledged = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// A broker was started again: what its store has must be what it had made durable.
+    pub(super) fn reopened(
+        &self,
+        node: usize,
+        knowledge: &Knowledge,
+        records: &BTreeMap<Key, Vec<Version>>,
+    ) -> Result<(), Violation> {
+        let shadow = &self.stores[node];
+        if shadow.knowledge != *knowledge || shadow.records != *records {
+            return Err(Violation::new("S6", format!("the store of broker {node} came back with something else")));
+        }
+        Ok(())
+    }
+
+    /// Whether everything that a store knows is live there or was replaced by something there.
+    pub(super) fn check_store(&mut self, node: usize) -> Result<(), Violation> {
+        self.checks += 1;
+        self.by_key.keys().try_for_each(|key| self.check_key(node, key))
+    }
+
+    fn check_key(&self, node: usize, key: &Key) -> Result<(), Violation> {
+        let Shadow { records, knowledge } = &self.stores[node];
+        let live = records.get(key).map_or(&[] as &[Version], Vec::as_slice);
+        for dot in self.by_key.get(key).into_iter().flatten().filter(|dot| knowledge.contains(**dot)) {
+            if !is_accounted(live, *dot) && !self.is_settled(key, *dot) {
+                let what = format!("broker {node} knows {dot} of {key} and holds neither it nor what replaced it");
+                return Err(Violation::new("S7", what));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_settled(&self, key: &Key, dot: Dot) -> bool {
+        self.settled.get(key).is_some_and(|tombstones| is_accounted(tombstones, dot))
+    }
+
+    /// What all brokers must hold once they are equal, and that nothing acknowledged is missing or came back.
+    pub(super) fn check_end(&self) -> Result<(), Violation> {
+        let expected = self.expected();
+        for (node, shadow) in self.stores.iter().enumerate() {
+            let keys: BTreeSet<&Key> = expected.keys().chain(shadow.records.keys()).collect();
+            for key in keys {
+                let values = |live: Option<&Vec<Version>>| -> Vec<Dot> {
+                    let live = live.into_iter().flatten().filter(|version| version.body.value().is_some());
+                    live.map(|version| version.dot).collect()
+                };
+                let (should, does) = (values(expected.get(key)), values(shadow.records.get(key)));
+                if should != does {
+                    let what = format!("broker {node} has of {key} {} instead of {}", list(&does), list(&should));
+                    return Err(Violation::new("L1", what));
+                }
+            }
+            self.check_acknowledged(node)?;
+        }
+        Ok(())
+    }
+
+    /// The live versions of all stores together.
+    fn expected(&self) -> BTreeMap<Key, Vec<Version>> {
+        let mut expected: BTreeMap<Key, Vec<Version>> = BTreeMap::new();
+        for shadow in &self.stores {
+            for (key, live) in &shadow.records {
+                let all = expected.entry(key.clone()).or_default();
+                for version in live {
+                    if all.iter().all(|held| held.dot != version.dot) {
+                        all.push(version.clone());
+                    }
+                }
+            }
+        }
+        for (key, all) in &mut expected {
+            let dead: Vec<Dot> = all
+                .iter()
+                .map(|version| version.dot)
+                .filter(|dot| all.iter().any(|other| other.replaces(*dot)) || self.is_settled(key, *dot))
+                .collect();
+            all.retain(|version| !dead.contains(&version.dot));
+            all.sort_by_key(|version| version.dot);
+        }
+        expected
+    }
+
+    fn check_acknowledged(&self, node: usize) -> Result<(), Violation> {
+        let records = &self.stores[node].records;
+        for (dot, written) in self.versions.iter().filter(|(_, written)| written.acknowledged && !written.lost) {
+            let Written { key, version, .. } = written;
+            let live = records.get(key).map_or(&[] as &[Version], Vec::as_slice);
+            if !is_accounted(live, *dot) && !self.is_settled(key, *dot) {
+                let what =
+                    format!("{dot} of {key} was acknowledged, and broker {node} holds neither it nor a successor");
+                return Err(Violation::new("S1", what));
+            }
+            if let Some(risen) = live.iter().find(|held| version.replaces(held.dot)) {
+                let what = format!("{dot} of {key} replaced {}, which broker {node} shows", risen.dot);
+                return Err(Violation::new("S5", what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `dot` is one of these, or replaced by one.
+fn is_accounted(live: &[Version], dot: Dot) -> bool {
+    live.iter().any(|held| held.dot == dot || held.replaces(dot))
+}
+
+fn list(dots: &[Dot]) -> String {
+    let dots: Vec<String> = dots.iter().map(Dot::to_string).collect();
+    format!("[{}]", dots.join(" "))
+}
+
+/// How far ahead of its own clock a broker may stamp, for having followed another's: the bound, and room for the carries
+/// of many writes at one moment.
+const MAX_AHEAD_MS: u64 = 60_000 + 10;
