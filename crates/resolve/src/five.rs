@@ -1,8 +1,10 @@
 //! The five named strategies, each for both senses of conflict: ten chains.
 
+use reconvene_clock::WallTime;
+
 use crate::{
-    AlgorithmId, Chain, ChainError, ContentionStrategy, HeadStartMinutes, JobFacts, KeyBreakdown, Link, RankKey,
-    ReconcileStrategy, RoundFacts, Term, VersionFacts, job, version,
+    AlgorithmId, Chain, ChainError, ClusterView, ContentionStrategy, HeadStartMinutes, JobFacts, KeyBreakdown, Link,
+    Plan, RankKey, ReconcileStrategy, ResourcePacking, RoundFacts, Term, VersionFacts, job, version,
 };
 
 pub(crate) const FCFS: AlgorithmId = AlgorithmId::new(1, 1);
@@ -131,18 +133,24 @@ impl EmergencyFirst {
 
 /// `RESOURCE_OPTIMAL`: jobs by value for the capacity they take, results by what they cost.
 ///
-/// A greedy order for a problem that is NP-hard, not an optimum: packing several jobs onto several executors at once is
-/// not in this version. Nor does density favour jobs that have waited: a large job of little value starves while denser
-/// ones keep coming, unless the caller sets it in front.
+/// The order alone is greedy for a problem that is NP-hard. [`plan`](ContentionStrategy::plan) packs instead, see
+/// [`ResourcePacking`]; jobs that have waited long go first there, so that density cannot starve large ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ResourceOptimal;
+pub struct ResourceOptimal {
+    packing: ResourcePacking,
+}
 
 impl ResourceOptimal {
-    /// The only one there is.
+    /// With the portfolio of packings, without search.
     #[must_use]
     pub const fn new() -> Self {
-        Self
+        Self { packing: ResourcePacking::new() }
+    }
+
+    /// With this packing.
+    #[must_use]
+    pub const fn with_packing(packing: ResourcePacking) -> Self {
+        Self { packing }
     }
 
     const fn contention(&self) -> &'static Chain<JobFacts> {
@@ -213,9 +221,9 @@ impl VectorClockCausal {
     }
 }
 
-/// Answers both questions by the strategy's chains.
+/// Answers both questions by the strategy's chains; what follows a name goes into its implementation for contention.
 macro_rules! answer_by_chains {
-    ($($strategy:ty),+) => {$(
+    ($($strategy:ty { $($own:item)* })+) => {$(
         impl ContentionStrategy for $strategy {
             fn algorithm(&self) -> AlgorithmId {
                 self.contention().algorithm()
@@ -228,6 +236,8 @@ macro_rules! answer_by_chains {
             fn explain(&self, job: &JobFacts, round: &RoundFacts) -> KeyBreakdown {
                 self.contention().explain(job, round)
             }
+
+            $($own)*
         }
 
         impl ReconcileStrategy for $strategy {
@@ -246,7 +256,17 @@ macro_rules! answer_by_chains {
     )+};
 }
 
-answer_by_chains!(FirstComeFirstServed, PriorityBased, EmergencyFirst, ResourceOptimal, VectorClockCausal);
+answer_by_chains! {
+    FirstComeFirstServed {}
+    PriorityBased {}
+    EmergencyFirst {}
+    ResourceOptimal {
+        fn plan(&self, jobs: &[JobFacts], view: &ClusterView, round: &RoundFacts, now: WallTime) -> Plan {
+            self.packing.pack(jobs, view, round, now)
+        }
+    }
+    VectorClockCausal {}
+}
 
 #[cfg(test)]
 mod tests {
@@ -255,7 +275,7 @@ mod tests {
 
     #[test]
     fn fixed_chains_pass_the_checks_of_built_ones() {
-        let (first, resource) = (FirstComeFirstServed, ResourceOptimal);
+        let (first, resource) = (FirstComeFirstServed, ResourceOptimal::new());
         let (priority, emergency) = (PriorityBased::defaults(), EmergencyFirst::defaults());
         let causal = [CausalOrder::Earliest, CausalOrder::Latest].map(VectorClockCausal::new);
         for chain in [

@@ -7,18 +7,24 @@ use reconvene_clock::WallTime;
 
 use crate::ageing::Floors;
 use crate::{
-    CandidateId, ClusterView, ExecutorFacts, JobFacts, Lateness, Placement, Plan, RankKey, Reason, Reservation,
-    ReservationCause, RunningJob, Waiting, balance, choose_executor, fits,
+    CandidateId, ClusterView, ExecutorFacts, FitRule, JobFacts, Lateness, Placement, Plan, Reason, Reservation,
+    ReservationCause, RunningJob, Waiting, choose_executor, fits,
 };
 
-/// Places jobs in the order of `key`, smallest first, each on the executor that it leaves most balanced. Deadlines,
+/// Places jobs in the order of `key`, smallest first, each on the executor that `rule` chooses. Deadlines,
 /// reservations and reserved shares are kept as the view's rules say.
 ///
 /// # Complexity
 /// O(n log n + n × m) for n jobs and m executors, and O(m × r) for each reservation with r running jobs.
-pub(crate) fn plan(key: impl Fn(&JobFacts) -> RankKey, jobs: &[JobFacts], view: &ClusterView, now: WallTime) -> Plan {
-    let mut round = Round::new(jobs, view, now);
-    let mut order: BTreeMap<RankKey, JobFacts> = jobs.iter().map(|job| (key(job), job.clone())).collect();
+pub(crate) fn plan<K: Ord>(
+    key: impl Fn(&JobFacts) -> K,
+    rule: FitRule,
+    jobs: &[JobFacts],
+    view: &ClusterView,
+    now: WallTime,
+) -> Plan {
+    let mut round = Round::new(jobs, view, rule, now);
+    let mut order: BTreeMap<K, JobFacts> = jobs.iter().map(|job| (key(job), job.clone())).collect();
     while let Some((_, mut job)) = order.pop_first() {
         if view.storm {
             round.wait(job.id, Reason::StormGuard);
@@ -37,7 +43,13 @@ pub(crate) fn plan(key: impl Fn(&JobFacts) -> RankKey, jobs: &[JobFacts], view: 
     round.plan
 }
 
+/// The reservations that still make sense at `now`, with the time at which their place is expected to be free.
+pub(crate) fn standing(jobs: &[JobFacts], view: &ClusterView, now: WallTime) -> Vec<Reservation> {
+    Round::new(jobs, view, FitRule::Balanced, now).plan.reservations
+}
+
 struct Round<'a> {
+    rule: FitRule,
     view: &'a ClusterView,
     now: WallTime,
     executors: Vec<ExecutorFacts>,
@@ -47,15 +59,18 @@ struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    fn new(jobs: &[JobFacts], view: &'a ClusterView, now: WallTime) -> Self {
+    fn new(jobs: &[JobFacts], view: &'a ClusterView, rule: FitRule, now: WallTime) -> Self {
         let free = view
             .executors
             .iter()
-            .fold(Default::default(), |sum: crate::Resources, executor| sum.saturating_add(&executor.free));
+            .fold(Default::default(), |sum: crate::Resources, executor| sum.saturating_add(&executor.usable()));
         let running = view.running.iter().map(|job| (job.level, job.demand));
         let floors = Floors::new(&view.ageing, (view.total(), free), jobs, running, now);
-        let executors = view.executors.clone();
-        let mut round = Self { view, now, executors, running: view.running.clone(), floors, plan: Plan::default() };
+        // More free than there is would be a report gone wrong; it must not place a job.
+        let usable = |executor: &ExecutorFacts| ExecutorFacts { free: executor.usable(), ..executor.clone() };
+        let executors = view.executors.iter().map(usable).collect();
+        let mut round =
+            Self { rule, view, now, executors, running: view.running.clone(), floors, plan: Plan::default() };
         let waiting: BTreeMap<CandidateId, &JobFacts> = jobs.iter().map(|job| (job.id, job)).collect();
         round.plan.reservations = round.standing(&waiting);
         round
@@ -85,7 +100,8 @@ impl<'a> Round<'a> {
                 && executor.capacity.holds(&job.demand)
                 && self.keeper(*index, executor, job).is_none()
         });
-        let best = fitting.min_by_key(|(index, executor)| (self.is_own(*index, job), balance(executor, &job.demand)));
+        let best = fitting
+            .min_by_key(|(index, executor)| (self.is_own(*index, job), self.rule.score_of(executor, &job.demand)));
         match best.map(|(index, _)| index) {
             Some(index) => self.start(job, index),
             None => self.leave(job),

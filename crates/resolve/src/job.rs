@@ -1,7 +1,7 @@
 //! Links and factors over [`JobFacts`], ready for chains of one's own.
 
 use crate::resources::share;
-use crate::{BasisPoints, Dimension, Factor, FactorValue, JobFacts, Link, Resources, RoundFacts, Unit};
+use crate::{BasisPoints, Dimension, Factor, FactorValue, JobFacts, Link, Resources, RoundFacts, Unit, packing};
 
 /// The submit stamp: who came first.
 #[must_use]
@@ -33,8 +33,7 @@ pub const fn height() -> Link<JobFacts> {
 pub const fn density() -> Link<JobFacts> {
     Link::word("density", Unit::Score, |job: &JobFacts, round: &RoundFacts| {
         let share = Dimension::ALL.iter().map(|d| share(job.demand.get(*d), round.total.get(*d))).max();
-        // A value is at most 1,000,000 < 2^20, so the product stays below 2^60.
-        (u64::from(job.value.get()) << 40).checked_div(share.unwrap_or(0).max(1)).unwrap_or(0)
+        packing::density(job, share.unwrap_or(0))
     })
 }
 

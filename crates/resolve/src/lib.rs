@@ -49,9 +49,11 @@ mod statistics;
 mod ageing;
 mod cluster;
 mod greedy;
+mod packing;
 mod placement;
 mod policy;
 mod preemption;
+mod ranking;
 
 pub use crate::ageing::{AgeingRules, LateRule, Lateness, SharesTooLarge, TierShares, inherit_levels};
 pub use crate::audit::{DecisionChain, InputsDigest};
@@ -72,6 +74,7 @@ pub use crate::id::{AlgorithmId, CandidateId, SubjectId};
 pub use crate::key::RankKey;
 pub use crate::kind::{ContestRule, ParseStrategyError, StrategyKind};
 pub use crate::link::{Factor, FactorValue, Link, Term, Unit};
+pub use crate::packing::{FitRule, FreeIndex, ResourcePacking, Scarce};
 pub use crate::placement::{ExecutorFacts, balance, choose_executor, fits};
 pub use crate::policy::{
     PackingRules, ParsePolicyIdError, Pin, PinEpoch, Policy, PolicyBuilder, PolicyChoice, PolicyDecodeError,
@@ -81,10 +84,11 @@ pub use crate::preemption::{
     Eviction, Preemption, PreemptionBudget, PreemptionRules, Preemptor, plan_preemption, plan_swap, swap_pays,
 };
 pub use crate::quantity::{BasisPoints, JobValue, OutOfRange, Priority};
+pub use crate::ranking::{rank, resolve, top};
 pub use crate::reason::{PreemptionRefusal, Reason};
 pub use crate::resources::{Dimension, Resources};
 pub use crate::statistics::{DecisionKind, Histogram, Statistics};
-pub use crate::strategy::{ContentionStrategy, ReconcileStrategy, rank, resolve, top};
+pub use crate::strategy::{ContentionStrategy, ReconcileStrategy};
 pub use crate::tie::tie_hash;
 
 /// The words of a [`RankKey`] before its id.

@@ -4,7 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 
 use crate::resources::share;
-use crate::{Dimension, JobFacts, Reason, Resources};
+use crate::{Dimension, FitRule, JobFacts, Reason, Resources};
 
 /// What an executor can take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,18 @@ pub struct ExecutorFacts {
     pub tags: BTreeSet<String>,
 }
 
+impl ExecutorFacts {
+    /// What is free, and no more than there is.
+    pub(crate) fn usable(&self) -> Resources {
+        self.free.min(&self.capacity)
+    }
+
+    /// Whether a job could start here now, reservations aside.
+    pub(crate) fn could_start(&self, job: &JobFacts) -> bool {
+        fits(&self.usable(), &job.demand, &self.tags, &job.requires)
+    }
+}
+
 /// Whether a job fits what is free: every tag it requires is there and every demand is met. Tags are never traded.
 #[must_use]
 pub fn fits(free: &Resources, demand: &Resources, tags: &BTreeSet<String>, requires: &BTreeSet<String>) -> bool {
@@ -29,15 +41,7 @@ pub fn fits(free: &Resources, demand: &Resources, tags: &BTreeSet<String>, requi
 /// The `Balanced` rule of placement takes the least. Dimensions that the executor does not have count as full.
 #[must_use]
 pub fn balance(executor: &ExecutorFacts, demand: &Resources) -> u64 {
-    let left = Dimension::ALL.map(|dimension| {
-        let capacity = executor.capacity.get(dimension);
-        if capacity == 0 {
-            return 0;
-        }
-        share(executor.free.get(dimension), capacity).saturating_sub(share(demand.get(dimension), capacity))
-    });
-    let mean = left.iter().fold(0_u64, |sum, share| sum.saturating_add(*share)) / 3;
-    left.iter().fold(0_u64, |sum, share| sum.saturating_add(share.abs_diff(mean)))
+    FitRule::Balanced.score_of(executor, demand)
 }
 
 /// The executor that a job should run on: of those it fits, the one it leaves most balanced, the first of equals.
@@ -72,15 +76,10 @@ pub fn balance(executor: &ExecutorFacts, demand: &Resources) -> u64 {
 /// assert_eq!(choose_executor(&job, &executors), Ok(1));
 /// ```
 pub fn choose_executor(job: &JobFacts, executors: &[ExecutorFacts]) -> Result<usize, Reason> {
-    let fitting = executors.iter().enumerate().filter(|(_, executor)| {
-        fits(&executor.free, &job.demand, &executor.tags, &job.requires) && executor.capacity.holds(&job.demand)
-    });
-    // The least key, and the first of equal ones.
-    let best = fitting.min_by_key(|(_, executor)| balance(executor, &job.demand));
-    best.map(|(index, _)| index).ok_or_else(|| refusal(job, executors))
+    FitRule::Balanced.choose(job, executors).ok_or_else(|| refusal(job, executors))
 }
 
-fn refusal(job: &JobFacts, executors: &[ExecutorFacts]) -> Reason {
+pub(crate) fn refusal(job: &JobFacts, executors: &[ExecutorFacts]) -> Reason {
     let large = || executors.iter().filter(|executor| executor.capacity.holds(&job.demand));
     let tagged = |executor: &&ExecutorFacts| job.requires.is_subset(&executor.tags);
     let busy = large().filter(tagged).map(|executor| (executor.capacity, executor.free));

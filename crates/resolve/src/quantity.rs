@@ -29,7 +29,11 @@ impl BasisPoints {
         if part >= whole {
             return if part == 0 { Self::ZERO } else { Self::FULL };
         }
-        // part < whole, so the quotient is below 10,000 and the division is by at least 1.
+        // part < whole, so the quotient is below 10,000 and the division is by at least 1. Parts below 2^50, which is
+        // all real ones, need no wide division.
+        if let Some(scaled) = part.checked_mul(u64::from(Self::FULL.0)) {
+            return u16::try_from(scaled.checked_div(whole).unwrap_or(0)).map_or(Self::FULL, Self);
+        }
         let scaled = u128::from(part).saturating_mul(u128::from(Self::FULL.0));
         let bp = scaled.checked_div(u128::from(whole)).unwrap_or(0);
         u16::try_from(bp).map_or(Self::FULL, Self)

@@ -63,6 +63,21 @@ impl Resources {
         }
     }
 
+    /// The smaller amount in each dimension.
+    #[must_use]
+    pub fn min(&self, other: &Self) -> Self {
+        Self {
+            cpu_milli: self.cpu_milli.min(other.cpu_milli),
+            memory_mib: self.memory_mib.min(other.memory_mib),
+            gpu_milli: self.gpu_milli.min(other.gpu_milli),
+        }
+    }
+
+    /// The three amounts, in the order of [`Dimension::ALL`].
+    pub(crate) const fn amounts(&self) -> [u64; 3] {
+        [self.cpu_milli, self.memory_mib, self.gpu_milli]
+    }
+
     /// Whether `demand` is at most this in every dimension.
     #[must_use]
     pub fn holds(&self, demand: &Self) -> bool {
@@ -121,6 +136,10 @@ pub(crate) const SHARE_ONE: u64 = 1 << 20;
 pub(crate) fn share(amount: u64, whole: u64) -> u64 {
     if amount == 0 {
         return 0;
+    }
+    // Amounts below 2^44, which is all real ones, need no wide division.
+    if let (Some(scaled), true) = (amount.checked_mul(SHARE_ONE), whole > 0) {
+        return scaled.checked_div(whole).unwrap_or(u64::MAX);
     }
     let scaled = u128::from(amount).saturating_mul(u128::from(SHARE_ONE));
     let share = scaled.checked_div(u128::from(whole)).unwrap_or(u128::MAX);

@@ -14,7 +14,7 @@ use crate::job;
 use crate::{
     AgeingRules, AlgorithmId, CausalOrder, Chain, ChainError, ContentionStrategy, EmergencyFirst, FirstComeFirstServed,
     HeadStartMinutes, JobFacts, LateRule, Link, PreemptionRules, PriorityBased, ReconcileStrategy, ResourceOptimal,
-    StrategyKind, VectorClockCausal,
+    ResourcePacking, StrategyKind, VectorClockCausal,
 };
 
 /// A strategy for both senses of conflict with all its parameters. A policy that exists is valid.
@@ -78,12 +78,14 @@ pub struct PackingRules {
 impl PackingRules {
     /// The most passes of search.
     pub const MAX_SEARCH_ROUNDS: u8 = 16;
+    /// 4 hours and no search.
+    pub const DEFAULT: Self = Self { starvation_after_ms: 14_400_000, search_rounds: 0 };
 }
 
 impl Default for PackingRules {
     /// 4 hours and no search.
     fn default() -> Self {
-        Self { starvation_after_ms: 14_400_000, search_rounds: 0 }
+        Self::DEFAULT
     }
 }
 
@@ -304,7 +306,10 @@ impl PolicyBuilder {
             StrategyKind::FirstComeFirstServed => Strategies::First(FirstComeFirstServed::new()),
             StrategyKind::PriorityBased => Strategies::Priority(PriorityBased::new(head_start)?),
             StrategyKind::EmergencyFirst => Strategies::Emergency(EmergencyFirst::new(head_start)?),
-            StrategyKind::ResourceOptimal => Strategies::Resource(ResourceOptimal::new()),
+            StrategyKind::ResourceOptimal => {
+                let packing = ResourcePacking::with_rules(parameters.packing);
+                Strategies::Resource(ResourceOptimal::with_packing(packing))
+            }
             StrategyKind::VectorClockCausal => Strategies::Causal(VectorClockCausal::new(parameters.causal_order)),
         };
         let late_last = match parameters.ageing.late {

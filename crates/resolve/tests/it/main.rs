@@ -11,3 +11,4 @@
 mod chains;
 mod examples;
 mod laws;
+mod packing;

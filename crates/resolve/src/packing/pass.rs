@@ -1,0 +1,87 @@
+//! One pass over jobs in an order: each is placed by a rule or left out.
+
+use alloc::vec::Vec;
+
+use reconvene_clock::WallTime;
+
+use super::index::{Asked, FreeIndex};
+use crate::{ExecutorFacts, FitRule, JobFacts, Reservation};
+
+/// A round, divided and looked up once, over which many passes go.
+#[derive(Debug)]
+pub(super) struct Round<'a> {
+    jobs: &'a [JobFacts],
+    asked: Vec<Asked>,
+    index: FreeIndex,
+    reservations: Vec<Reservation>,
+    /// Executors that hold reservations, whose room differs from job to job.
+    special: Vec<usize>,
+    now: WallTime,
+}
+
+/// What a pass came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Packed {
+    pub(super) value: u64,
+    /// Jobs by index, in the order of placement.
+    pub(super) placed: Vec<usize>,
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn new(
+        jobs: &'a [JobFacts],
+        executors: &[ExecutorFacts],
+        reservations: Vec<Reservation>,
+        now: WallTime,
+    ) -> Self {
+        let mut index = FreeIndex::new(executors);
+        let mut special: Vec<usize> = reservations.iter().map(|reservation| reservation.executor).collect();
+        special.sort_unstable();
+        special.dedup();
+        special.iter().for_each(|executor| index.unlist(*executor));
+        let asked = jobs.iter().map(|job| index.ask(job)).collect();
+        Self { jobs, asked, index, reservations, special, now }
+    }
+
+    /// Whether a job fits somewhere as long as no other is placed.
+    pub(super) fn fits(&self, job: usize) -> bool {
+        self.choose(&self.index, &self.reservations, job, FitRule::Best).is_some()
+    }
+
+    /// Tries the jobs, given by index, one after the other.
+    ///
+    /// # Complexity
+    /// O(n × s) for n jobs and s different rooms.
+    pub(super) fn pack(&self, order: &[usize], rule: FitRule) -> Packed {
+        let mut index = self.index.clone();
+        let mut reservations = self.reservations.clone();
+        let mut packed = Packed { value: 0, placed: Vec::new() };
+        for place in order {
+            let Some(job) = self.jobs.get(*place) else { continue };
+            let Some(executor) = self.choose(&index, &reservations, *place, rule) else { continue };
+            index.take(executor, job.demand.amounts());
+            reservations.retain(|held| held.job != job.id);
+            packed.value = packed.value.saturating_add(u64::from(job.value.get()));
+            packed.placed.push(*place);
+        }
+        packed
+    }
+
+    fn choose(&self, index: &FreeIndex, reservations: &[Reservation], job: usize, rule: FitRule) -> Option<usize> {
+        let (job, asked) = (self.jobs.get(job)?, self.asked.get(job)?);
+        // A place that is kept for the job comes before all others.
+        let mut best = index.best(asked, rule).map(|(score, executor)| (true, score, executor));
+        for executor in &self.special {
+            let kept = || reservations.iter().filter(|held| held.executor == *executor);
+            let free = index.free(*executor).unwrap_or_default();
+            if kept().any(|held| held.blocks(job, &free, self.now)) {
+                continue;
+            }
+            if let Some(score) = index.score(asked, rule, *executor, free.amounts()) {
+                let this = (!kept().any(|held| held.job == job.id), score, *executor);
+                best = Some(best.map_or(this, |best| best.min(this)));
+            }
+        }
+        best.map(|(_, _, executor)| executor)
+    }
+}
