@@ -14,6 +14,7 @@
 mod allowance;
 mod batch;
 mod check;
+pub mod codec;
 mod context;
 mod crc;
 mod error;
@@ -37,6 +38,7 @@ pub use reconvene_clock::Knowledge;
 pub use self::allowance::{Allowance, ContentHash, PutAside, Quota, Usage};
 pub use self::batch::{Batch, IndexChange, RowChange};
 pub use self::check::{CheckReport, Checker, Damage};
+pub use self::codec::{CodecError, CodecProblem, KeyId, RowCodec, STORE_FORMAT, Seal, SealError};
 pub use self::context::KeyContext;
 pub use self::crc::crc32c;
 pub use self::error::{CommitError, KeyError, OpenError, PlanError, RecordError, Source, StoreError};

@@ -9,25 +9,25 @@ use reconvene_store::{Applied, Body, Fingerprints, Key, Plan, Replaces, Version}
 use crate::world::{Event, Replica, key, universe, write};
 
 /// Keys are drawn unevenly, so that some contexts grow long enough to collapse.
-fn events() -> impl Strategy<Value = Vec<Event>> {
+pub(crate) fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec((0_usize..3, prop_oneof![Just(0_u8), 0_u8..12], any::<u8>()), 1..90)
 }
 
 /// An order of a list, how often each element comes, and how the whole is cut.
 #[derive(Clone, Debug)]
-struct Delivery {
+pub(crate) struct Delivery {
     places: Vec<u16>,
     times: Vec<u8>,
     chunk: usize,
 }
 
-fn delivery() -> impl Strategy<Value = Delivery> {
+pub(crate) fn delivery() -> impl Strategy<Value = Delivery> {
     (prop::collection::vec(any::<u16>(), 100), prop::collection::vec(1_u8..3, 100), 1_usize..20)
         .prop_map(|(places, times, chunk)| Delivery { places, times, chunk })
 }
 
 impl Delivery {
-    fn deliver(&self, replica: &mut Replica, versions: &[(Key, Version)]) {
+    pub(crate) fn deliver(&self, replica: &mut Replica, versions: &[(Key, Version)]) {
         let mut all: Vec<(u16, &(Key, Version))> = Vec::new();
         for (number, version) in versions.iter().enumerate() {
             for time in 0..self.times[number] {

@@ -7,6 +7,7 @@
     reason = "tests index and add freely, and fail by panicking"
 )]
 
+mod codec;
 mod conformance;
 mod golden;
 mod laws;

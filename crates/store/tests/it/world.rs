@@ -30,7 +30,10 @@ impl Replica {
 
     pub(crate) fn commit(&mut self, batch: &Batch) {
         for row in batch.rows() {
-            self.rows.insert(row.key().clone(), row.after().unwrap().clone());
+            match row.after() {
+                Some(after) => drop(self.rows.insert(row.key().clone(), after.clone())),
+                None => drop(self.rows.remove(row.key())),
+            }
         }
         self.head = batch.head().clone();
     }
