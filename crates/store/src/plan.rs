@@ -406,7 +406,10 @@ impl Plan {
 
 /// The context of a write whose writer had `seen` this, and the versions that stay beside it.
 ///
-/// What is dead here and named by no exact dot here is left out: it is under a collapsed part, which blocks it.
+/// A write names everything that was seen, exactly or by a collapsed part of what it replaces. What can be named in
+/// neither way lies under a collapsed part of a sibling that stays: then the write names the siblings that it replaces
+/// here and what they name, no more. To name a dead version without what that one replaced would let the latter live
+/// again wherever the write arrives without the sibling.
 fn replace_seen(key: &Key, row: &Row, seen: &KeyContext) -> Result<(KeyContext, Vec<Version>), PlanError> {
     let all = context_of(row.versions());
     // A context of another key would make dots known that are live there and nowhere replaced.
@@ -415,9 +418,13 @@ fn replace_seen(key: &Key, row: &Row, seen: &KeyContext) -> Result<(KeyContext, 
     if let Some(dot) = foreign.or_else(|| seen.upto().iter().find(|end| !covered(end))) {
         return Err(PlanError::ForeignContext { key: key.clone(), dot });
     }
+    let replaced = context_of(row.versions().filter(|version| seen.contains(version.dot)));
     let named_here = seen.dots().iter().copied().filter(|dot| all.dots().binary_search(dot).is_ok());
     let mut context = KeyContext::from_parts(named_here, seen.upto().clone());
-    context.merge(&context_of(row.versions().filter(|version| seen.contains(version.dot))));
+    context.merge(&replaced);
+    if !seen.dots().iter().all(|dot| context.contains(*dot)) {
+        context = replaced;
+    }
     let kept = row.live().iter().filter(|version| !seen.contains(version.dot)).cloned().collect();
     Ok((context, kept))
 }

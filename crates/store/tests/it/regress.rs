@@ -53,6 +53,31 @@ fn regress_write_with_a_stale_context_names_what_it_saw() {
     assert_eq!(late.live(0), [third.dot], "without `second`, `third` itself replaces what its writer saw");
 }
 
+/// Found by the simulator: the write named what had replaced old values, and not the old values.
+#[test]
+fn regress_context_from_before_a_collapse_revives_nothing() {
+    let (mut one, mut two, mut late) = (Replica::new(1), Replica::new(2), Replica::new(3));
+    let first = one.put(0, "first");
+    late.apply(0, &first).unwrap();
+    for number in 0..7 {
+        one.put(0, &number.to_string());
+    }
+    two.pull(&one);
+    let read = two.put(0, "read");
+    one.pull(&two);
+    // Nine dots of `one`, the last of which collapses them all.
+    one.put(0, "ninth");
+    let stays = one.put(0, "tenth");
+    assert!(stays.context.upto().contains(first.dot) && !stays.context.dots().contains(&first.dot));
+    let write = one.write(0, Body::of("late"), Replaces::Context(read.seen()));
+    assert_eq!(one.live(0), [stays.dot, write.dot]);
+    // Wherever it replaces `read`, it also names what `read` replaced.
+    assert!(!write.replaces(read.dot) || write.replaces(first.dot));
+    two.apply(0, &write).unwrap();
+    late.pull(&two);
+    assert!(!late.live(0).contains(&first.dot), "{:?}", late.live(0));
+}
+
 #[test]
 fn regress_collapsed_context_speaks_of_its_key_alone() {
     let (mut writer, mut late) = (Replica::new(1), Replica::new(2));
