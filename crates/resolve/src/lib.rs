@@ -46,6 +46,9 @@ mod decision;
 mod reason;
 mod statistics;
 
+#[cfg(feature = "laws")]
+pub mod laws;
+
 mod ageing;
 mod cluster;
 mod greedy;

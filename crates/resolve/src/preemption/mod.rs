@@ -193,7 +193,8 @@ fn may_ask(
     if !rules.enabled {
         choose_executor(preemptor.job, &view.executors)?;
     }
-    let cools = preemptor.displaced.is_some_and(|at| now.saturating_since(at) < rules.cool_down_ms);
+    // Not in the round in which it was displaced either, so that nothing cascades.
+    let cools = preemptor.displaced.is_some_and(|at| now <= at || now.saturating_since(at) < rules.cool_down_ms);
     if cools {
         return Err(Reason::PreemptionRefused { why: PreemptionRefusal::CoolDown });
     }

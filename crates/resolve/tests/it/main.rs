@@ -10,5 +10,7 @@
 
 mod chains;
 mod examples;
+mod kit;
 mod laws;
+mod offenders;
 mod packing;

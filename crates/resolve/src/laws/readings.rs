@@ -1,0 +1,54 @@
+//! What holds for an explanation on its own.
+
+use alloc::format;
+use alloc::string::String;
+
+use crate::laws::{Law, ensure};
+use crate::{Deciding, Decision, KeyBreakdown, RankKey, Unit};
+
+/// The breakdown makes the key, to the bit, and names no more links than it has words.
+pub(super) fn is_the_key(key: &RankKey, breakdown: &KeyBreakdown) -> Result<(), (Law, String)> {
+    ensure(Law::ExplanationEqualsDecision, breakdown.key() == *key, || {
+        format!("the key of {} is {key}, explained as {}", key.id(), breakdown.key())
+    })
+}
+
+/// The deciding link is the first in which the keys of first and second differ, and its margin their distance.
+pub(super) fn names_what_decided(
+    decision: &Decision,
+    best: &RankKey,
+    second: Option<&RankKey>,
+) -> Result<(), (Law, String)> {
+    let law = Law::ExplanationEqualsDecision;
+    let Some(second) = second else {
+        return ensure(law, decision.deciding.is_none(), || format!("{} alone was decided by a link", best.id()));
+    };
+    let place = best.words().iter().zip(second.words()).position(|(ours, theirs)| ours != theirs);
+    let standing = decision.standings.first();
+    let expected = place.map_or(Some(("id", None)), |place| {
+        let link = standing.and_then(|standing| standing.key.links().get(place));
+        link.map(|link| (link.name, Some(second.word(place).saturating_sub(best.word(place)))))
+    });
+    let found = decision.deciding.map(|Deciding { link, margin, .. }| (link, margin));
+    let agrees = expected.zip(found).is_some_and(|((link, margin), (found, by))| {
+        link == found && by > 0 && margin.is_none_or(|margin| margin == by)
+    });
+    ensure(law, agrees, || format!("{} leads {} by {expected:?}, decided by {found:?}", best.id(), second.id()))
+}
+
+/// Words that are sums are the sums of their factors: as they are, or as head starts before `since_ms`.
+pub(super) fn adds_up(breakdown: &KeyBreakdown, since_ms: u64) -> Result<(), (Law, String)> {
+    for link in breakdown.links().iter().filter(|link| !link.factors.is_empty()) {
+        let sum = link.factors.iter().fold(0_u128, |sum, factor| sum.saturating_add(factor.contribution.into()));
+        let bucket = u128::from(link.bucket.get());
+        let stepped = |value: u128| value.checked_div(bucket).unwrap_or(0);
+        let value = u128::from(link.value());
+        let start = u128::from(since_ms).saturating_add(1 << 32).checked_sub(sum);
+        let is_sum = link.unit != Unit::Millis && value == stepped(sum);
+        let is_start = start.is_some_and(|start| value == stepped(start));
+        ensure(Law::WeightsNeverOverflow, is_sum || is_start, || {
+            format!("link `{}` of {} is {value}, its factors add up to {sum}", link.name, breakdown.id())
+        })?;
+    }
+    Ok(())
+}

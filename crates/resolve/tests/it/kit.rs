@@ -1,0 +1,111 @@
+//! Every law of the kit, on all five strategies and on random combinator trees, on histories by the thousand.
+//!
+//! `RECONVENE_LAW_HISTORIES` sets how many, 10,000 if it is not there. A million, in release:
+//! `RECONVENE_LAW_HISTORIES=1000000 cargo test --release -p reconvene-resolve --test it kit`, or `-- --ignored long`.
+
+use reconvene_resolve::laws::{self, Claims, Random};
+use reconvene_resolve::{
+    CausalOrder, HeadStartMinutes, LateRule, Policy, StrategyKind, VectorClockCausal, plan_preemption, swap_pays,
+};
+
+fn histories() -> u64 {
+    let named = std::env::var("RECONVENE_LAW_HISTORIES").ok();
+    named.map_or(10_000, |number| number.parse().expect("RECONVENE_LAW_HISTORIES is a number"))
+}
+
+fn holds(checked: Result<laws::Report, laws::Violation>) {
+    if let Err(violation) = checked {
+        panic!("{violation}");
+    }
+}
+
+fn certify(policy: &Policy, count: u64) {
+    let (contention, reconcile) = (Claims::of_contention(policy), Claims::of_reconcile(policy));
+    holds(laws::contention(policy.contention()).claiming(contention).histories(count).check());
+    holds(laws::reconcile(policy.reconcile()).claiming(reconcile).histories(count).check());
+}
+
+#[test]
+fn first_come_first_served_keeps_the_laws() {
+    certify(&Policy::of(StrategyKind::FirstComeFirstServed), histories());
+}
+
+#[test]
+fn priority_based_keeps_the_laws() {
+    certify(&Policy::of(StrategyKind::PriorityBased), histories());
+}
+
+#[test]
+fn emergency_first_keeps_the_laws() {
+    certify(&Policy::of(StrategyKind::EmergencyFirst), histories());
+}
+
+#[test]
+fn resource_optimal_keeps_the_laws() {
+    certify(&Policy::of(StrategyKind::ResourceOptimal), histories());
+}
+
+#[test]
+fn vector_clock_causal_keeps_the_laws() {
+    certify(&Policy::of(StrategyKind::VectorClockCausal), histories());
+    let latest = VectorClockCausal::new(CausalOrder::Latest);
+    holds(laws::reconcile(&latest).causal(CausalOrder::Latest).histories(histories()).check());
+}
+
+/// A tenth as many, of policies that differ from the defaults.
+#[test]
+fn policies_with_a_late_tier_keep_the_laws() {
+    let short = HeadStartMinutes { priority: 1, deadline: 2, lightness: 0, smallness: 1, emergency: 0 };
+    for kind in StrategyKind::ALL.into_iter().filter(|kind| *kind != StrategyKind::ResourceOptimal) {
+        certify(&Policy::builder(kind).late(LateRule::LateTier).build().unwrap(), histories() / 10);
+    }
+    certify(&Policy::priority_based(short).unwrap(), histories() / 10);
+}
+
+fn check_trees(seed: u64, count: u64) {
+    let mut random = Random::new(seed);
+    for tree in 0..count {
+        let (jobs, claims) = laws::random_contention(&mut random).unwrap();
+        holds(laws::contention(&jobs).claiming(claims).seed(tree).histories(1).check());
+        let (versions, claims) = laws::random_reconcile(&mut random).unwrap();
+        holds(laws::reconcile(&versions).claiming(claims).seed(tree).histories(1).check());
+    }
+}
+
+#[test]
+fn random_combinator_trees_keep_the_laws() {
+    check_trees(1, histories());
+}
+
+#[test]
+fn law_preemption_is_bounded() {
+    let planner = laws::preemption(&|preemptor, view, rules, now| plan_preemption(preemptor, view, rules, &[], now));
+    holds(planner.histories(histories()).check());
+}
+
+#[test]
+fn law_swap_is_not_reversible() {
+    holds(laws::swaps(&swap_pays).histories(histories()).check());
+}
+
+#[test]
+fn law_policy_roundtrips() {
+    holds(laws::policies(&Policy::decode).histories(histories()).check());
+}
+
+/// `cargo test --release -p reconvene-resolve --test it -- --ignored long`
+#[test]
+#[ignore = "a million histories each: minutes in release"]
+fn long_every_law_on_a_million_histories() {
+    const MILLION: u64 = 1_000_000;
+    for kind in StrategyKind::ALL {
+        certify(&Policy::of(kind), MILLION);
+    }
+    certify(&Policy::vector_clock_causal(CausalOrder::Latest), MILLION);
+    check_trees(2, MILLION);
+    holds(
+        laws::preemption(&|p, view, rules, now| plan_preemption(p, view, rules, &[], now)).histories(MILLION).check(),
+    );
+    holds(laws::swaps(&swap_pays).histories(MILLION).check());
+    holds(laws::policies(&Policy::decode).histories(MILLION).check());
+}
