@@ -1,5 +1,6 @@
 //! Simulated networks, fault plans and conformance suites for the Reconvene crates.
 
+pub mod disk;
 pub mod jobs;
 pub mod replicas;
 pub mod simulation;

@@ -1,10 +1,20 @@
 //! Conformance suites: what every implementation of a trait must do, checked against a model.
 //!
 //! A suite runs seeded schedules over a small universe, where conflicts are common, and checks after every step. A
-//! failure names its seed, and the same seed gives the same schedule.
+//! failure names the property that does not hold, and its seed; the same seed gives the same schedule.
+//!
+//! [`store()`] is the suite for stores. It asks whoever brings one for a [`StoreFactory`].
 
 mod block_on;
+mod check;
+mod factory;
 mod random;
+mod report;
+//mod sim;
 mod store;
 
-pub use self::store::{Failure, StoreReport, store, store_seed};
+pub use self::check::Check;
+pub use self::factory::{Abilities, Setup, StoreFactory, Transfer};
+pub use self::report::{Failure, Outcome, Report};
+//pub use self::sim::SimStores;
+pub use self::store::{Group, StoreSuite, store};

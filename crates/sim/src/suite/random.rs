@@ -9,6 +9,11 @@ impl Random {
         Self(seed)
     }
 
+    /// A seed for other choices.
+    pub(super) fn seed(&mut self) -> u64 {
+        self.next()
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;

@@ -1,105 +1,233 @@
-//! What every [`MetadataStore`] must do.
+//! What every [`MetadataStore`](reconvene_store::MetadataStore) must do.
 
+mod crashes;
+mod deletes;
+mod feed;
+mod limits;
 mod peer;
+mod pool;
 mod reading;
-mod run;
+mod reopening;
+mod schedule;
+mod script;
+mod threads;
 
-use core::fmt;
+use core::ops::Range;
 
-use reconvene_store::{Identity, Limits, MetadataStore, NetworkId};
+use reconvene_store::{Limits, MetadataStore};
 
-/// Checks an implementation of [`MetadataStore`] against a model, in schedules of local writes, arriving versions and
-/// claims over three replicas and four keys.
-///
-/// `make` gives an empty store each time. After every step:
-/// * a commit is there as a whole, and a refused one (`Conflict`, `Foreign`, `Refused`, `Full`) has changed nothing;
-/// * the live records are those that follow from Knowledge and the versions ever written, so that Knowledge is never
-///   ahead of the data;
-/// * `by_prefix`, `record` and `by_origin` agree, in pages of any size, without gap or repeat;
-/// * fingerprints equal those worked out from the rows;
-/// * snapshots taken earlier, or while another thread commits, are frozen and whole.
-///
-/// At the end of each schedule all versions go into two more stores, in other orders and batches: records, Knowledge
-/// and digests must be equal.
-///
-/// # Errors
-///
-/// [`Failure`] with the first thing that is wrong, and the seed that shows it again by [`store_seed`].
-pub fn store<S: MetadataStore>(make: impl Fn(Identity, NetworkId, Limits) -> S) -> Result<StoreReport, Failure> {
-    let mut report = StoreReport::default();
-    for seed in 0..SEEDS {
-        report.add(&store_seed(&make, seed)?);
-    }
-    Ok(report)
+use self::limits::{narrow, tight};
+use self::peer::{identity, network};
+use super::block_on::block_on;
+use super::check::Check;
+use super::factory::{Setup, StoreFactory};
+use super::report::{Blame, Broken, Failure, Report};
+
+/// Checks the stores that a factory makes, and returns what was found. The whole suite with quick settings: 16 seeds,
+/// and sessions of 60 calls. [`StoreSuite`] has more.
+pub fn store<F: StoreFactory>(factory: F) -> Report {
+    StoreSuite::new(factory).run()
 }
 
-/// The schedule of one seed of [`store`].
+/// The conformance suite for stores: schedules of local writes, arriving versions, claims, deletes and faults over
+/// three replicas and four keys, where conflicts are common, held against a model that asks no planner.
 ///
-/// # Errors
+/// Every property is a [`Check`] with a name; the [`Report`] says of each how often it was looked at, and with which
+/// seed it failed first. The same seed gives the same schedule. What a factory cannot do is left out and reported as
+/// such.
 ///
-/// As there.
-pub fn store_seed<S: MetadataStore>(
-    make: impl Fn(Identity, NetworkId, Limits) -> S,
-    seed: u64,
-) -> Result<StoreReport, Failure> {
-    run::schedule(&make, seed, STEPS)
+/// See [`StoreFactory`] for an example with a factory of one's own.
+///
+/// ```
+/// use reconvene_sim::suite::{Check, StoreSuite};
+/// use reconvene_store::MemoryStore;
+///
+/// // A function from identity, network and limits is a factory.
+/// let report = StoreSuite::new(MemoryStore::for_network).seeds(0..2).calls(20).run();
+/// assert!(report.outcome(Check::SnapshotsFrozen).looks > 0);
+/// assert!(report.outcome(Check::DurableAfterKill).skipped.is_some(), "memory ends with its process");
+/// report.into_result()?;
+/// # Ok::<(), reconvene_sim::suite::Failure>(())
+/// ```
+#[derive(Debug)]
+pub struct StoreSuite<F> {
+    factory: F,
+    seeds: Range<u64>,
+    calls: usize,
+    only: Option<Vec<Group>>,
 }
 
-const SEEDS: u64 = 32;
-const STEPS: usize = 60;
-
-/// What the schedules came to. Tests look here whether a suite has exercised what it should.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A part of the suite that runs on its own. Each looks at several checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub struct StoreReport {
-    /// Batches committed.
-    pub commits: u64,
-    /// Batches that were refused, whatever the reason.
-    pub refusals: u64,
-    /// Batches that were refused because the store was full.
-    pub full: u64,
-    /// Steps after which some key had siblings.
-    pub siblings: u64,
-    /// Steps after which some context was collapsed.
-    pub collapsed: u64,
-    /// Versions that arrived after something that replaced them.
-    pub obsolete: u64,
-    /// Pages read.
-    pub pages: u64,
+pub enum Group {
+    /// Schedules against the model: reading, Knowledge, index, fingerprints, orders.
+    Schedules,
+    /// Limits, refusals and quotas.
+    Limits,
+    /// Futures that are dropped.
+    Dropped,
+    /// Threads and batches in flight.
+    Concurrency,
+    /// The change feed.
+    Feed,
+    /// Members, deletes and collection.
+    Deletes,
+    /// Faults at every operation of a session.
+    Faults,
+    /// Ends between the calls of a session.
+    Kills,
+    /// Opening again: in good order, damaged, elsewhere, from backups.
+    Reopening,
 }
 
-impl StoreReport {
-    fn add(&mut self, other: &Self) {
-        for (total, more) in [
-            (&mut self.commits, other.commits),
-            (&mut self.refusals, other.refusals),
-            (&mut self.full, other.full),
-            (&mut self.siblings, other.siblings),
-            (&mut self.collapsed, other.collapsed),
-            (&mut self.obsolete, other.obsolete),
-            (&mut self.pages, other.pages),
-        ] {
-            *total = total.saturating_add(more);
+impl Group {
+    /// Every group.
+    pub const ALL: [Self; 9] = [
+        Self::Schedules,
+        Self::Limits,
+        Self::Dropped,
+        Self::Concurrency,
+        Self::Feed,
+        Self::Deletes,
+        Self::Faults,
+        Self::Kills,
+        Self::Reopening,
+    ];
+}
+
+impl<F: StoreFactory> StoreSuite<F> {
+    /// The suite for the stores of `factory`, with 16 seeds and sessions of 60 calls.
+    #[must_use]
+    pub const fn new(factory: F) -> Self {
+        Self { factory, seeds: 0..16, calls: 60, only: None }
+    }
+
+    /// Runs the schedules of these seeds.
+    #[must_use]
+    pub const fn seeds(mut self, seeds: Range<u64>) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
+    /// Makes sessions with so many store calls; faults are put at each operation of such a session.
+    #[must_use]
+    pub const fn calls(mut self, calls: usize) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    /// Runs these groups only.
+    #[must_use]
+    pub fn only(mut self, groups: impl IntoIterator<Item = Group>) -> Self {
+        self.only = Some(groups.into_iter().collect());
+        self
+    }
+
+    /// Runs everything. A group ends with the first seed that fails in it; the others go on.
+    pub fn run(&self) -> Report {
+        let mut report = Report::default();
+        for group in Group::ALL.into_iter().filter(|group| self.only.as_ref().is_none_or(|only| only.contains(group))) {
+            if let Some((checks, why)) = self.left_out(group) {
+                checks.iter().for_each(|check| report.skip(*check, why));
+                continue;
+            }
+            for seed in self.seeds.clone() {
+                if let Err(failure) = self.group(group, seed, &mut report) {
+                    report.fail(failure);
+                    break;
+                }
+            }
+        }
+        report.skip(Check::Shared, "no factory of shared stores is known yet");
+        report
+    }
+
+    fn left_out(&self, group: Group) -> Option<(&'static [Check], &'static str)> {
+        let abilities = self.factory.abilities();
+        match group {
+            Group::Faults if !(abilities.faults && abilities.reopens) => {
+                Some((&[Check::AtomicAtCrash, Check::AtomicAtError, Check::UnknownEndsHandle], "the factory causes no faults"))
+            }
+            Group::Kills if !abilities.reopens => {
+                Some((&[Check::DurableAfterKill, Check::DurableAfterPowerCut], "the stores end with their process"))
+            }
+            Group::Reopening if !abilities.reopens => Some((
+                &[Check::Reopens, Check::RefusesDamage, Check::FlippedBits, Check::OpeningTable],
+                "the stores end with their process",
+            )),
+            Group::Schedules
+            | Group::Limits
+            | Group::Dropped
+            | Group::Concurrency
+            | Group::Feed
+            | Group::Deletes
+            | Group::Faults
+            | Group::Kills
+            | Group::Reopening => None,
         }
     }
-}
 
-/// The first thing that a store did wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Failure {
-    /// The seed of the schedule.
-    pub seed: u64,
-    /// The step of the schedule, counted from 0.
-    pub step: usize,
-    /// What was wrong.
-    pub what: String,
-}
+    fn group(&self, group: Group, seed: u64, report: &mut Report) -> Result<(), Failure> {
+        let factory = &self.factory;
+        let at = |broken: Broken| broken.at(seed, 0);
+        let steps = u64::try_from(self.calls).unwrap_or(u64::MAX);
+        match group {
+            Group::Schedules => {
+                // Places stay as long as the stores in them.
+                let mut places = Vec::new();
+                let mut make = |number: u8| {
+                    let place = factory.place(seed);
+                    let store = factory.create(&place, &Setup::new(identity(number), network()));
+                    places.push(place);
+                    store.blame(Check::Reopens)
+                };
+                schedule::schedule(&mut make, seed, steps, report)
+            }
+            Group::Limits => {
+                self.fresh(seed, tight(), |store| limits::refusals(store, report)).map_err(at)?;
+                self.fresh(seed, narrow(), |store| limits::local_limits(store, report)).map_err(at)
+            }
+            Group::Dropped => crashes::dropped_futures(factory, seed, self.calls, report),
+            Group::Concurrency => {
+                self.fresh(seed, Limits::default(), |store| threads::histories(store, seed, report)).map_err(at)?;
+                self.fresh(seed, tight_batches(), |store| threads::in_flight(store, seed, report)).map_err(at)
+            }
+            Group::Feed => {
+                self.fresh(seed, Limits::default(), |store| feed::follows(store, seed, report)).map_err(at)?;
+                self.fresh(seed, Limits::default(), |store| feed::wakes(store, seed, report)).map_err(at)?;
+                if seed == self.seeds.start {
+                    self.fresh(seed, Limits::default(), |store| feed::overflows(store, report)).map_err(at)?;
+                }
+                Ok(())
+            }
+            Group::Deletes => {
+                self.fresh(seed, Limits::default(), |store| deletes::deletes(store, seed, report)).map_err(at)
+            }
+            Group::Faults => crashes::at_every_operation(factory, seed, self.calls, report),
+            Group::Kills => crashes::between_calls(factory, seed, self.calls, report),
+            Group::Reopening => reopening::reopening(factory, seed, self.calls, report),
+        }
+    }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "seed {}, step {}: {}", self.seed, self.step, self.what)
+    /// Does something with a new store, and closes it.
+    fn fresh(
+        &self,
+        seed: u64,
+        limits: Limits,
+        with: impl FnOnce(&F::Store) -> Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        let place = self.factory.place(seed);
+        let setup = Setup::new(identity(0), network()).with_limits(limits);
+        let store = self.factory.create(&place, &setup).blame(Check::Reopens)?;
+        with(&store)?;
+        block_on(store.close()).blame(Check::Reopens)
     }
 }
 
-impl core::error::Error for Failure {}
+/// Batches of three rows at most.
+fn tight_batches() -> Limits {
+    let mut limits = Limits::default();
+    limits.batch_rows = 3;
+    limits
+}

@@ -131,6 +131,9 @@ impl MetadataStore for PlainStore {
         if batch.len() > self.limits.batch_rows && !self.has(Fault::AcceptsBigBatch) {
             return Err(CommitError::Refused { what: "rows", count: batch.len(), limit: self.limits.batch_rows });
         }
+        if batch.byte_len() > self.limits.batch_bytes {
+            return Err(CommitError::Refused { what: "bytes", count: batch.byte_len(), limit: self.limits.batch_bytes });
+        }
         let new = batch.rows().iter().filter(|row| !state.rows.contains_key(row.key())).count();
         let (count, limit) = (state.rows.len() + new, self.limits.store_rows);
         if count > limit && new > 0 {
