@@ -91,6 +91,9 @@ proptest! {
 fn case_17_a_claim_of_2_to_40_entries_allocates_nothing() {
     let claim = [1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 0, 0, 0];
     assert_eq!(heap_of_decoding(&claim, Limits::default(), &[], &[]), 0);
+    // Twenty entries of at least nine bytes each do not fit a hundred bytes.
+    let entries: Vec<u8> = [1, 20].into_iter().chain(1..=100).collect();
+    assert_eq!(heap_of_decoding(&entries, Limits::default(), &[], &[]), 0);
     let ranges = [1, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 0, 0];
     assert_eq!(heap_of_decoding(&ranges, Limits::default(), &[], &[]), 0);
 }

@@ -109,6 +109,7 @@ fn golden_v1_people_read_maps() {
     }
     golden(&clock([]), "{}");
     golden(&clock([(A, 1), (B, 300)]), r#"{"000000000000000a":1,"000000000000000b":300}"#);
+    golden(&clock([(0x0123_4567_89ab_cdef, 1)]), r#"{"0123456789abcdef":1}"#);
     golden(
         &golden_context(),
         r#"{"vector":{"000000000000000a":1},"ranges":{"000000000000000a":[[3,4],[9,9]],"000000000000000b":[[2,2]]}}"#,
@@ -124,7 +125,16 @@ fn case_17_maps_are_validated_as_bytes_are() {
     assert!(!clock(r#"{"000000000000000a":0}"#), "zero counter");
     assert!(!clock(r#"{"000000000000000a":9223372036854775808}"#), "counter above the last");
     assert!(!clock(r#"{"0000000000000000":1}"#), "zero id");
-    for spelling in ["000000000000000A", "a", "00000000000000000a", "+00000000000000a", "00000000000000g0"] {
+    for spelling in [
+        "000000000000000A",
+        "a",
+        "00000000000000000a",
+        "0000000000000a",
+        "000000000000000aa",
+        "000000000000000aaa",
+        "+00000000000000a",
+        "00000000000000g0",
+    ] {
         assert!(!clock(&format!(r#"{{"{spelling}":1}}"#)), "{spelling}");
     }
     let context = |ranges: &str| {
@@ -243,4 +253,16 @@ fn a_node_id_is_digits_for_people_and_bytes_for_machines() {
     let short: StrDeserializer<'_, ValueError> = "ab".into_deserializer();
     assert!(NodeId::deserialize(short).is_err());
     assert_eq!(bytes(node), [0xab; 16]);
+}
+
+#[test]
+fn errors_say_what_was_expected() {
+    let error = serde_json::from_str::<VectorClock>("[]").unwrap_err().to_string();
+    assert!(error.contains("a map of at most 65536 replicas"), "{error}");
+    let ranges = r#"{"vector":{},"ranges":{"000000000000000a":7}}"#;
+    let error = serde_json::from_str::<CausalContext>(ranges).unwrap_err().to_string();
+    assert!(error.contains("at most 1024 elements"), "{error}");
+    let no_bytes: StrDeserializer<'_, ValueError> = "text".into_deserializer();
+    let error = VectorClock::<ReplicaId>::deserialize(NotForPeople(no_bytes)).unwrap_err().to_string();
+    assert!(error.contains("the bytes of a clock or context"), "{error}");
 }

@@ -4,8 +4,8 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroU128};
 
 use proptest::prelude::*;
 use reconvene_clock::{
-    ClockError, Counter, DecodeKind, DotRange, Height, HlcError, MaxAhead, NodeId, ReplicaId, ReplicaKey, Timestamp,
-    VectorClock, WallTime,
+    Causality, ClockError, Counter, DecodeKind, DotRange, Height, Hlc, HlcError, MaxAhead, NodeId, ReplicaId,
+    ReplicaKey, Timestamp, VectorClock, WallTime,
 };
 
 use crate::support::{A, B, clock, context, counter, dot, id, range};
@@ -24,7 +24,46 @@ fn assert_key_laws<R: ReplicaKey>(left: R, right: R) {
     assert_eq!(R::read(&vec![1; R::WIDTH + 1]), None);
 }
 
+/// A key that overrides nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Plain(u8);
+
+impl ReplicaKey for Plain {
+    const WIDTH: usize = 1;
+
+    fn write(self, out: &mut [u8]) {
+        out[0] = self.0;
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [byte] if *byte > 0 => Some(Self(*byte)),
+            _ => None,
+        }
+    }
+}
+
+fn short(number: u8) -> NonZeroU32 {
+    NonZeroU32::new(number.into()).unwrap()
+}
+
 proptest! {
+    #[test]
+    fn law_ids_differ_exactly_if_they_are_not_equal(left in 1..=4_u8, right in 1..=4_u8, far in 0..120_u32) {
+        fn assert_law<R: ReplicaKey>(left: R, right: R) {
+            assert_eq!(left.differs(right) == 0, left == right);
+        }
+        assert_law(Plain(left), Plain(right));
+        let wide = |number: u8| NonZeroU128::new(u128::from(number) << far | 1 << 127).unwrap();
+        assert_law(wide(left), wide(right));
+        assert_law(id(u64::from(left) << (far / 2)), id(u64::from(right) << (far / 2)));
+        assert_law(NonZeroU64::from(short(left)), NonZeroU64::from(short(right)));
+        assert_law(short(left), short(right));
+        // The same difference in both halves of the number must not cancel out.
+        let twice = |number: u8| NonZeroU128::new(u128::from(number) << 64 | u128::from(number)).unwrap();
+        assert_law(twice(left), twice(right));
+    }
+
     #[test]
     fn law_keys_order_as_their_bytes(left: [NonZeroU128; 2], right: u64) {
         let right = NonZeroU64::new(right.max(1)).unwrap();
@@ -65,6 +104,17 @@ fn a_node_id_says_where_it_is_malformed() {
 fn values_print_for_people() {
     assert_eq!(ReplicaId::new(0xab).unwrap().to_string(), "00000000000000ab");
     assert_eq!(NodeId::new([0x1f; 16]).to_string(), "1f".repeat(16));
+    assert_eq!(
+        format!("{:?} {:?}", id(0xab), NodeId::new([1; 16])),
+        format!("ReplicaId(ab) NodeId({})", "01".repeat(16))
+    );
+    assert_eq!(Height::MIN.to_string(), "1");
+    assert_eq!(Hlc::from_parts(WallTime::from_millis(7), 3).unwrap().to_string(), "7.3");
+    assert_eq!(WallTime::from_millis(5).to_string(), "5 ms");
+    assert_eq!(Timestamp::from_millis(6).to_string(), "+6 ms");
+    for relation in [Causality::Equal, Causality::Before, Causality::After, Causality::Concurrent] {
+        assert_eq!(relation.to_string(), format!("{relation:?}").to_lowercase());
+    }
     assert_eq!(dot(A, 3).to_string(), "000000000000000a:3");
     assert_eq!(range(A, 3, 3).to_string(), "000000000000000a:3");
     assert_eq!(range(A, 3, 5).to_string(), "000000000000000a:3-5");
@@ -79,6 +129,8 @@ fn values_print_for_people() {
 
 #[test]
 fn errors_say_what_was_attempted() {
+    let mut full = [reconvene_clock::Dot::new(id(0xabcd_ef01), Counter::MAX)].into_iter().collect::<VectorClock>();
+    assert_eq!(full.increment(id(0xabcd_ef01)), Err(ClockError::CounterOverflow { replica: 0xabcd_ef01 }));
     for (error, text) in [
         (ClockError::CounterOverflow { replica: 0xa }, "replica a has no counter left"),
         (
