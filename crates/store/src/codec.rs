@@ -26,6 +26,7 @@
 
 mod facts;
 mod head;
+mod opening;
 mod reader;
 mod row;
 mod seal;
@@ -34,6 +35,7 @@ mod versions;
 
 pub use self::facts::{decode_fact, encode_fact};
 pub use self::head::{decode_head, encode_head};
+pub use self::opening::{decode_lineage, decode_witness, encode_lineage, encode_witness};
 use self::reader::Reader;
 pub use self::row::RowCodec;
 pub use self::seal::{KeyId, Seal, SealError};

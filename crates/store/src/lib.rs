@@ -26,6 +26,7 @@ mod key;
 mod limits;
 mod marks;
 mod memory;
+pub mod opening;
 mod page;
 mod plan;
 mod ready;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reconvene_clock::{Counter, Dot, DotRange, Knowledge, ReplicaId};
 
 use super::Plan;
-use crate::{Frozen, Identity, PlanError, SessionNonce, Version};
+use crate::{Fact, Frozen, Identity, MemberState, PlanError, SessionNonce, Version};
 
 impl Plan {
     /// Plans that the store was opened again, in a session of this nonce, and is the newest copy of itself: it goes on
@@ -30,12 +30,15 @@ impl Plan {
     }
 
     /// Plans that the store goes on under another name: as a new incarnation, which has given out nothing yet. What it
-    /// holds and knows stays; dots of the old name are valid for ever.
+    /// holds and knows stays; dots of the old name are valid for ever. The old one is retired among the members.
     ///
     /// `replica` was drawn at random for this, and `incarnation` is above every one that is known of the node.
     pub fn renew(&mut self, replica: ReplicaId, incarnation: u64, session: SessionNonce) {
-        let Identity { node, incarnation: before, .. } = self.head.identity;
-        self.head.identity = Identity { node, replica, incarnation: incarnation.max(before.saturating_add(1)) };
+        let Identity { node, incarnation: before, replica: old } = self.head.identity;
+        let incarnation = incarnation.max(before.saturating_add(1));
+        self.learn(Fact::Member { replica: old, node, incarnation: before, state: MemberState::Retired });
+        self.learn(Fact::Member { replica, node, incarnation, state: MemberState::Active });
+        self.head.identity = Identity { node, replica, incarnation };
         self.head.session = session;
         let marks = &mut self.head.marks;
         (marks.issued, marks.reserved, marks.frozen) = (None, None, None);

@@ -12,6 +12,7 @@ mod conformance;
 mod golden;
 mod laws;
 mod limits;
+mod opening;
 mod plain;
 mod regress;
 mod world;
