@@ -8,9 +8,12 @@
     reason = "tests index, add and unwrap freely"
 )]
 
+mod ageing;
 mod chains;
+mod decisions;
 mod examples;
 mod kit;
 mod laws;
 mod offenders;
 mod packing;
+mod policies;
