@@ -6,6 +6,8 @@
 
 mod faults;
 mod medium;
+mod store;
 
 pub use self::faults::{DiskError, Fault, FaultRates, Keep, Moment};
 pub use self::medium::{Image, SimDisk};
+pub use self::store::{SimSnapshot, SimStore};

@@ -10,11 +10,11 @@ mod check;
 mod factory;
 mod random;
 mod report;
-//mod sim;
+mod sim;
 mod store;
 
 pub use self::check::Check;
 pub use self::factory::{Abilities, Setup, StoreFactory, Transfer};
 pub use self::report::{Failure, Outcome, Report};
-//pub use self::sim::SimStores;
+pub use self::sim::SimStores;
 pub use self::store::{Group, StoreSuite, store};

@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use reconvene_clock::{Dot, DotRange, ReplicaId};
 
 use self::tree::Tree;
+use crate::version::is_tombstone;
 use crate::{
     Batch, Capabilities, ChangeFeed, Changes, CheckReport, Checker, CommitError, Cursor, Durability, Fact, FactKind,
     Head, Identity, IndexChange, Key, Limits, MetadataStore, NetworkId, Page, PageLimit, Prefix, Record, Revision,
@@ -62,10 +63,35 @@ impl MemoryStore {
     /// An empty store of this identity in `network`. Fingerprints are equal within one network alone.
     #[must_use]
     pub fn for_network(identity: Identity, network: NetworkId, limits: Limits) -> Self {
-        let head = Arc::new(Head::new(identity, network));
+        Self::holding(Head::new(identity, network), [], [], limits)
+    }
+
+    /// A store of what another one held at `head`: these records, one for each key, and facts. For backends that keep in
+    /// memory what they have elsewhere.
+    #[must_use]
+    pub fn holding(
+        head: Head,
+        held: impl IntoIterator<Item = Record>,
+        known: impl IntoIterator<Item = Fact>,
+        limits: Limits,
+    ) -> Self {
         let feed = ChangeFeed::new(head.revision(), ChangeFeed::DEFAULT_KEYS);
-        let (records, live, tombstones, facts) = (Tree::new(), Tree::new(), Tree::new(), Tree::new());
-        let state = MemorySnapshot { head, records, live, tombstones, facts, bytes: 0 };
+        let (mut records, mut live, mut tombstones, mut facts) = (Tree::new(), Tree::new(), Tree::new(), Tree::new());
+        let mut bytes = 0_usize;
+        for record in held {
+            bytes = bytes.saturating_add(record.byte_len());
+            for version in record.siblings() {
+                live.insert(version.dot, record.key().clone());
+                if is_tombstone(version) {
+                    tombstones.insert(version.dot, record.key().clone());
+                }
+            }
+            records.insert(record.key().clone(), record);
+        }
+        for fact in known {
+            facts.insert((fact.kind(), fact.id()), fact);
+        }
+        let state = MemorySnapshot { head: Arc::new(head), records, live, tombstones, facts, bytes };
         Self { limits, state: RwLock::new(state), feed }
     }
 

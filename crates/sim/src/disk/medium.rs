@@ -105,6 +105,30 @@ impl Image {
         image
     }
 
+    /// The image in one piece.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        for (name, bytes) in self.cells.iter() {
+            for part in [name.as_bytes(), bytes] {
+                all.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+                all.extend_from_slice(part);
+            }
+        }
+        all
+    }
+
+    /// The image that is left of such a piece, whatever happened to it: what cannot be made out is not there.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut image = Self::default();
+        let mut rest = bytes;
+        while let Some((name, bytes)) = part(&mut rest).and_then(|name| Some((name, part(&mut rest)?))) {
+            image.put(&Arc::from(&*String::from_utf8_lossy(name)), Some(Arc::from(bytes)));
+        }
+        image
+    }
+
     fn put(&mut self, cell: &Arc<str>, bytes: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
         let cells = Arc::make_mut(&mut self.cells);
         match bytes {
@@ -208,6 +232,11 @@ impl SimDisk {
         self.state.lock().restore(image.clone());
     }
 
+    /// Puts an image in place of all that is there, witness included. Ends the session.
+    pub fn replace(&self, image: &Image) {
+        self.state.lock().replace(image.clone());
+    }
+
     /// Everything is gone but the witness. Ends the session.
     pub fn lose(&self) {
         self.restore(&Image::default());
@@ -229,8 +258,8 @@ impl SimDisk {
     /// Two machines get each other's disks. Ends both sessions.
     pub fn swap(&self, other: &Self) {
         let (ours, theirs) = (self.image(), other.image());
-        self.state.lock().replace(theirs);
-        other.state.lock().replace(ours);
+        self.replace(&theirs);
+        other.replace(&ours);
     }
 
     /// Turns over one bit of a durable cell whose name begins with `prefix`, and says which cell and bit, or `None` if
@@ -465,4 +494,13 @@ impl State {
         }
         Some((name.to_string(), bit))
     }
+}
+
+/// The next part of an image, of which the end may be missing.
+fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, behind) = rest.split_first_chunk()?;
+    let len = usize::try_from(u32::from_be_bytes(*len)).ok()?.min(behind.len());
+    let (part, behind) = behind.split_at_checked(len)?;
+    *rest = behind;
+    Some(part)
 }

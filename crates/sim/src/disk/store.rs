@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use reconvene_clock::{Dot, DotRange};
+use reconvene_store::opening::{Lineage, Witness};
 use reconvene_store::{
     Batch, Body, Capabilities, Changes, CheckReport, Checker, CommitError, Cursor, Durability, Fact, FactKind, Head, Key,
     Limits, MemorySnapshot, MemoryStore, MetadataStore, Page, PageLimit, Prefix, Record, Revision, Snapshot, StoreError,
@@ -36,7 +37,7 @@ pub struct SimStore {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     disk: SimDisk,
     session: Session,
     memory: MemoryStore,
@@ -46,12 +47,14 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
+    lineage: Lineage,
+    witness: Witness,
     /// What the cell of each row holds.
     homes: BTreeMap<Key, Arc<[u8]>>,
     /// Rows that are newer in the log.
     dirty: BTreeSet<Key>,
-    /// Batches that are in the log and not synced, each with a number of its own.
-    queued: Vec<(u64, Batch)>,
+    /// Batches that are in the log and not synced.
+    queued: Vec<Queued>,
     numbers: u64,
     /// Why batches of the queue were not applied, until somebody asks.
     refused: BTreeMap<u64, CommitError>,
@@ -59,6 +62,31 @@ struct State {
     checkpointed: Revision,
     queues: bool,
     over: bool,
+}
+
+#[derive(Debug)]
+struct Queued {
+    number: u64,
+    batch: Batch,
+    /// What stands after it.
+    lineage: Lineage,
+}
+
+impl State {
+    fn new(lineage: Lineage, witness: Witness, checkpointed: Revision) -> Self {
+        Self {
+            lineage,
+            witness,
+            homes: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            queued: Vec::new(),
+            numbers: 0,
+            refused: BTreeMap::new(),
+            checkpointed,
+            queues: false,
+            over: false,
+        }
+    }
 }
 
 /// Batches in the log before the rows go to their cells.
@@ -84,17 +112,7 @@ impl SimStore {
         &self.shared.disk
     }
 
-    fn new(disk: SimDisk, session: Session, memory: MemoryStore, limits: Limits, homes: BTreeMap<Key, Arc<[u8]>>) -> Self {
-        let state = State {
-            homes,
-            dirty: BTreeSet::new(),
-            queued: Vec::new(),
-            numbers: 0,
-            refused: BTreeMap::new(),
-            checkpointed: Revision::default(),
-            queues: false,
-            over: false,
-        };
+    fn new(disk: SimDisk, session: Session, memory: MemoryStore, limits: Limits, state: State) -> Self {
         Self { shared: Arc::new(Shared { disk, session, memory, limits, state: Mutex::new(state) }) }
     }
 }
@@ -113,10 +131,15 @@ impl Shared {
 
     /// Writes a batch to the log, and returns its number in the queue.
     fn enqueue(&self, state: &mut State, batch: &Batch) -> Result<u64, CommitError> {
+        let lineage = state.queued.last().map_or(state.lineage, |queued| queued.lineage);
+        self.enqueue_with(state, batch, lineage.after(batch.head()))
+    }
+
+    fn enqueue_with(&self, state: &mut State, batch: &Batch, lineage: Lineage) -> Result<u64, CommitError> {
         if state.over {
             return Err(CommitError::Closed);
         }
-        let newest = state.queued.last().map_or_else(|| self.head(), |(_, batch)| batch.head().clone());
+        let newest = state.queued.last().map_or_else(|| self.head(), |queued| queued.batch.head().clone());
         let (store, planned_for) = (newest.identity().replica, batch.planned_for());
         if planned_for != store {
             return Err(CommitError::Foreign { planned_for, store });
@@ -133,16 +156,20 @@ impl Shared {
                 return Err(CommitError::Refused { what, count, limit });
             }
         }
-        let (revision, cell) = (batch.head().revision(), log_cell(batch));
-        for copy in LOGS {
+        let (revision, cell) = (batch.head().revision(), log_cell(batch, &lineage));
+        for (written, copy) in LOGS.into_iter().enumerate() {
             if let Err(error) = self.disk.write(self.session, &log_name(copy, revision), Some(&cell)) {
                 let DiskError::Full { .. } = error else { return Err(self.over(state, error)) };
-                self.take_back(state, revision)?;
+                if written > 0 {
+                    // Before anything else: a crash must not bring back what is refused now.
+                    self.take_back(state, revision)?;
+                    self.disk.sync(self.session).map_err(|error| self.over(state, error))?;
+                }
                 return Err(CommitError::NoSpace { source: Box::new(error) });
             }
         }
         state.numbers = state.numbers.saturating_add(1);
-        state.queued.push((state.numbers, batch.clone()));
+        state.queued.push(Queued { number: state.numbers, batch: batch.clone(), lineage });
         Ok(state.numbers)
     }
 
@@ -163,9 +190,12 @@ impl Shared {
         if state.queued.is_empty() {
             return Ok(());
         }
-        for (number, batch) in core::mem::take(&mut state.queued) {
+        for Queued { number, batch, lineage } in core::mem::take(&mut state.queued) {
             match ready(self.memory.commit(&batch)) {
-                Some(Ok(_)) => state.dirty.extend(batch.rows().iter().map(|row| row.key().clone())),
+                Some(Ok(_)) => {
+                    state.dirty.extend(batch.rows().iter().map(|row| row.key().clone()));
+                    state.lineage = lineage;
+                }
                 Some(Err(error)) => {
                     self.take_back(state, batch.head().revision())?;
                     state.refused.insert(number, error);
@@ -174,8 +204,12 @@ impl Shared {
             }
         }
         self.disk.sync(self.session).map_err(|error| self.over(state, error))?;
-        let behind = self.head().revision().get().saturating_sub(state.checkpointed.get());
-        if behind >= CHECKPOINT {
+        let head = self.head();
+        if !state.witness.covers(&head) {
+            let witness = Witness::of(&head, &state.lineage);
+            self.write_witness(state, witness)?;
+        }
+        if head.revision().get().saturating_sub(state.checkpointed.get()) >= CHECKPOINT {
             self.checkpoint(state)?;
         }
         Ok(())
@@ -202,7 +236,7 @@ impl Shared {
             }
         }
         self.disk.sync(self.session)?;
-        let cell = head_cell(snapshot.head(), &facts_of(&snapshot));
+        let cell = head_cell(snapshot.head(), &state.lineage, &facts_of(&snapshot));
         for name in HEADS {
             // One after the other: a crash tears one of them at most.
             self.disk.write(self.session, name, Some(&cell))?;
@@ -230,7 +264,7 @@ impl Shared {
     /// Says what became of a batch in the queue, once it has left it.
     fn settle(&self, number: u64, revision: Revision) -> Result<Revision, CommitError> {
         let mut state = self.state.lock();
-        if state.queued.iter().any(|(queued, _)| *queued == number) {
+        if state.queued.iter().any(|queued| queued.number == number) {
             self.flush(&mut state)?;
         } else if state.over {
             return Err(CommitError::Unknown { source: Box::new(DiskError::Over) });
@@ -309,7 +343,7 @@ impl MetadataStore for SimStore {
             }
             let head = HEADS.first().copied().unwrap_or_default();
             let cell = shared.disk.read(shared.session, head).map_err(|error| unreadable("reading the head of", error))?;
-            let found = cell.and_then(|cell| format::read_head(&cell).ok()).map(|(head, _)| head.revision());
+            let found = cell.and_then(|cell| format::revision_at(&cell));
             // A damaged copy of the head does no harm: there is another, and the head is in memory.
             if let Some(found) = found.filter(|found| *found < state.checkpointed) {
                 return Err(StoreError::WentBack { seen: state.checkpointed, found });

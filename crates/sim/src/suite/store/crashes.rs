@@ -183,6 +183,7 @@ impl<'a, F: StoreFactory> Session<'a, F> {
             }
         }
         let happened = self.factory.operations(&place) > at;
+        self.factory.relieve(&place);
         match store {
             Some(store) if errors == 0 || plan != Plan::Crash => {
                 self.is_at(&store, progress, check, report)?;
@@ -263,7 +264,7 @@ impl<'a, F: StoreFactory> Session<'a, F> {
         let mut plan = plan_from(&store)?;
         let key = keys().into_iter().next().ok_or("there are keys").blame(check)?;
         let dot = put(&mut plan, &key, Body::of("after")).blame(check)?;
-        let dead = (0..=progress.perhaps).any(|nth| self.script.states.get(nth).is_some_and(|at| at.wrote(dot)));
+        let dead = found.head.knowledge().contains(dot);
         report.look(Check::DotsUnique, !dead, || format!("{dot} was given out before and is given out again"))?;
         block_on(store.commit(&plan.finish())).blame(check)?;
         let after = read_quickly(&block_on(store.snapshot()).blame(check)?).blame(check)?;
@@ -307,13 +308,6 @@ impl<'a, F: StoreFactory> Session<'a, F> {
             }
         }
         Ok(())
-    }
-}
-
-impl Peer {
-    /// Whether a write of this name was ever seen here.
-    fn wrote(&self, dot: reconvene_clock::Dot) -> bool {
-        self.head.knowledge().contains(dot)
     }
 }
 

@@ -81,12 +81,6 @@ impl Pool {
         Ok(())
     }
 
-    /// The version that `dot` names, and its key.
-    pub(super) fn get(&self, dot: Dot) -> Option<(&Key, &Version)> {
-        let mut all = self.written.iter();
-        all.find_map(|(key, written)| Some((key, &written.get(&dot)?.version)))
-    }
-
     /// How many versions there are.
     pub(super) fn len(&self) -> usize {
         self.order.len()

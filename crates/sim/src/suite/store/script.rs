@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reconvene_clock::{Counter, Dot, DotRange};
 use reconvene_store::{
-    Applied, Batch, CommitError, Cursor, Head, Key, MetadataStore, Page, Prefix, Record, Revision, Snapshot, StoreError,
+    Applied, Batch, CommitError, Cursor, Head, Key, MetadataStore, Page, Prefix, Record, Snapshot, StoreError,
 };
 
 use super::peer::{Peer, ReadBefore, keys, learn, write_something};
@@ -206,9 +206,4 @@ fn read_something(random: &mut Random) -> Call {
         (4, _, _) if random.one_in(4) => Call::Check,
         _ => Call::ByPrefix(Cursor::new(Prefix::all())),
     }
-}
-
-/// The number of the state with this revision, in a script that began at `start`.
-pub(super) fn number_of(revision: Revision, start: Revision) -> usize {
-    usize::try_from(revision.get().saturating_sub(start.get())).unwrap_or(usize::MAX)
 }
