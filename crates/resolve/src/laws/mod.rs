@@ -181,7 +181,7 @@ pub fn contention(strategy: &dyn ContentionStrategy) -> Certification<'_> {
 pub struct Certification<'a> {
     subject: Subject<'a>,
     claims: Claims,
-    laws: Option<Law>,
+    only: Option<Law>,
     except: Vec<Law>,
     draws: Draws,
 }
@@ -220,7 +220,7 @@ impl Draws {
 impl<'a> Certification<'a> {
     const fn new(subject: Subject<'a>) -> Self {
         let claims = Claims { causal: None, tiers: false, late_tier: false, overtake_bound_ms: None };
-        Self { subject, claims, laws: None, except: Vec::new(), draws: Draws::DEFAULT }
+        Self { subject, claims, only: None, except: Vec::new(), draws: Draws::DEFAULT }
     }
 
     /// With these claims, in the place of none.
@@ -275,7 +275,7 @@ impl<'a> Certification<'a> {
     /// One law alone.
     #[must_use]
     pub const fn only(mut self, law: Law) -> Self {
-        self.laws = Some(law);
+        self.only = Some(law);
         self
     }
 
@@ -294,7 +294,7 @@ impl<'a> Certification<'a> {
     /// # Complexity
     /// O(histories × laws × k log k) for histories of at most 8 candidates.
     pub fn check(&self) -> Result<Report, Violation> {
-        let wants = |law: Law| self.laws.is_none_or(|only| only == law) && !self.except.contains(&law);
+        let wants = |law: Law| self.only.is_none_or(|only| only == law) && !self.except.contains(&law);
         let claims = self.claims;
         match self.subject {
             Subject::Reconcile(strategy) => {
@@ -317,11 +317,11 @@ impl fmt::Debug for Certification<'_> {
             Subject::Reconcile(strategy) => strategy.algorithm(),
             Subject::Contention(strategy) => strategy.algorithm(),
         };
-        let Self { claims, laws, except, draws, .. } = self;
+        let Self { claims, only, except, draws, .. } = self;
         f.debug_struct("Certification")
             .field("algorithm", &algorithm)
             .field("claims", claims)
-            .field("only", laws)
+            .field("only", only)
             .field("except", except)
             .field("draws", draws)
             .finish()

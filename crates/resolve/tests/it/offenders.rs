@@ -261,7 +261,10 @@ fn keys_without_an_id_are_refused() {
 
     refuses(Law::KeyIsInjective, &Nameless);
     let nameless = Compared::new(|_: &VersionFacts, _: &VersionFacts| false);
-    assert!(laws::reconcile(&nameless).only(Law::KeyIsInjective).check().is_ok(), "it breaks others, not this one");
+    assert!(
+        laws::reconcile(&nameless).only(Law::KeyIsInjective).histories(500).check().is_ok(),
+        "it breaks others, not this one"
+    );
 
     struct NamelessJobs;
 
@@ -300,7 +303,7 @@ fn stamps_and_costs_are_not_causality() {
     let latest =
         Chain::<VersionFacts>::new(ID, [version::outcome(), version::height().reversed(), Link::id()]).unwrap();
     let law = Law::CausalityIsRespected;
-    assert!(laws::reconcile(&latest).causal(CausalOrder::Latest).check().is_ok());
+    assert!(laws::reconcile(&latest).causal(CausalOrder::Latest).histories(500).check().is_ok());
     caught_by(law, laws::reconcile(&latest).causal(CausalOrder::Earliest).only(law).check());
     let jobs = StrategyKind::PriorityBased.contention();
     caught_by(law, laws::contention(jobs).causal(CausalOrder::Earliest).only(law).check());
