@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// Rounds of samples.
-const ROUNDS: usize = 301;
+const ROUNDS: usize = 1_001;
 /// How long one sample takes at least, so that reading the time costs nothing.
 const SAMPLE: Duration = Duration::from_micros(20);
 
