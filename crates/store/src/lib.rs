@@ -33,6 +33,7 @@ mod ready;
 mod record;
 mod store;
 mod version;
+mod view;
 
 pub use reconvene_clock::Knowledge;
 
@@ -57,3 +58,7 @@ pub use self::ready::ready;
 pub use self::record::Record;
 pub use self::store::{Capabilities, Durability, MetadataStore, Snapshot, count_usage};
 pub use self::version::{Body, Class, Version};
+pub use self::view::{
+    KeyCodec, Namespace, NamespaceError, Reading, Row, Rows, Sibling, ValueCodec, View, ViewError, Watch, Watched,
+    WriteOptions,
+};

@@ -9,10 +9,13 @@
 
 mod codec;
 mod conformance;
+mod feed;
 mod golden;
 mod laws;
 mod limits;
 mod opening;
 mod plain;
 mod regress;
+mod repair;
+mod view;
 mod world;

@@ -132,7 +132,11 @@ impl MetadataStore for PlainStore {
             return Err(CommitError::Refused { what: "rows", count: batch.len(), limit: self.limits.batch_rows });
         }
         if batch.byte_len() > self.limits.batch_bytes {
-            return Err(CommitError::Refused { what: "bytes", count: batch.byte_len(), limit: self.limits.batch_bytes });
+            return Err(CommitError::Refused {
+                what: "bytes",
+                count: batch.byte_len(),
+                limit: self.limits.batch_bytes,
+            });
         }
         let new = batch.rows().iter().filter(|row| !state.rows.contains_key(row.key())).count();
         let (count, limit) = (state.rows.len() + new, self.limits.store_rows);
