@@ -36,6 +36,8 @@ struct Figures {
     seeds: u64,
     failures: Vec<Failed>,
     events: u64,
+    /// All that happened, in one number: the same for the same seeds, in every process.
+    trace: String,
     sometimes: BTreeMap<String, u64>,
 }
 
@@ -50,6 +52,7 @@ struct Failed {
 /// What one seed came to.
 struct Outcome {
     seed: u64,
+    trace: u64,
     events: u64,
     broken: Option<(String, String)>,
     reached: Vec<(String, u64)>,
@@ -70,7 +73,9 @@ pub(crate) fn run(args: &Seeds) -> Result<ExitCode, Failure> {
     if !args.jobs {
         figures.sometimes.extend(Mark::ALL.iter().map(|mark| (mark.to_string(), 0)));
     }
-    for Outcome { seed, events, broken, reached } in outcomes {
+    let mut whole = 0_u64;
+    for Outcome { seed, trace, events, broken, reached } in outcomes {
+        whole = whole.rotate_left(5) ^ trace.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         figures.events = figures.events.saturating_add(events);
         for (name, count) in reached {
             let total = figures.sometimes.entry(name).or_default();
@@ -82,6 +87,7 @@ pub(crate) fn run(args: &Seeds) -> Result<ExitCode, Failure> {
             figures.failures.push(Failed { seed, promise, what, replay });
         }
     }
+    figures.trace = format!("{whole:016x}");
     show(args, &figures, seconds)
 }
 
@@ -93,12 +99,13 @@ fn show(args: &Seeds, figures: &Figures, seconds: f64) -> Result<ExitCode, Failu
     let rate = |count: u64| count as f64 / seconds.max(0.001);
     let failed = figures.failures.len();
     println!(
-        "{} seeds of {} virtual minutes in {seconds:.1} s ({:.1} a second), {} events ({:.0} a second), {failed} failed",
+        "{} seeds of {} virtual minutes in {seconds:.1} s ({:.1} a second), {} events ({:.0} a second), trace {}, {failed} failed",
         args.seeds,
         args.minutes,
         rate(args.seeds),
         figures.events,
         rate(figures.events),
+        figures.trace,
     );
     if let Some(path) = &args.json {
         write_json(path, figures)?;
@@ -140,9 +147,9 @@ pub(super) fn in_parallel<T: Send>(seeds: std::ops::Range<u64>, one: impl Fn(u64
 }
 
 fn run_sim(seed: u64, minutes: u64) -> Outcome {
-    let Report { steps, violations, reached, .. } = sim(seed, minutes).run();
+    let Report { trace_hash, steps, violations, reached, .. } = sim(seed, minutes).run();
     let broken = violations.into_iter().next().map(|violation| (violation.promise.to_owned(), violation.to_string()));
-    Outcome { seed, events: steps, broken, reached: names(&reached) }
+    Outcome { seed, trace: trace_hash, events: steps, broken, reached: names(&reached) }
 }
 
 fn names(reached: &Marks) -> Vec<(String, u64)> {
@@ -154,7 +161,7 @@ fn run_jobs(seed: u64) -> Outcome {
         Ok(reached) => (None, reached.iter().map(|(name, count)| (name.to_owned(), count)).collect()),
         Err(violation) => (Some((violation.promise.to_owned(), violation.to_string())), Vec::new()),
     };
-    Outcome { seed, events: 0, broken, reached }
+    Outcome { seed, trace: 0, events: 0, broken, reached }
 }
 
 fn replay_of(seed: u64, args: &Seeds) -> String {

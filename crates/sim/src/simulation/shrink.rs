@@ -7,7 +7,11 @@ use super::{Violation, run_plan};
 /// runs.
 #[must_use]
 pub fn shrink(plan: &Plan, runs: usize) -> Plan {
-    let mut search = Search { best: plan.clone(), left: runs };
+    search(plan, runs, &|plan| fails(plan).is_some())
+}
+
+fn search(plan: &Plan, runs: usize, is_broken: &dyn Fn(&Plan) -> bool) -> Plan {
+    let mut search = Search { best: plan.clone(), left: runs, is_broken };
     search.cut_time();
     let mut size = search.best.steps.len().div_ceil(2);
     while size > 0 && search.left > 0 {
@@ -29,19 +33,20 @@ pub fn shrink(plan: &Plan, runs: usize) -> Plan {
     search.best
 }
 
-struct Search {
+struct Search<'a> {
     best: Plan,
     left: usize,
+    is_broken: &'a dyn Fn(&Plan) -> bool,
 }
 
-impl Search {
+impl Search<'_> {
     /// Takes the plan if it breaks a promise.
     fn keep(&mut self, plan: Plan) -> bool {
         if self.left == 0 || plan == self.best {
             return false;
         }
         self.left -= 1;
-        let fails = fails(&plan).is_some();
+        let fails = (self.is_broken)(&plan);
         if fails {
             self.best = plan;
         }
@@ -108,4 +113,26 @@ impl Search {
 #[must_use]
 pub fn fails(plan: &Plan) -> Option<Violation> {
     run_plan(plan, None).violations.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::Act;
+    use super::*;
+    use crate::{FaultPlan, Options};
+
+    #[test]
+    fn what_does_not_matter_is_left_out() {
+        // The smallest seed with two pauses and a crash among all that it draws.
+        let is_broken = |plan: &Plan| {
+            let count = |is: fn(&Act) -> bool| plan.steps.iter().filter(|step| is(&step.act)).count();
+            count(|act| matches!(act, Act::Pause { .. })) >= 2 && count(|act| matches!(act, Act::Crash { .. })) >= 1
+        };
+        let drawn = (0..100).map(|seed| Plan::draw(Options::from_seed(seed), &FaultPlan::swarm()));
+        let plan = drawn.into_iter().find(|plan| is_broken(plan) && plan.steps.len() > 20).unwrap();
+        let small = search(&plan, 2_000, &is_broken);
+        assert!(is_broken(&small));
+        assert_eq!((small.steps.len(), small.options.brokers), (3, 2));
+        assert!(small.options.faulty_ms < plan.options.faulty_ms);
+    }
 }
