@@ -1,6 +1,7 @@
 //! Commands and options.
 
 mod replay;
+mod sabotage;
 mod seeds;
 
 use std::process::ExitCode;
@@ -15,6 +16,10 @@ pub(crate) struct Args {
     command: Option<Command>,
     #[command(flatten)]
     seeds: seeds::Seeds,
+    /// Break one rule on purpose, or each of them in turn, and say after how many seeds it is found out. Builds the
+    /// program again, with what only that build can do.
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "all")]
+    sabotage: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -26,7 +31,10 @@ enum Command {
 /// Runs what was asked for.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match &args.command {
-        None => seeds::run(&args.seeds),
+        None => match &args.sabotage {
+            Some(id) => sabotage::run(id, &args.seeds),
+            None => seeds::run(&args.seeds),
+        },
         Some(Command::Replay(args)) => replay::run(args),
     }
 }
@@ -57,6 +65,20 @@ pub(crate) enum Failure {
         path: String,
         /// Why not.
         source: serde_json::Error,
+    },
+    /// There is no such entry.
+    #[error("no rule to break is called {id}; they are called X01 to X49")]
+    NoSuchSabotage {
+        /// What was asked for.
+        id: String,
+    },
+    /// The build that can break rules did not come about.
+    #[error("cannot build the program that can break rules with {cargo}: {source}")]
+    Build {
+        /// The command.
+        cargo: String,
+        /// Why not.
+        source: std::io::Error,
     },
     /// The figures do not encode.
     #[error("figures do not encode: {0}")]

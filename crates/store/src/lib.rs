@@ -31,6 +31,8 @@ mod page;
 mod plan;
 mod ready;
 mod record;
+#[doc(hidden)]
+pub mod sabotage;
 mod store;
 mod version;
 mod view;

@@ -12,9 +12,10 @@ pub use self::repair::MAX_EVIDENCE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reconvene_clock::{ClockError, Counter, Dot, Height, Hlc, Knowledge, ReplicaId};
+use reconvene_clock::{ClockError, Counter, Dot, Height, Hlc, Knowledge, ReplicaId, VectorClock};
 
 use crate::record::{Cell, context_of, row_bytes, version_in};
+use crate::sabotage;
 use crate::version::is_tombstone;
 use crate::{
     Batch, Body, Class, Fact, FactKind, Head, Key, KeyContext, Limits, PlanError, PrintId, Record, RowChange, Version,
@@ -218,7 +219,12 @@ impl Plan {
             Replaces::AllLive => (context_of(row.versions()), Vec::new()),
             Replaces::Context(seen) => replace_seen(&key, row, &seen)?,
         };
-        if after.is_empty() {
+        if sabotage::on(41) {
+            context = KeyContext::from_parts(row.versions().map(|version| version.dot), VectorClock::new());
+        }
+        if after.is_empty() && sabotage::on(40) {
+            context.collapse(&self.head.knowledge.runs().map(|run| Dot::new(run.replica(), run.last())).collect());
+        } else if after.is_empty() {
             context.collapse(self.head.knowledge.vector());
         }
         let count = after.len().saturating_add(1);
@@ -229,7 +235,12 @@ impl Plan {
         if count > self.limits.context_dots {
             return Err(PlanError::ContextFull { key, count, limit: self.limits.context_dots });
         }
-        let dot = self.head.knowledge.next_dot(self.head.identity.replica, self.head.marks.issued)?;
+        let mut dot = self.head.knowledge.next_dot(self.head.identity.replica, self.head.marks.issued)?;
+        if let Some(last) =
+            self.head.marks.issued.filter(|last| sabotage::on(12) && self.before.marks.issued < Some(*last))
+        {
+            dot.counter = last;
+        }
         let height = Height::above(self.head.marks.height).ok_or(PlanError::HeightExhausted)?;
         let version = Version { dot, context, height, hlc, class, body };
         insert(&mut after, version.clone());
@@ -280,6 +291,13 @@ impl Plan {
             Applied::Obsolete
         } else {
             let mut after = row.left_by(&version);
+            if sabotage::on(3) && !after.is_empty() {
+                self.absorb(&version);
+                return Ok(Applied::Obsolete);
+            }
+            if sabotage::on(4) {
+                after.clear();
+            }
             insert(&mut after, version.clone());
             let applied = if after.len() == 1 { Applied::New } else { Applied::Concurrent };
             match self.replace_row(&key, after) {
@@ -312,7 +330,9 @@ impl Plan {
                 let prints = Arc::make_mut(&mut head.fingerprints);
                 touched.insert(PrintId::Bucket(prints.bucket_of(&key)));
                 touched.extend(gone.iter().chain(&new).map(|version| PrintId::Origin(version.dot.replica)));
-                gone.iter().for_each(|version| prints.remove(&key, version));
+                if !sabotage::on(10) {
+                    gone.iter().for_each(|version| prints.remove(&key, version));
+                }
                 new.iter().for_each(|version| prints.insert(&key, version));
             }
             // What a lost row held, nobody can tell: any of it may have been a tombstone.

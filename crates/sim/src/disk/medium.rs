@@ -440,7 +440,8 @@ impl State {
             if let (Keep::Torn(_), Some(bytes)) = (keep, &write.bytes)
                 && rng.below(2) == 0
             {
-                let len = usize::try_from(rng.below(u64::try_from(bytes.len()).unwrap_or(u64::MAX))).unwrap_or_default();
+                let len =
+                    usize::try_from(rng.below(u64::try_from(bytes.len()).unwrap_or(u64::MAX))).unwrap_or_default();
                 write.bytes = bytes.get(..len).map(Arc::from);
                 lost = true;
             }

@@ -149,9 +149,10 @@ impl<F: StoreFactory> StoreSuite<F> {
     fn left_out(&self, group: Group) -> Option<(&'static [Check], &'static str)> {
         let abilities = self.factory.abilities();
         match group {
-            Group::Faults if !(abilities.faults && abilities.reopens) => {
-                Some((&[Check::AtomicAtCrash, Check::AtomicAtError, Check::UnknownEndsHandle], "the factory causes no faults"))
-            }
+            Group::Faults if !(abilities.faults && abilities.reopens) => Some((
+                &[Check::AtomicAtCrash, Check::AtomicAtError, Check::UnknownEndsHandle],
+                "the factory causes no faults",
+            )),
             Group::Kills if !abilities.reopens => {
                 Some((&[Check::DurableAfterKill, Check::DurableAfterPowerCut], "the stores end with their process"))
             }

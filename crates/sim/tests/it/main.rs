@@ -4,8 +4,8 @@
 mod corpus;
 mod jobs;
 mod replicas;
-mod stores;
 mod simulation;
+mod stores;
 
 /// The number in an environment variable. `RECONVENE_SIM_SEEDS` asks for another number of runs, `RECONVENE_SIM_FROM`
 /// for other seeds: a seed that failed is run again by its number and one run.

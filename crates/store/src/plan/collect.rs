@@ -6,7 +6,7 @@ use reconvene_clock::{Dot, DotRange, Knowledge, ReplicaId, VectorClock};
 
 use super::Plan;
 use crate::version::is_tombstone;
-use crate::{Fact, Key, PlanError, Version};
+use crate::{Fact, Key, PlanError, Version, sabotage};
 
 impl Plan {
     /// Plans that everything in `knowledge` is known, and that its sender collected tombstones up to `floor`. The last
@@ -29,7 +29,7 @@ impl Plan {
         if !self.head.knowledge.covers(joined) {
             Arc::make_mut(&mut self.head.knowledge).merge(joined);
         }
-        if !self.head.gc_floor.dominates(floor) {
+        if !self.head.gc_floor.dominates(floor) && !sabotage::on(17) {
             Arc::make_mut(&mut self.head.gc_floor).merge(floor);
         }
         Ok(())

@@ -127,13 +127,7 @@ impl<'a, F: StoreFactory> Session<'a, F> {
     }
 
     /// Runs the session with a fault at one operation. `false` if the session has no such operation.
-    fn broken_at(
-        &self,
-        operation: u64,
-        plan: Plan,
-        random: &mut Random,
-        report: &mut Report,
-    ) -> Result<bool, Broken> {
+    fn broken_at(&self, operation: u64, plan: Plan, random: &mut Random, report: &mut Report) -> Result<bool, Broken> {
         let (place, store) = self.start()?;
         let keep = any_keep(random);
         let moment = if random.one_in(2) { Moment::Before } else { Moment::After };
@@ -274,13 +268,7 @@ impl<'a, F: StoreFactory> Session<'a, F> {
     }
 
     /// Whether what the store shows is a state that it may be in.
-    fn is_at(
-        &self,
-        store: &F::Store,
-        progress: Progress,
-        check: Check,
-        report: &mut Report,
-    ) -> Result<Peer, Broken> {
+    fn is_at(&self, store: &F::Store, progress: Progress, check: Check, report: &mut Report) -> Result<Peer, Broken> {
         let found = read_quickly(&block_on(store.snapshot()).blame(check)?).blame(check)?;
         let (from, to) = (progress.acknowledged, progress.perhaps);
         let rows = |nth: &usize| self.script.shows_rows_of(&found, *nth);

@@ -192,9 +192,9 @@ impl<S: MetadataStore> Run<'_, S> {
         self.report.tally("tombstones collected", u64::try_from(count).unwrap_or(u64::MAX));
         // Every member that is known of here knows what is forgotten here: knows it, and not only said so.
         let member = |peer: &&Peer| facts.contains_key(&(FactKind::Member, peer.head.identity().replica));
-        let unaware = gone.iter().find(|(dot, _)| {
-            self.sites.iter().filter(member).any(|peer| !peer.head.knowledge().contains(*dot))
-        });
+        let unaware = gone
+            .iter()
+            .find(|(dot, _)| self.sites.iter().filter(member).any(|peer| !peer.head.knowledge().contains(*dot)));
         self.report.look(Check::NoResurrection, unaware.is_none() && gone.len() == count, || {
             format!("{count} tombstones were collected, {gone:?} are gone, and {unaware:?} is news to a member")
         })
@@ -256,7 +256,8 @@ impl<S: MetadataStore> Run<'_, S> {
         let Some(peer) = self.sites.get(site) else { return Ok(()) };
         let expected = self.pool.live(peer.head.knowledge());
         let values = |peer: &Peer| -> BTreeSet<(Key, Dot)> {
-            let rows = peer.rows.values().flat_map(|row| row.values().map(|(version, _)| (row.key().clone(), version.dot)));
+            let rows =
+                peer.rows.values().flat_map(|row| row.values().map(|(version, _)| (row.key().clone(), version.dot)));
             rows.collect()
         };
         let should = Peer { rows: expected, ..peer.clone() };

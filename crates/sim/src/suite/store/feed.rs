@@ -120,7 +120,8 @@ pub(super) fn overflows<S: MetadataStore>(store: &S, report: &mut Report) -> Res
     let mut asked = begin;
     let mut count = 0_usize;
     while number <= ChangeFeed::DEFAULT_KEYS {
-        let keys: Vec<Key> = (0..per_batch).filter_map(|nth| Key::new(format!("k{:06}", number.saturating_add(nth))).ok()).collect();
+        let keys: Vec<Key> =
+            (0..per_batch).filter_map(|nth| Key::new(format!("k{:06}", number.saturating_add(nth))).ok()).collect();
         number = number.saturating_add(per_batch);
         let mut plan = Plan::new(head, keys.iter().cloned(), [], &limits);
         for key in &keys {
@@ -156,7 +157,8 @@ pub(super) fn overflows<S: MetadataStore>(store: &S, report: &mut Report) -> Res
                 }
             }
         }
-        let all = usize::try_from(now.get().saturating_sub(after.get())).unwrap_or(usize::MAX).saturating_mul(per_batch);
+        let all =
+            usize::try_from(now.get().saturating_sub(after.get())).unwrap_or(usize::MAX).saturating_mul(per_batch);
         report.look(check, listed >= all, || format!("{listed} of {all} keys after {after}, and no rescan"))?;
     }
     let mut plan = Plan::new(head, keys(), [], &Limits::default());

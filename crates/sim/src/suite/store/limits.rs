@@ -177,7 +177,8 @@ pub(super) fn local_limits<S: MetadataStore>(store: &S, report: &mut Report) -> 
     for (key, version) in other.missing_from(model.head.knowledge()) {
         let mut plan = Plan::new(model.head.clone(), [key.clone()], [], &limits);
         let applied = plan.apply(key, version);
-        report.look(replicas, applied == Ok(Applied::New), || format!("a replicated row beyond a quota: {applied:?}"))?;
+        report
+            .look(replicas, applied == Ok(Applied::New), || format!("a replicated row beyond a quota: {applied:?}"))?;
         accepted(store, &mut model, &plan.finish(), report)?;
     }
 
@@ -190,7 +191,8 @@ pub(super) fn local_limits<S: MetadataStore>(store: &S, report: &mut Report) -> 
     let mut plan = model.plan_within(&limits);
     for (key, version) in third.missing_from(model.head.knowledge()) {
         let applied = plan.apply(key, version);
-        report.look(replicas, applied == Ok(Applied::PutAside), || format!("a row beyond the row limit: {applied:?}"))?;
+        report
+            .look(replicas, applied == Ok(Applied::PutAside), || format!("a row beyond the row limit: {applied:?}"))?;
     }
     plan.claim(third.head.knowledge(), third.head.gc_floor()).blame(replicas)?;
     accepted(store, &mut model, &plan.finish(), report)?;

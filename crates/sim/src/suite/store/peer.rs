@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene_clock::{Dot, Hlc, Knowledge, NodeId, ReplicaId};
 use reconvene_store::{
-    Applied, Batch, Body, Class, Fact, FactKind, Head, Identity, Key, Limits, LocalWrite, NetworkId, Plan, PlanError, Record, Replaces,
-    Version,
+    Applied, Batch, Body, Class, Fact, FactKind, Head, Identity, Key, Limits, LocalWrite, NetworkId, Plan, PlanError,
+    Record, Replaces, Version,
 };
 
 use super::pool::{Pool, Token};

@@ -70,10 +70,7 @@ impl Pool {
         may.extend(token.iter().flat_map(|token| &token.seen));
         let replaced: BTreeSet<Dot> = here.keys().copied().filter(|dot| version.replaces(*dot)).collect();
         report.look(Check::Replaces, must.is_subset(&replaced) && replaced.is_subset(&may), || {
-            format!(
-                "{} of {key} replaces {replaced:?}, must replace {must:?} and may replace {may:?}",
-                version.dot
-            )
+            format!("{} of {key} replaces {replaced:?}, must replace {must:?} and may replace {may:?}", version.dot)
         })?;
         let again = here.insert(version.dot, Written { version: version.clone(), must, may });
         report.look(Check::DotsUnique, again.is_none(), || format!("{} was given out twice", version.dot))?;

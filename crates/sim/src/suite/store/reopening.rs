@@ -154,7 +154,9 @@ impl<'a, F: StoreFactory> Life<'a, F> {
             let old = reconvene_store::Revision::default();
             let changes = block_on(store.changes(old, PageLimit::default())).blame(check)?;
             let rescan = matches!(&changes, Changes::Rescan { at } if *at == head.revision());
-            report.look(check, rescan, || format!("just opened at {}, and asked from the start: {changes:?}", head.revision()))?;
+            report.look(check, rescan, || {
+                format!("just opened at {}, and asked from the start: {changes:?}", head.revision())
+            })?;
         }
         let mut nothing = core::pin::pin!(store.changes(head.revision(), PageLimit::default()));
         let early = poll_once(nothing.as_mut());
@@ -269,7 +271,8 @@ impl<'a, F: StoreFactory> Life<'a, F> {
             report.saw("images looked at in every place");
             return (0..len).collect();
         }
-        let mut places: Vec<usize> = (0..32).chain((0..32).map(|back| len.saturating_sub(back).saturating_sub(1))).collect();
+        let mut places: Vec<usize> =
+            (0..32).chain((0..32).map(|back| len.saturating_sub(back).saturating_sub(1))).collect();
         places.extend((0..64).map(|_| self.random.below(len)));
         places.retain(|place| *place < len);
         places
@@ -314,8 +317,11 @@ impl<'a, F: StoreFactory> Life<'a, F> {
     /// The table of what is found at opening, row by row.
     fn table(&mut self, report: &mut Report) -> Result<(), Broken> {
         let check = Check::OpeningTable;
-        let (place, backup, clone) =
-            (self.factory.place(self.seed), self.factory.place(self.seed.wrapping_add(1)), self.factory.place(self.seed.wrapping_add(2)));
+        let (place, backup, clone) = (
+            self.factory.place(self.seed),
+            self.factory.place(self.seed.wrapping_add(1)),
+            self.factory.place(self.seed.wrapping_add(2)),
+        );
         let mut store = self.create(&place)?;
         self.live(&store, 3, report)?;
         let first = Self::identity(&store)?;
@@ -474,7 +480,8 @@ impl<'a, F: StoreFactory> Life<'a, F> {
         let other = other.ok_or("a twin gives out the same dot").blame(check)?;
         let mut plan = plan_from(&store)?;
         let applied = plan.apply(key.clone(), other.clone());
-        report.look(check, applied == Ok(Applied::Collided), || format!("one dot with another content: {applied:?}"))?;
+        report
+            .look(check, applied == Ok(Applied::Collided), || format!("one dot with another content: {applied:?}"))?;
         block_on(store.commit(&plan.finish())).blame(check)?;
         block_on(store.close()).blame(check)?;
         let store = self.open(&place, check)?;

@@ -188,7 +188,8 @@ impl Peer {
 
     fn first_dot(&self, cursor: &Cursor<DotRange>) -> Option<Dot> {
         let dots: BTreeSet<Dot> = self.rows.values().flat_map(|row| row.siblings()).map(|one| one.dot).collect();
-        let behind = |dot: &Dot| cursor.after().is_none_or(|after| dot.counter > *after) && cursor.range().contains(*dot);
+        let behind =
+            |dot: &Dot| cursor.after().is_none_or(|after| dot.counter > *after) && cursor.range().contains(*dot);
         dots.into_iter().find(behind)
     }
 }

@@ -26,9 +26,15 @@ struct Event {
 enum Happened {
     Committed(Box<Batch>),
     /// Refused, because the store was at this revision.
-    Conflict { head: Revision, based_on: Revision },
+    Conflict {
+        head: Revision,
+        based_on: Revision,
+    },
     Saw(Box<Peer>),
-    Fed { after: Revision, changes: Changes },
+    Fed {
+        after: Revision,
+        changes: Changes,
+    },
 }
 
 const WRITERS: usize = 3;
@@ -114,19 +120,14 @@ fn read<S: MetadataStore>(store: &S, clock: &AtomicU64, done: &AtomicU64) -> Res
 }
 
 /// Follows the feed to the last of all commits.
-fn follow<S: MetadataStore>(
-    store: &S,
-    clock: &AtomicU64,
-    mut after: Revision,
-) -> Result<Vec<Event>, Broken> {
+fn follow<S: MetadataStore>(store: &S, clock: &AtomicU64, mut after: Revision) -> Result<Vec<Event>, Broken> {
     let check = Check::FeedComplete;
     let mut events = Vec::new();
     let all = u64::try_from(WRITERS.saturating_mul(COMMITS)).unwrap_or(u64::MAX);
     let end = Revision::new(after.get().saturating_add(all));
     while after < end {
-        let (began, changes, ended) = timed(clock, || {
-            wait(store.changes(after, PageLimit { items: 3, bytes: 1 << 20 }))
-        });
+        let (began, changes, ended) =
+            timed(clock, || wait(store.changes(after, PageLimit { items: 3, bytes: 1 << 20 })));
         let changes = changes.ok_or("nobody is told of a commit").blame(Check::FeedWakes)?;
         let changes = changes.blame(check)?;
         let before = after;
@@ -184,12 +185,16 @@ fn judge(start: Peer, events: &[Event], report: &mut Report) -> Result<(), Broke
                 let later = last_changes(&committed, *upto, Revision::new(u64::MAX));
                 let due = expected.iter().filter(|key| keys.contains(key) || !later.contains(key));
                 let right = keys.iter().eq(due);
-                (not_yet.is_none_or(|not| *upto < not) && right, format!("{keys:?} changed after {after}, up to {upto}"))
+                (
+                    not_yet.is_none_or(|not| *upto < not) && right,
+                    format!("{keys:?} changed after {after}, up to {upto}"),
+                )
             }
             Happened::Fed { changes: Changes::Rescan { at }, .. } => (possible(*at), format!("a rescan at {at}")),
         };
         let check = if matches!(event.what, Happened::Fed { .. }) { Check::FeedComplete } else { check };
-        report.look(check, holds, || format!("{what} fits no order: {before:?} was there before, {not_yet:?} was not"))?;
+        report
+            .look(check, holds, || format!("{what} fits no order: {before:?} was there before, {not_yet:?} was not"))?;
         report.saw("events of histories");
     }
     Ok(())
@@ -221,7 +226,11 @@ pub(super) fn in_flight<S: MetadataStore>(store: &S, seed: u64, report: &mut Rep
         for nth in 0..count {
             let mut plan = model.plan_within(&Limits::default());
             let all = keys();
-            let few = if poisoned == Some(nth) { all.len() } else { random.below(limits.batch_rows.min(2)).saturating_add(1) };
+            let few = if poisoned == Some(nth) {
+                all.len()
+            } else {
+                random.below(limits.batch_rows.min(2)).saturating_add(1)
+            };
             for key in all.iter().cycle().skip(random.below(4)).take(few) {
                 put(&mut plan, key, Body::of(random.below(1_000).to_le_bytes())).blame(check)?;
             }
