@@ -289,3 +289,54 @@ fn a_swap_goes_for_value_and_must_pay() {
     view.executors[0].free = Resources::new(4_000, 0, 0);
     assert!(swap(&view, 1, ELEVATED).unwrap().evictions.is_empty());
 }
+
+/// The rules of victims hold for swaps too.
+#[test]
+fn a_swap_spares_whom_preemption_spares() {
+    let mut view = example();
+    view.executors.truncate(1);
+    let worth = |value| JobValue::new(value).unwrap();
+    let job = JobFacts { value: worth(1_000), ..job(9, ROUTINE, 4_000) };
+    let rules = PreemptionRules::default();
+    let victim = RunningJob { ends: Some(at(NOW + 100)), ..running(1, 0, ROUTINE, 8_000, 60) };
+    let would_not = refused(PreemptionRefusal::WouldNotFit);
+    let mut ask = |victim: RunningJob, preemptor: Preemptor<'_>| {
+        view.running = vec![victim];
+        plan_swap(&preemptor, &view, &rules, &[], at(NOW))
+    };
+    assert!(ask(victim, Preemptor::new(&job)).is_ok());
+    assert_eq!(ask(RunningJob { started: at(NOW - 59), ..victim }, Preemptor::new(&job)), would_not);
+    assert_eq!(ask(RunningJob { preemptible: false, ..victim }, Preemptor::new(&job)), would_not);
+    assert_eq!(ask(RunningJob { preempted: 2, ..victim }, Preemptor::new(&job)), would_not);
+    assert_eq!(ask(RunningJob { level: ELEVATED, ..victim }, Preemptor::new(&job)), would_not);
+    let again = [victim.id];
+    assert_eq!(ask(victim, Preemptor { victims: &again, ..Preemptor::new(&job) }), would_not);
+    let cools = Preemptor { displaced: Some(at(NOW)), ..Preemptor::new(&job) };
+    assert_eq!(ask(victim, cools), refused(PreemptionRefusal::CoolDown));
+    let mut spent = PreemptionBudget::default();
+    spent.spend(10, &rules, at(NOW));
+    assert_eq!(plan_swap(&Preemptor::new(&job), &view, &rules, &[spent], at(NOW)), refused(PreemptionRefusal::Budget));
+}
+
+/// Equal in all else: the one of less value goes, and of equal value the one that loses less work.
+#[test]
+fn a_swap_takes_the_cheapest() {
+    let full = example().executors[0].clone();
+    let mut view = ClusterView::new(vec![full.clone(), full]);
+    let worth = |value| JobValue::new(value).unwrap();
+    let of = |number, executor, value, seconds| RunningJob {
+        value: worth(value),
+        ends: Some(at(NOW + 1_000)),
+        ..running(number, executor, ROUTINE, 4_000, seconds)
+    };
+    let job = JobFacts { value: worth(1_000), ..job(9, ROUTINE, 4_000) };
+    let rules = PreemptionRules::default();
+    let swap = |view: &ClusterView| {
+        let plan = plan_swap(&Preemptor::new(&job), view, &rules, &[], at(NOW)).unwrap();
+        (plan.executor, victims(&plan))
+    };
+    view.running = vec![of(1, 0, 30, 100), of(2, 0, 20, 100), of(3, 1, 20, 900), of(4, 1, 40, 100)];
+    assert_eq!(swap(&view), (0, vec![2]), "20 and 1 lost; of the other executor 20 and 9");
+    view.running = vec![of(1, 0, 20, 900), of(2, 0, 20, 100), of(3, 1, 21, 100)];
+    assert_eq!(swap(&view), (0, vec![2]));
+}

@@ -11,9 +11,11 @@
 mod ageing;
 mod chains;
 mod decisions;
+mod draws;
 mod examples;
 mod kit;
 mod laws;
 mod offenders;
 mod packing;
 mod policies;
+mod shown;
