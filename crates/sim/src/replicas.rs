@@ -14,7 +14,8 @@ use reconvene_clock::{Dot, NodeId, Now, ReplicaId, Timestamp, WallTime};
 use reconvene_store::{Cursor, Digest, Identity, Key, MemoryStore, MetadataStore, Prefix, Record, Snapshot, ready};
 use reconvene_sync::memory::{Delivery, LinkFaults, Network};
 use reconvene_sync::{
-    Config, Event, Input, Member, NetworkId, NewWrite, Output, Performed, Replica, StoreDriver, Ticket,
+    BundleError, BundleProgress, Config, Event, Input, Member, NetworkId, NewWrite, Output, Performed, Replica,
+    StoreDriver, Ticket,
 };
 
 pub use self::model::{Model, Violation};
@@ -48,10 +49,19 @@ struct Node {
     wall_ms: u64,
     events: Vec<Event>,
     answered: BTreeMap<Ticket, Result<Vec<Dot>, String>>,
+    bundles: BTreeMap<Ticket, BundleAnswer>,
     /// Crash at this commit, counted from now: before it is performed, or just after.
     crash: Option<(u64, bool)>,
     commits: u64,
     crashes: u64,
+}
+
+/// What a node said to a request about bundles.
+#[derive(Debug)]
+enum BundleAnswer {
+    Made(Vec<Vec<u8>>),
+    Taken(BundleProgress),
+    Refused(BundleError),
 }
 
 impl Debug for ReplicaWorld {
@@ -108,6 +118,7 @@ impl ReplicaWorld {
                 wall_ms,
                 events: Vec::new(),
                 answered: BTreeMap::new(),
+                bundles: BTreeMap::new(),
                 crash: None,
                 commits: 0,
                 crashes: 0,
@@ -205,6 +216,44 @@ impl ReplicaWorld {
         let ticket = Ticket(self.tickets);
         self.feed(index, Input::LocalWrite { ticket, writes });
         ticket
+    }
+
+    /// The fragments of a bundle made by a node.
+    ///
+    /// # Panics
+    ///
+    /// If it refuses, or its store failed.
+    pub fn make_bundle(&mut self, index: usize, to: Option<usize>, budget_bytes: u64, again: bool) -> Vec<Vec<u8>> {
+        self.tickets = self.tickets.saturating_add(1);
+        let ticket = Ticket(self.tickets);
+        let to = to.map(|to| self.node(to).id);
+        self.feed(index, Input::MakeBundle { ticket, to, budget_bytes, ttl_s: 3_600, again });
+        self.run_for(0);
+        match self.node_mut(index).bundles.remove(&ticket) {
+            Some(BundleAnswer::Made(fragments)) => fragments,
+            other => panic!("no bundle was made: {other:?}"),
+        }
+    }
+
+    /// Hands a fragment to a node.
+    ///
+    /// # Errors
+    ///
+    /// What the node refused it for.
+    ///
+    /// # Panics
+    ///
+    /// If it does not answer.
+    pub fn take_fragment(&mut self, index: usize, bytes: Vec<u8>) -> Result<BundleProgress, BundleError> {
+        self.tickets = self.tickets.saturating_add(1);
+        let ticket = Ticket(self.tickets);
+        self.feed(index, Input::BundleFragment { ticket, bytes });
+        self.run_for(0);
+        match self.node_mut(index).bundles.remove(&ticket) {
+            Some(BundleAnswer::Taken(progress)) => Ok(progress),
+            Some(BundleAnswer::Refused(error)) => Err(error),
+            other => panic!("no answer to a fragment: {other:?}"),
+        }
     }
 
     /// Cuts the link between two nodes. They notice if `noticed`; otherwise frames vanish silently.
@@ -425,6 +474,15 @@ impl ReplicaWorld {
             }
             Output::WriteRefused { ticket, error } => {
                 self.node_mut(index).answered.insert(ticket, Err(error.to_string()));
+            }
+            Output::BundleReady { ticket, fragments, .. } => {
+                self.node_mut(index).bundles.insert(ticket, BundleAnswer::Made(fragments));
+            }
+            Output::BundleTaken { ticket, progress } => {
+                self.node_mut(index).bundles.insert(ticket, BundleAnswer::Taken(progress));
+            }
+            Output::BundleRefused { ticket, error } => {
+                self.node_mut(index).bundles.insert(ticket, BundleAnswer::Refused(error));
             }
             Output::Notify(event) => self.node_mut(index).events.push(event),
             Output::Persist(_) | Output::OpenView(_) | Output::CloseView(_) | Output::Load { .. } => {

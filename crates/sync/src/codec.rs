@@ -22,6 +22,8 @@ pub(crate) enum CodecProblem {
     Truncated,
     #[error("frame declares {declared} bytes, {found} are there")]
     Length { declared: usize, found: usize },
+    #[error("it does not begin as bundles of this format do")]
+    NotABundle,
     #[error("checksum does not match")]
     Checksum,
     #[error("unknown codec {codec}")]

@@ -79,6 +79,9 @@ pub struct Config {
     pub max_push_bytes: usize,
     /// Received pushes waiting to be applied; more are dropped, sessions bring them. Default 256.
     pub max_queued_pushes: usize,
+    /// Bundles of which some fragments came and others are awaited. Beyond that the one that would be forgotten first is
+    /// forgotten. Default 64.
+    pub max_open_bundles: usize,
     /// Peers remembered. Links beyond it are dropped. Default 1,024.
     pub max_peers: usize,
     /// Addresses remembered. More candidates are ignored. Default 4,096.
@@ -123,6 +126,7 @@ impl Config {
             max_frame_bytes: 2 << 20,
             max_push_bytes: 64 << 10,
             max_queued_pushes: 256,
+            max_open_bundles: 64,
             max_peers: 1_024,
             max_addresses: 4_096,
             max_ahead: MaxAhead::default(),

@@ -106,6 +106,9 @@ impl<S: MetadataStore> StoreDriver<S> {
             | Output::Disconnect { .. }
             | Output::Written { .. }
             | Output::WriteRefused { .. }
+            | Output::BundleReady { .. }
+            | Output::BundleTaken { .. }
+            | Output::BundleRefused { .. }
             | Output::Notify(_)) => Ok(Performed::Other(other)),
         }
     }

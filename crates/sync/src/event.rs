@@ -4,7 +4,7 @@ use reconvene_clock::{Dot, NodeId, ReplicaId, Timestamp};
 use reconvene_store::{Key, PlanError};
 use serde::{Deserialize, Serialize};
 
-use crate::{Member, RejectReason};
+use crate::{BundleId, Member, RejectReason};
 
 /// What is known of a peer's reachability. It steers scheduling; it never deletes data or frees an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,6 +92,15 @@ pub enum Event {
         why: RejectReason,
         /// Whether the peer refused us.
         by_peer: bool,
+    },
+    /// Parts of a bundle were applied and the rest did not come in time. What came stays; nothing was claimed.
+    BundleExpired {
+        /// Which bundle.
+        bundle: BundleId,
+        /// Its fragments that came.
+        applied: u32,
+        /// Its fragments.
+        fragments: u32,
     },
     /// A limit was reached; what was beyond it waits or was dropped, as the limit's documentation says.
     LimitReached {

@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 use reconvene_clock::{Dot, DotRange, NodeId};
 use reconvene_store::{Batch, Body, Class, Key, PlanError, Record, Replaces};
 
-use crate::Event;
+use crate::{BundleError, BundleProgress, Event};
 
 /// A number that the caller chose for a request and finds again in its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +84,31 @@ pub enum Input {
         /// The writes, at most one for each key.
         writes: Vec<NewWrite>,
     },
+    /// Make a bundle: fragments that carry what this replica holds to one that no link leads to. Answered by
+    /// [`Output::BundleReady`] or [`Output::BundleRefused`].
+    MakeBundle {
+        /// Echoed in the answer.
+        ticket: Ticket,
+        /// The broker it is for: what that one is known to have, or will have once earlier bundles for it have come, is
+        /// left out. `None` leaves nothing out, so it serves anybody.
+        to: Option<NodeId>,
+        /// About how many bytes the fragments may have together. A bundle that is cut short teaches its versions and
+        /// nothing else; the next one for the same destination goes on behind them.
+        budget_bytes: u64,
+        /// For how long the bundle may be on its way, in seconds, at most 30 days: its receiver remembers parts of it
+        /// for so long, and its maker relies on it for so long.
+        ttl_s: u32,
+        /// An earlier bundle may be lost: rely on none of them.
+        again: bool,
+    },
+    /// A fragment of a bundle was brought by somebody who vouches for it. Fragments come in any order, any number of
+    /// times. Answered by [`Output::BundleTaken`] once it is durable, or [`Output::BundleRefused`].
+    BundleFragment {
+        /// Echoed in the answer.
+        ticket: Ticket,
+        /// The fragment, as it was handed out or not at all like it.
+        bytes: Vec<u8>,
+    },
     /// The answer to [`Output::Load`].
     Loaded {
         /// The ticket of the load.
@@ -102,7 +127,6 @@ pub enum Input {
 #[derive(Clone, Debug)]
 #[must_use = "an unperformed output is a lost effect"]
 #[expect(clippy::exhaustive_enums, reason = "a new effect must break every driver at compile time")]
-#[expect(clippy::large_enum_variant, reason = "few outputs are alive at once, and most of the bytes are batches")]
 pub enum Output {
     /// Make durable before performing any later output, so that no peer sees what a crash could undo.
     Persist(Batch),
@@ -151,6 +175,29 @@ pub enum Output {
         ticket: Ticket,
         /// Why.
         error: PlanError,
+    },
+    /// A bundle is made.
+    BundleReady {
+        /// The ticket of the request.
+        ticket: Ticket,
+        /// Its fragments, each by itself a file, a message or a broadcast.
+        fragments: Vec<Vec<u8>>,
+        /// Whether it holds all that its receiver lacks, and so teaches all that is known here.
+        whole: bool,
+    },
+    /// A fragment is durable.
+    BundleTaken {
+        /// The ticket of the fragment.
+        ticket: Ticket,
+        /// What has come of its bundle.
+        progress: BundleProgress,
+    },
+    /// A bundle was not made, or a fragment not taken in. Nothing changed.
+    BundleRefused {
+        /// The ticket of the request or the fragment.
+        ticket: Ticket,
+        /// Why.
+        error: BundleError,
     },
     /// Something worth knowing.
     Notify(Event),

@@ -12,6 +12,7 @@
     )
 )]
 
+mod bundle;
 mod codec;
 mod columns;
 mod config;
@@ -34,6 +35,7 @@ mod wire;
 pub use reconvene_clock::Now;
 pub use reconvene_store::NetworkId;
 
+pub use self::bundle::{BundleError, BundleId, BundleProgress};
 pub use self::codec::CodecError;
 pub use self::config::Config;
 pub use self::driver::{Performed, StoreDriver, StoreDriverError};

@@ -2,6 +2,7 @@
 
 mod apply;
 mod aside;
+mod bundles;
 mod links;
 mod outgoing;
 mod receive;
@@ -16,6 +17,7 @@ use reconvene_clock::{Counter, Hlc, Knowledge, NodeId, Now, ReplicaId, Timestamp
 use reconvene_store::{Digest, Head, NetworkId, Record};
 
 use self::apply::{Applying, Job};
+use self::bundles::Bundles;
 use self::links::{Address, Peer};
 use self::schedule::Schedule;
 use self::session::{Session, SessionKey};
@@ -78,6 +80,7 @@ pub struct Replica {
     loads: BTreeMap<Ticket, SessionKey>,
     jobs: VecDeque<Job>,
     applying: Option<Applying>,
+    bundles: Bundles,
     schedule: Schedule,
     outputs: VecDeque<Output>,
     stats: Stats,
@@ -148,6 +151,7 @@ impl Replica {
             loads: BTreeMap::new(),
             jobs: VecDeque::new(),
             applying: None,
+            bundles: Bundles::default(),
             schedule,
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -176,6 +180,10 @@ impl Replica {
             Input::Received { from, frame } => self.receive(from, &frame),
             Input::LocalWrite { ticket, writes } => self.enqueue(Job::Local { ticket: Some(ticket), writes }),
             Input::Loaded { ticket, records, more } => self.loaded(ticket, records, more),
+            Input::MakeBundle { ticket, to, budget_bytes, ttl_s, again } => {
+                self.make_bundle(ticket, to, budget_bytes, ttl_s, again);
+            }
+            Input::BundleFragment { ticket, bytes } => self.take_fragment(ticket, &bytes),
         }
         self.run_timers();
     }

@@ -28,6 +28,10 @@ pub struct Stats {
     pub duplicates_received: u64,
     /// All bytes, both ways, of the last session that found nothing to do; 0 before the first.
     pub converged_exchange_bytes: u64,
+    /// Bundles made.
+    pub bundles_made: u64,
+    /// Bundles of others whose claim was joined.
+    pub bundles_claimed: u64,
     /// Urgent versions pushed or relayed, once for each receiver.
     pub pushes_sent: u64,
 }

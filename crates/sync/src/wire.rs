@@ -112,14 +112,14 @@ pub(crate) fn decode_message(frame: &[u8], limit: usize) -> Result<Message, Code
 }
 
 /// A structure and the columns behind it.
-fn join<T: Serialize>(head: &T, columns: &[u8]) -> Result<Vec<u8>, CodecError> {
+pub(crate) fn join<T: Serialize>(head: &T, columns: &[u8]) -> Result<Vec<u8>, CodecError> {
     let mut body = encode(head)?;
     body.extend_from_slice(columns);
     Ok(body)
 }
 
 /// A structure in its one spelling, and the bytes behind it.
-fn split<'a, T: Serialize + Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+pub(crate) fn split<'a, T: Serialize + Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     let (head, columns) = decode_front(body)?;
     if body.strip_suffix(columns) == Some(encode(&head)?.as_slice()) {
         Ok((head, columns))

@@ -408,6 +408,8 @@ impl<'a> Run<'a> {
                 self.trace.note(self.now, node, &|| format!("refuses a write: {error}"));
                 Ok(())
             }
+            // Nobody carries bundles here.
+            Output::BundleReady { .. } | Output::BundleTaken { .. } | Output::BundleRefused { .. } => Ok(()),
             Output::Notify(told) => {
                 self.trace.note(self.now, node, &|| format!("{told:?}"));
                 self.told(node, &told)

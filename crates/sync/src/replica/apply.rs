@@ -6,6 +6,7 @@ use reconvene_clock::{ClockError, MaxAhead, NodeId, VectorClock};
 use reconvene_store::{Applied, Batch, Class, Key, LocalWrite, Plan, PlanError, Record, Version};
 
 use super::Replica;
+use super::bundles::FragmentJob;
 use super::session::SessionKey;
 use crate::columns::{Memory, travels_alone};
 use crate::message::Message;
@@ -21,6 +22,8 @@ pub(super) enum Job {
     Chunk { key: SessionKey, bytes: u64, versions: Vec<(Key, Version)> },
     /// The claim of a session, whose chunks are all before it in the queue or done.
     Claim { key: SessionKey },
+    /// A fragment of a bundle.
+    Fragment(FragmentJob),
     /// Urgent versions from a peer.
     Push { from: NodeId, hops: u8, versions: Vec<(Key, Version)> },
 }
@@ -38,6 +41,11 @@ impl Replica {
     pub(super) fn enqueue(&mut self, job: Job) {
         self.jobs.push_back(job);
         self.next_job();
+    }
+
+    /// Puts the rest of a job first again.
+    pub(super) fn put_back(&mut self, job: Job) {
+        self.jobs.push_front(job);
     }
 
     /// How many pushes wait.
@@ -62,6 +70,7 @@ impl Replica {
                 }
                 Job::Local { writes, .. } => writes.iter().map(|write| write.key.clone()).collect(),
                 Job::Chunk { versions, .. } | Job::Push { versions, .. } => Plan::keys_needed(versions),
+                Job::Fragment(job) => Plan::keys_needed(&job.versions),
             };
             let ticket = self.fresh_ticket();
             self.outputs.push_back(Output::Load { ticket, view: None, want: Want::Keys(keys.clone()) });
@@ -75,6 +84,9 @@ impl Replica {
             self.view_loaded(key, ticket, &records, more);
             return;
         }
+        if self.bundle_loaded(ticket, &records, more) {
+            return;
+        }
         let Some(Applying { keys, job, .. }) = self.applying.take_if(|applying| applying.ticket == ticket) else {
             return;
         };
@@ -83,6 +95,7 @@ impl Replica {
             Job::Local { ticket, writes } => self.apply_local(plan, ticket, writes),
             Job::Chunk { key, bytes, versions } => self.apply_chunk(plan, key, bytes, versions),
             Job::Push { from, hops, versions } => self.apply_push(plan, from, hops, versions),
+            Job::Fragment(job) => self.apply_fragment(plan, job),
             // Claims read no rows, so none is ever under way.
             Job::Claim { .. } => {}
         }
@@ -117,7 +130,7 @@ impl Replica {
         let full = !result.rest.is_empty();
         if full {
             // The batch was full. The chunk counts as applied once all of it is.
-            self.jobs.push_front(Job::Chunk { key, bytes, versions: result.rest });
+            self.put_back(Job::Chunk { key, bytes, versions: result.rest });
         }
         let enough = self.enough_for_credit();
         let Some(session) = self.sessions.get_mut(&key) else { return };
@@ -152,7 +165,7 @@ impl Replica {
             self.push(Some(from), hops, result.urgent);
         }
         if !result.rest.is_empty() {
-            self.jobs.push_front(Job::Push { from, hops, versions: result.rest });
+            self.put_back(Job::Push { from, hops, versions: result.rest });
         }
     }
 
@@ -176,7 +189,7 @@ impl Replica {
     }
 
     /// Plans the versions a peer sent, as many as fit one batch, and persists them.
-    fn apply_versions(&mut self, mut plan: Plan, from: NodeId, versions: Vec<(Key, Version)>) -> Outcome {
+    pub(super) fn apply_versions(&mut self, mut plan: Plan, from: NodeId, versions: Vec<(Key, Version)>) -> Outcome {
         let mut result = Outcome::default();
         let mut new = BTreeSet::new();
         let mut ahead = None;
@@ -230,7 +243,7 @@ impl Replica {
     }
 
     /// Makes a batch durable, if it changes anything, and gives the urgent versions among those asked for.
-    fn persist(&mut self, batch: Batch, wanted: impl Fn(&Version) -> bool) -> Vec<(Key, Version)> {
+    pub(super) fn persist(&mut self, batch: Batch, wanted: impl Fn(&Version) -> bool) -> Vec<(Key, Version)> {
         if batch.is_idle() {
             return Vec::new();
         }
@@ -257,7 +270,7 @@ impl Replica {
     }
 
     /// Says why something of a peer's was not applied.
-    fn report_refusal(&mut self, from: NodeId, error: &PlanError) {
+    pub(super) fn report_refusal(&mut self, from: NodeId, error: &PlanError) {
         let event = if let PlanError::Clock(ClockError::StateLoss { held, .. }) = error {
             Event::Amnesia { peer: from, held: held.get() }
         } else if let PlanError::UnusedDot { dot } = error {
@@ -323,11 +336,11 @@ impl Replica {
 
 /// What came of the versions of one frame.
 #[derive(Debug, Default)]
-struct Outcome {
+pub(super) struct Outcome {
     new: u64,
     /// Versions that were not taken in.
-    refused: Vec<Version>,
-    urgent: Vec<(Key, Version)>,
+    pub(super) refused: Vec<Version>,
+    pub(super) urgent: Vec<(Key, Version)>,
     /// What did not fit the batch.
-    rest: Vec<(Key, Version)>,
+    pub(super) rest: Vec<(Key, Version)>,
 }

@@ -286,7 +286,7 @@ impl OutgoingDirection {
     }
 
     /// What to read before more can be sent.
-    fn next_read(&mut self, chunk_bytes: usize) -> Option<Step> {
+    fn next_read(&self, chunk_bytes: usize) -> Option<Step> {
         let view = self.view?;
         let want = match &self.left {
             Left::Listing { unread, .. } if unread.is_empty() => return Some(Step::NextView),
@@ -304,29 +304,12 @@ impl OutgoingDirection {
         Some(Step::Read(view, want))
     }
 
-    /// The next versions that fit a chunk, at least one. A version beyond the frame limit is left out.
+    /// The next versions that fit a chunk, at least one.
     fn take_chunk(&mut self, chunk_bytes: usize, max_frame: usize) -> Vec<(Key, Version)> {
-        let mut versions = BTreeMap::new();
-        let (mut bytes, mut memory) = (FRAME_OVERHEAD, Memory::default());
-        while let Some(entry) = self.ready.pop_front() {
-            let more = encoded_bytes(&entry.0, &entry.1);
-            let alone = versions.is_empty();
-            if alone && (FRAME_OVERHEAD.saturating_add(more) > max_frame || !travels_alone(&entry)) {
-                self.ready_bytes = self.ready_bytes.saturating_sub(more);
-                self.partial = true;
-                continue;
-            }
-            let fits = memory.admit(&entry.0, &entry.1) && bytes.saturating_add(more) <= chunk_bytes.min(max_frame);
-            if !alone && !fits {
-                self.ready.push_front(entry);
-                break;
-            }
-            self.ready_bytes = self.ready_bytes.saturating_sub(more);
-            bytes = bytes.saturating_add(more);
-            // After a change of view a version may have been read twice.
-            versions.insert(entry.1.dot, entry);
-        }
-        versions.into_values().collect()
+        let chunk = fill_chunk(&mut self.ready, chunk_bytes, max_frame);
+        self.ready_bytes = self.ready_bytes.saturating_sub(chunk.estimated_bytes);
+        self.partial |= chunk.left_out;
+        chunk.versions
     }
 
     /// Takes what was wanted out of a page of records.
@@ -366,19 +349,53 @@ impl OutgoingDirection {
     }
 }
 
+/// The versions of one chunk, ascending by dot.
+pub(super) struct Chunk {
+    pub(super) versions: Vec<(Key, Version)>,
+    /// About how many bytes were taken, left out ones included; never less.
+    pub(super) estimated_bytes: usize,
+    /// A version beyond the frame limit was left out.
+    pub(super) left_out: bool,
+}
+
+/// Takes the next versions that fit a chunk, at least one if one fits a frame.
+pub(super) fn fill_chunk(ready: &mut VecDeque<(Key, Version)>, chunk_bytes: usize, max_frame: usize) -> Chunk {
+    let mut versions = BTreeMap::new();
+    let (mut bytes, mut memory) = (FRAME_OVERHEAD, Memory::default());
+    let (mut estimated_bytes, mut left_out) = (0_usize, false);
+    while let Some(entry) = ready.pop_front() {
+        let more = encoded_bytes(&entry.0, &entry.1);
+        let alone = versions.is_empty();
+        let fits = memory.admit(&entry.0, &entry.1) && bytes.saturating_add(more) <= chunk_bytes.min(max_frame);
+        if !alone && !fits {
+            ready.push_front(entry);
+            break;
+        }
+        estimated_bytes = estimated_bytes.saturating_add(more);
+        if alone && (FRAME_OVERHEAD.saturating_add(more) > max_frame || !travels_alone(&entry)) {
+            (left_out, memory) = (true, Memory::default());
+            continue;
+        }
+        bytes = bytes.saturating_add(more);
+        // After a change of view a version may have been read twice.
+        versions.insert(entry.1.dot, entry);
+    }
+    Chunk { versions: versions.into_values().collect(), estimated_bytes, left_out }
+}
+
 /// Keys read at once from a later view.
 const KEYS_AT_ONCE: usize = 64;
 
 /// The wanted versions of one page of records, which are ordered by their least wanted dot.
-struct Page {
-    found: BTreeMap<Dot, (Key, Version)>,
-    unread: Vec<DotRange>,
+pub(super) struct Page {
+    pub(super) found: BTreeMap<Dot, (Key, Version)>,
+    pub(super) unread: Vec<DotRange>,
     /// The page has nothing and is not the last: the driver cannot read on, so nothing may be claimed.
-    stuck: bool,
+    pub(super) stuck: bool,
 }
 
 impl Page {
-    fn new(wanted: &[DotRange], records: &[Record], more: bool) -> Self {
+    pub(super) fn new(wanted: &[DotRange], records: &[Record], more: bool) -> Self {
         let end = |range: &DotRange| Dot::new(range.replica(), range.last());
         let is_wanted = |dot: Dot| {
             let place = wanted.partition_point(|range| end(range) < dot);

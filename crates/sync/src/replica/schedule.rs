@@ -60,6 +60,7 @@ impl Replica {
             return;
         }
         self.watch_sessions();
+        self.watch_bundles();
         self.watch_peers();
         self.dial();
         if self.leaving {
@@ -92,7 +93,8 @@ impl Replica {
             [probe, peer.retry_at.filter(|_| awake), self.silence_deadline(peer)]
         });
         let addresses = self.addresses.values().filter_map(|entry| entry.due);
-        sessions.chain(rounds).chain(cascade).chain(peers.flatten()).chain(addresses)
+        let bundles = self.bundle_deadline();
+        sessions.chain(rounds).chain(cascade).chain(bundles).chain(peers.flatten()).chain(addresses)
     }
 
     /// When silence will change the state of a peer.

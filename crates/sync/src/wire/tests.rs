@@ -24,7 +24,8 @@ fn a_digest() -> Digest {
     Digest { root: Fingerprint::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff), knowledge: 0x0123_4567_89ab_cdef }
 }
 
-fn versions() -> Vec<(Key, Version)> {
+/// A value that replaced three versions or more, and a tombstone.
+pub(crate) fn golden_versions() -> Vec<(Key, Version)> {
     let value = Version {
         dot: a_dot(0xa, 7),
         context: KeyContext::from_parts([a_dot(0xa, 3), a_dot(0xb, 300)], VectorClock::from_iter([a_dot(0xc, 20)])),
@@ -79,7 +80,7 @@ fn golden() -> Vec<(&'static str, Message)> {
             }),
         ),
         ("in-sync", Message::InSync { session, check: 0x3333_3333_3333_3333 }),
-        ("delta", Message::Delta(Delta { session, chunk: 3, versions: versions() })),
+        ("delta", Message::Delta(Delta { session, chunk: 3, versions: golden_versions() })),
         (
             "claim",
             Message::Claim(Claim {
@@ -94,7 +95,7 @@ fn golden() -> Vec<(&'static str, Message)> {
         ("ack", Message::Ack { session, digest: a_digest() }),
         ("busy", Message::Busy { session, retry_after_ms: 1_500 }),
         ("reject", Message::Reject { session, why: RejectReason::Identity }),
-        ("push", Message::Push { hops: 3, versions: versions() }),
+        ("push", Message::Push { hops: 3, versions: golden_versions() }),
         ("probe", Message::Probe { target: NodeId::from_bytes([0x44; 16]) }),
         ("probe-back", Message::ProbeBack { target: NodeId::from_bytes([0x44; 16]), age_ms: Some(250) }),
         ("probe-back-never", Message::ProbeBack { target: NodeId::from_bytes([0x44; 16]), age_ms: None }),

@@ -7,6 +7,7 @@
     reason = "tests index and add freely, and fail by panicking"
 )]
 
+mod bundles;
 mod kit;
 mod laws;
 mod peers;
