@@ -5,12 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Command, CommandError, NodeStatus, Reply};
+use crate::{BundleRequest, Command, CommandError, NodeStatus, Reply};
 
 /// The version of these frames.
 pub const VERSION: u8 = 1;
 /// The largest frame either side takes, in bytes.
-pub const FRAME_LIMIT: usize = 1 << 20;
+pub const FRAME_LIMIT: usize = 2 << 20;
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,18 @@ pub enum Call {
     Command(Box<Command>),
     /// How the broker is.
     Status,
+    /// Make a bundle and keep it for this client until it asks for the next one or leaves.
+    MakeBundle(BundleRequest),
+    /// One fragment of the bundle that was made for this client.
+    Fragment {
+        /// Its place, from 0.
+        index: u32,
+    },
+    /// Take in a fragment of a bundle, for which this client vouches.
+    TakeFragment {
+        /// The fragment.
+        bytes: Vec<u8>,
+    },
 }
 
 /// One answer.
@@ -52,6 +64,30 @@ pub enum Outcome {
     Refused(CommandError),
     /// The broker's status.
     Status(Box<NodeStatus>),
+    /// A bundle is made.
+    BundleMade {
+        /// Its fragments.
+        fragments: u32,
+        /// Their bytes.
+        bytes: u64,
+        /// Whether all that its receiver lacks fitted.
+        whole: bool,
+    },
+    /// A fragment of it.
+    Fragment(Vec<u8>),
+    /// A fragment is durable here.
+    FragmentTaken {
+        /// Which bundle it is of.
+        bundle: String,
+        /// Fragments of that bundle that are durable here.
+        applied: u32,
+        /// Fragments of that bundle.
+        fragments: u32,
+        /// Whether this broker now knows all that the bundle's maker knew.
+        claimed: bool,
+    },
+    /// A bundle was not made, a fragment not there or not taken in, for this reason.
+    BundleRefused(String),
     /// The command was carried out, but its answer does not fit a frame: ask for less at once.
     TooLarge,
 }

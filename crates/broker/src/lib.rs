@@ -12,6 +12,7 @@
     )
 )]
 
+mod bundle;
 pub mod client;
 mod command;
 mod config;
@@ -31,6 +32,7 @@ mod driver;
 pub use reconvene_clock::Now;
 pub use reconvene_resolve::StrategyKind;
 
+pub use self::bundle::{Bundle, BundleAnswer, BundleRequest, MAX_BUNDLE_BYTES};
 pub use self::command::{Command, PAGE_JOBS, Reply};
 pub use self::config::{Config, ConfigError};
 pub use self::coordinator::{Coordinator, Input, Output};

@@ -8,7 +8,10 @@ use reconvene_store::{Cursor, Head, Prefix, Record, Snapshot, StoreError};
 use reconvene_sync::{self as sync, Replica, Ticket};
 
 use crate::coordinator::{self, Coordinator};
-use crate::{Command, CommandError, Config, Event, ExecutorState, JobStatus, NodeStatus, PeerStatus, Reply};
+use crate::{
+    Bundle, BundleAnswer, BundleRequest, Command, CommandError, Config, Event, ExecutorState, JobStatus,
+    MAX_BUNDLE_BYTES, NodeStatus, PeerStatus, Reply,
+};
 
 /// What drives a [`Node`].
 #[derive(Clone, Debug)]
@@ -66,6 +69,20 @@ pub enum NodeInput {
         /// The frame, as received.
         frame: Vec<u8>,
     },
+    /// Make a bundle; answered by [`NodeOutput::Bundle`].
+    MakeBundle {
+        /// Chosen by the caller, echoed in the answer.
+        ticket: Ticket,
+        /// What it is to hold.
+        request: BundleRequest,
+    },
+    /// A fragment of a bundle was brought by somebody who vouches for it; answered by [`NodeOutput::Bundle`].
+    BundleFragment {
+        /// Chosen by the caller, echoed in the answer.
+        ticket: Ticket,
+        /// The fragment.
+        bytes: Vec<u8>,
+    },
     /// Something a user of this broker asks for.
     Command {
         /// Chosen by the caller, echoed in [`NodeOutput::Reply`].
@@ -115,6 +132,13 @@ pub enum NodeOutput {
         ticket: Ticket,
         /// What came of it.
         reply: Result<Reply, CommandError>,
+    },
+    /// The answer to a request about bundles.
+    Bundle {
+        /// The ticket of the request.
+        ticket: Ticket,
+        /// What came of it.
+        answer: BundleAnswer,
     },
     /// Something a user may want to know.
     Notify(NodeEvent),
@@ -210,6 +234,14 @@ impl Node {
                 // stays, and the executor's own time-outs find out.
                 Err(_) => self.refused_frames = self.refused_frames.saturating_add(1),
             },
+            NodeInput::MakeBundle { ticket, request } => {
+                let BundleRequest { to, budget_bytes, ttl_s, again } = request;
+                let budget_bytes = budget_bytes.min(MAX_BUNDLE_BYTES);
+                self.replica.handle(now, sync::Input::MakeBundle { ticket, to, budget_bytes, ttl_s, again });
+            }
+            NodeInput::BundleFragment { ticket, bytes } => {
+                self.replica.handle(now, sync::Input::BundleFragment { ticket, bytes });
+            }
             NodeInput::Command { ticket, command } => {
                 self.coordinator.handle(now, coordinator::Input::Command { ticket, command });
             }
@@ -341,6 +373,15 @@ impl Node {
             sync::Output::WriteRefused { ticket, error } => {
                 self.coordinator.handle(self.now, coordinator::Input::WriteRefused { ticket, error });
                 None
+            }
+            sync::Output::BundleReady { ticket, fragments, whole } => {
+                Some(NodeOutput::Bundle { ticket, answer: BundleAnswer::Made(Bundle { fragments, whole }) })
+            }
+            sync::Output::BundleTaken { ticket, progress } => {
+                Some(NodeOutput::Bundle { ticket, answer: BundleAnswer::Taken(progress) })
+            }
+            sync::Output::BundleRefused { ticket, error } => {
+                Some(NodeOutput::Bundle { ticket, answer: BundleAnswer::Refused(error) })
             }
             sync::Output::Notify(event) => {
                 if let sync::Event::PeerState { peer, state: sync::PeerState::Left, .. } = &event {

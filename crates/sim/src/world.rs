@@ -631,6 +631,8 @@ impl World {
                 NodeOutput::Reply { ticket, reply } => {
                     slot.replies.insert(ticket, reply);
                 }
+                // Nobody carries bundles in this world.
+                NodeOutput::Bundle { .. } => {}
                 NodeOutput::Notify(event) => self.tell(What::Broker { broker, event }),
             }
         }

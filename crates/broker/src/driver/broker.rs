@@ -8,13 +8,13 @@ use parking_lot::Mutex;
 use reconvene_clock::NodeId;
 use reconvene_executor::{JobId, JobSpec};
 use reconvene_store::{Identity, MetadataStore};
-use reconvene_sync::Config as SyncConfig;
+use reconvene_sync::{BundleError, BundleProgress, Config as SyncConfig};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::BrokerBuilder;
-use super::task::{Inspect, Request, TaskError};
-use crate::{Command, CommandError, JobView, Node, NodeEvent, NodeStatus, Reply};
+use super::task::{BundleCall, Inspect, Request, TaskError};
+use crate::{Bundle, BundleAnswer, BundleRequest, Command, CommandError, JobView, Node, NodeEvent, NodeStatus, Reply};
 
 /// Why a request to a running broker came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum BrokerError {
     /// The broker answered, and refused.
     #[error("the broker refused the command")]
     Refused(#[from] CommandError),
+    /// A bundle was not made, or a fragment not taken in; nothing changed.
+    #[error("the broker did not accept what was asked about a bundle")]
+    Bundle(#[from] BundleError),
     /// The broker's task has ended, by [`Broker::shutdown`] or by a failed write; nothing is known of the command.
     #[error("the broker has stopped, so it is not known whether the command took effect")]
     Stopped,
@@ -133,6 +136,39 @@ impl Broker {
     /// [`BrokerError::Stopped`].
     pub async fn job(&self, job: JobId) -> Result<Option<JobView>, BrokerError> {
         self.inspect(move |node| node.coordinator().job(job)).await
+    }
+
+    /// Makes a bundle: files that carry what this broker holds to one that no link leads to.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Bundle`]; [`BrokerError::Stopped`].
+    pub async fn make_bundle(&self, request: BundleRequest) -> Result<Bundle, BrokerError> {
+        match self.bundle(BundleCall::Make(request)).await? {
+            BundleAnswer::Made(bundle) => Ok(bundle),
+            BundleAnswer::Refused(error) => Err(error.into()),
+            BundleAnswer::Taken(_) => Err(BrokerError::Stopped),
+        }
+    }
+
+    /// Takes in a fragment of a bundle; `Ok` means durable here. Fragments come in any order, any number of times. Who
+    /// calls this vouches for where the bytes came from.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Bundle`]; [`BrokerError::Stopped`].
+    pub async fn take_fragment(&self, bytes: Vec<u8>) -> Result<BundleProgress, BrokerError> {
+        match self.bundle(BundleCall::Take(bytes)).await? {
+            BundleAnswer::Taken(progress) => Ok(progress),
+            BundleAnswer::Refused(error) => Err(error.into()),
+            BundleAnswer::Made(_) => Err(BrokerError::Stopped),
+        }
+    }
+
+    async fn bundle(&self, call: BundleCall) -> Result<BundleAnswer, BrokerError> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(Request::Bundle { call, answer }).await.map_err(|_| BrokerError::Stopped)?;
+        answered.await.map_err(|_| BrokerError::Stopped)
     }
 
     /// How this broker and its peers are.

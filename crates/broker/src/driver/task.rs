@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use reconvene_clock::NodeId;
 use reconvene_store::{CommitError, MetadataStore};
-use reconvene_sync::{Incoming, Performed, StoreDriver, StoreDriverError, Ticket, Transport};
+use reconvene_sync::{BundleProgress, Incoming, Performed, StoreDriver, StoreDriverError, Ticket, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::Clock;
 use crate::client::{self, Call, ClientReply, Outcome};
-use crate::{Command, CommandError, Node, NodeEvent, NodeInput, NodeOutput, Reply};
+use crate::{
+    Bundle, BundleAnswer, BundleRequest, Command, CommandError, Node, NodeEvent, NodeInput, NodeOutput, Reply,
+};
 
 /// Inputs taken in a row before due timers are looked at: messages first, so that what has already arrived counts before
 /// anybody's silence does, but never for ever.
@@ -25,8 +27,15 @@ pub(super) type Inspect = Box<dyn FnOnce(&Node) + Send>;
 /// What a handle asks of the task.
 pub(super) enum Request {
     Command { command: Command, answer: oneshot::Sender<Result<Reply, CommandError>> },
+    Bundle { call: BundleCall, answer: oneshot::Sender<BundleAnswer> },
     Inspect(Inspect),
     Shutdown,
+}
+
+/// What can be asked about bundles.
+pub(super) enum BundleCall {
+    Make(BundleRequest),
+    Take(Vec<u8>),
 }
 
 /// Why a broker's task ended without being asked to.
@@ -62,15 +71,18 @@ pub(super) struct Parts<S: MetadataStore, T, E, C> {
     pub(super) events: broadcast::Sender<NodeEvent>,
 }
 
-/// Who waits for the answer to a command.
+/// Who waits for an answer.
 enum Waiting {
     Handle(oneshot::Sender<Result<Reply, CommandError>>),
+    Bundle(oneshot::Sender<BundleAnswer>),
     Client { client: NodeId, request: u64 },
 }
 
 pub(super) struct Task<S: MetadataStore, T, E, C> {
     parts: Parts<S, T, E, C>,
     waiting: BTreeMap<Ticket, Waiting>,
+    /// The last bundle that each client had made, until it asks for another or leaves.
+    bundles: BTreeMap<NodeId, Bundle>,
     next_ticket: u64,
     dial_failed: mpsc::Sender<String>,
     dial_failures: mpsc::Receiver<String>,
@@ -95,7 +107,7 @@ where
 {
     pub(super) fn new(parts: Parts<S, T, E, C>) -> Self {
         let (dial_failed, dial_failures) = mpsc::channel(DIAL_QUEUE);
-        Self { parts, waiting: BTreeMap::new(), next_ticket: 0, dial_failed, dial_failures }
+        Self { parts, waiting: BTreeMap::new(), bundles: BTreeMap::new(), next_ticket: 0, dial_failed, dial_failures }
     }
 
     /// Runs until a shutdown, until every handle is gone, or until the store or a transport fails.
@@ -114,6 +126,7 @@ where
                 Woken::Request(Some(Request::Command { command, answer })) => {
                     self.command(command, Waiting::Handle(answer));
                 }
+                Woken::Request(Some(Request::Bundle { call, answer })) => self.bundle(call, Waiting::Bundle(answer)),
                 Woken::Request(Some(Request::Inspect(look))) => look(&self.parts.node),
                 Woken::Request(Some(Request::Shutdown)) => {
                     self.feed(NodeInput::Leave);
@@ -124,7 +137,8 @@ where
                 Woken::Peer(incoming) => self.feed(peer_input(incoming)),
                 Woken::Executor(incoming) => self.feed(executor_input(incoming)),
                 Woken::Client(Incoming::Frame { from, frame }) => self.client_frame(from, &frame).await,
-                Woken::Client(Incoming::LinkUp { .. } | Incoming::LinkDown { .. }) => {}
+                Woken::Client(Incoming::LinkUp { .. }) => {}
+                Woken::Client(Incoming::LinkDown { peer }) => drop(self.bundles.remove(&peer)),
                 Woken::DialFailed(address) => self.feed(NodeInput::ConnectFailed { address }),
             }
             self.perform_outputs().await?;
@@ -156,11 +170,24 @@ where
         }
     }
 
-    fn command(&mut self, command: Command, waiting: Waiting) {
+    fn ticket_for(&mut self, waiting: Waiting) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket = self.next_ticket.wrapping_add(1);
         self.waiting.insert(ticket, waiting);
+        ticket
+    }
+
+    fn command(&mut self, command: Command, waiting: Waiting) {
+        let ticket = self.ticket_for(waiting);
         self.feed(NodeInput::Command { ticket, command });
+    }
+
+    fn bundle(&mut self, call: BundleCall, waiting: Waiting) {
+        let ticket = self.ticket_for(waiting);
+        self.feed(match call {
+            BundleCall::Make(request) => NodeInput::MakeBundle { ticket, request },
+            BundleCall::Take(bytes) => NodeInput::BundleFragment { ticket, bytes },
+        });
     }
 
     async fn client_frame(&mut self, from: NodeId, frame: &[u8]) {
@@ -171,6 +198,21 @@ where
             Ok(client::ClientRequest { request, call: Call::Status }) => {
                 let status = self.parts.node.status();
                 self.answer_client(from, ClientReply { request, outcome: Outcome::Status(Box::new(status)) }).await;
+            }
+            Ok(client::ClientRequest { request, call: Call::MakeBundle(bundle) }) => {
+                self.bundle(BundleCall::Make(bundle), Waiting::Client { client: from, request });
+            }
+            Ok(client::ClientRequest { request, call: Call::TakeFragment { bytes } }) => {
+                self.bundle(BundleCall::Take(bytes), Waiting::Client { client: from, request });
+            }
+            Ok(client::ClientRequest { request, call: Call::Fragment { index } }) => {
+                let bundle = self.bundles.get(&from).map(|bundle| &bundle.fragments);
+                let fragment = bundle.zip(usize::try_from(index).ok()).and_then(|(all, index)| all.get(index));
+                let outcome = fragment.map_or_else(
+                    || Outcome::BundleRefused(format!("no bundle with a fragment {index} was made for this client")),
+                    |fragment| Outcome::Fragment(fragment.clone()),
+                );
+                self.answer_client(from, ClientReply { request, outcome }).await;
             }
             // Nothing in it can be trusted, not even which request to answer.
             Err(_) => self.parts.clients.disconnect(from),
@@ -210,13 +252,39 @@ where
                         };
                         self.answer_client(client, ClientReply { request, outcome }).await;
                     }
-                    None => {}
+                    Some(Waiting::Bundle(_)) | None => {}
+                },
+                NodeOutput::Bundle { ticket, answer } => match self.waiting.remove(&ticket) {
+                    Some(Waiting::Bundle(asked)) => drop(asked.send(answer)),
+                    Some(Waiting::Client { client, request }) => {
+                        let outcome = self.bundle_outcome(client, answer);
+                        self.answer_client(client, ClientReply { request, outcome }).await;
+                    }
+                    Some(Waiting::Handle(_)) | None => {}
                 },
                 // Without a reader there is nobody to tell.
                 NodeOutput::Notify(event) => drop(self.parts.events.send(event)),
             }
         }
         Ok(())
+    }
+
+    /// What to tell a client, for whom a bundle that was made is kept.
+    fn bundle_outcome(&mut self, client: NodeId, answer: BundleAnswer) -> Outcome {
+        match answer {
+            BundleAnswer::Made(bundle) => {
+                let fragments = u32::try_from(bundle.fragments.len()).unwrap_or(u32::MAX);
+                let bytes = bundle.fragments.iter().map(|fragment| u64::try_from(fragment.len()).unwrap_or(u64::MAX));
+                let (bytes, whole) = (bytes.fold(0, u64::saturating_add), bundle.whole);
+                self.bundles.insert(client, bundle);
+                Outcome::BundleMade { fragments, bytes, whole }
+            }
+            BundleAnswer::Taken(progress) => {
+                let BundleProgress { bundle, applied, fragments, claimed, .. } = progress;
+                Outcome::FragmentTaken { bundle: bundle.to_string(), applied, fragments, claimed }
+            }
+            BundleAnswer::Refused(error) => Outcome::BundleRefused(error.to_string()),
+        }
     }
 
     /// Dials in a task of its own; success shows as a link that comes up.
