@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use reconvene_broker::{
-    Command, CommandError, JobView, NodeStatus, PAGE_JOBS, Reply, Statistics,
+    BundleRequest, Command, CommandError, JobView, NodeStatus, PAGE_JOBS, Reply, Statistics,
     client::{self, Call, ClientReply, ClientRequest, Outcome},
 };
 use reconvene_clock::NodeId;
@@ -56,6 +56,9 @@ pub(crate) enum CallError {
         #[source]
         source: CommandError,
     },
+    /// A bundle was not made, or a fragment not taken in; nothing changed.
+    #[error("the broker at {address} refused: {reason}")]
+    Bundle { address: String, reason: String },
     /// The answer is too long for a frame. If the call was to change something, it has.
     #[error("the answer of the broker at {address} is too long")]
     TooLarge { address: String },
@@ -66,6 +69,23 @@ pub(crate) enum CallError {
         #[source]
         source: anyhow::Error,
     },
+}
+
+/// A bundle that waits to be fetched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Made {
+    pub(crate) fragments: u32,
+    pub(crate) bytes: u64,
+    pub(crate) whole: bool,
+}
+
+/// What has come of the bundle that a fragment is of.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) bundle: String,
+    pub(crate) applied: u32,
+    pub(crate) fragments: u32,
+    pub(crate) claimed: bool,
 }
 
 impl Client {
@@ -109,8 +129,7 @@ impl Client {
         match self.call(Call::Command(Box::new(command))).await? {
             Outcome::Done(reply) => Ok(*reply),
             Outcome::Refused(source) => Err(CallError::Refused { address: self.address.clone(), source }),
-            Outcome::TooLarge => Err(CallError::TooLarge { address: self.address.clone() }),
-            other @ Outcome::Status(_) => Err(self.unanswered(unexpected(&other))),
+            other => Err(self.no_such_answer(&other)),
         }
     }
 
@@ -121,9 +140,42 @@ impl Client {
     pub(crate) async fn status(&mut self) -> Result<NodeStatus, CallError> {
         match self.call(Call::Status).await? {
             Outcome::Status(status) => Ok(*status),
-            Outcome::Refused(source) => Err(CallError::Refused { address: self.address.clone(), source }),
-            Outcome::TooLarge => Err(CallError::TooLarge { address: self.address.clone() }),
-            other @ Outcome::Done(_) => Err(self.unanswered(unexpected(&other))),
+            other => Err(self.no_such_answer(&other)),
+        }
+    }
+
+    /// Has a bundle made, to be fetched fragment by fragment.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(crate) async fn make_bundle(&mut self, request: BundleRequest) -> Result<Made, CallError> {
+        match self.call(Call::MakeBundle(request)).await? {
+            Outcome::BundleMade { fragments, bytes, whole } => Ok(Made { fragments, bytes, whole }),
+            other => Err(self.no_such_answer(&other)),
+        }
+    }
+
+    /// A fragment of the bundle that was made last.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(crate) async fn fragment(&mut self, index: u32) -> Result<Vec<u8>, CallError> {
+        match self.call(Call::Fragment { index }).await? {
+            Outcome::Fragment(bytes) => Ok(bytes),
+            other => Err(self.no_such_answer(&other)),
+        }
+    }
+
+    /// Hands over a fragment of a bundle; it is durable once this returns.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(crate) async fn take_fragment(&mut self, bytes: Vec<u8>) -> Result<Taken, CallError> {
+        match self.call(Call::TakeFragment { bytes }).await? {
+            Outcome::FragmentTaken { bundle, applied, fragments, claimed } => {
+                Ok(Taken { bundle, applied, fragments, claimed })
+            }
+            other => Err(self.no_such_answer(&other)),
         }
     }
 
@@ -202,6 +254,16 @@ impl Client {
                 }
                 LinkEvent::Frame { .. } | LinkEvent::LinkDown { .. } | LinkEvent::LinkUp { .. } => {}
             }
+        }
+    }
+
+    /// What an answer means that does not fit the question.
+    fn no_such_answer(&self, answer: &Outcome) -> CallError {
+        let address = self.address.clone();
+        match answer {
+            Outcome::BundleRefused(reason) => CallError::Bundle { address, reason: reason.clone() },
+            Outcome::TooLarge => CallError::TooLarge { address },
+            other => self.unanswered(unexpected(other)),
         }
     }
 

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+mod carry;
 mod cli;
 mod client;
 mod commands;

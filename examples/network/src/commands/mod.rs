@@ -5,6 +5,7 @@ use clap::Subcommand;
 use crate::{cli::Common, exit::Failure};
 
 mod broker;
+mod bundle;
 mod demo;
 mod executor;
 mod job;
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     Jobs(jobs::JobsArgs),
     Job(job::JobArgs),
     Status(status::StatusArgs),
+    Bundle(bundle::BundleArgs),
 }
 
 impl Command {
@@ -38,6 +40,7 @@ impl Command {
             Self::Jobs(args) => args.run(),
             Self::Job(args) => args.run(),
             Self::Status(args) => args.run(),
+            Self::Bundle(args) => args.run(),
         }
     }
 }

@@ -321,6 +321,58 @@ fn clients_get_results_and_see_the_same_job_in_each_form() {
 }
 
 #[cfg(unix)]
+/// Their keys differ, so each refuses the other's connections, though a bundle tells where it listens.
+#[test]
+fn brokers_that_can_never_connect_agree_by_files() {
+    let site = Site::new();
+    // At the settings of people: nobody takes jobs over within the seconds of a test.
+    let north = site.serve(&["broker", "--listen", "127.0.0.1:0", "--name", "north"]);
+    let south = site.serve(&["broker", "--listen", "127.0.0.1:0", "--name", "south", "--keys", "other"]);
+    let ask = |broker: &Served, arguments: &[&str]| {
+        let keys: &[&str] = if broker.name == "south" { &["--keys", "other"] } else { &[] };
+        site.json(&[arguments, &["--connect", &broker.address], keys].concat())
+    };
+    let submit = |broker: &Served, input: &str| {
+        let plan = site.plan(&format!("run = \"1s\"\ninput = \"{input}\"\n"));
+        ask(broker, &["submit", &plan]);
+    };
+    let claimed = |answer: &Value| {
+        let bundles = answer["bundles"].as_array().unwrap();
+        bundles.iter().filter(|bundle| bundle["claimed"] == true).count()
+    };
+    let digest = |broker: &Served| ask(broker, &["status"])["digest"].clone();
+
+    submit(&north, "one");
+    submit(&south, "two");
+    let lost = ask(&north, &["bundle", "export", "lost.bundle", "--to", &south.node]);
+    assert_eq!(lost["whole"], true);
+    submit(&north, "three");
+    ask(&north, &["bundle", "export", "second.bundle", "--to", &south.node]);
+    // The second builds on the first, which does not arrive.
+    let early = ask(&south, &["bundle", "import", "second.bundle", "second.bundle"]);
+    assert_eq!(claimed(&early), 0, "{early}");
+    ask(&north, &["bundle", "export", "again.bundle", "--to", &south.node, "--again"]);
+    let complete = ask(&south, &["bundle", "import", "again.bundle", "second.bundle"]);
+    assert!(claimed(&complete) >= 1, "{complete}");
+    ask(&south, &["bundle", "export", "back.bundle", "--to", &north.node]);
+    assert_eq!(claimed(&ask(&north, &["bundle", "import", "back.bundle"])), 1);
+    // Whatever either wrote because of what it learnt travels as well.
+    until("both hold the same", Duration::from_secs(20), || {
+        ask(&north, &["bundle", "export", "n.bundle", "--to", &south.node]);
+        ask(&south, &["bundle", "import", "n.bundle"]);
+        ask(&south, &["bundle", "export", "s.bundle", "--to", &north.node]);
+        ask(&north, &["bundle", "import", "s.bundle"]);
+        (digest(&north) == digest(&south)).then_some(())
+    });
+    for broker in [&north, &south] {
+        assert_eq!(ask(broker, &["jobs"])["jobs"].as_array().unwrap().len(), 3);
+        let other = if broker.name == "north" { &south } else { &north };
+        assert_ne!(peer_state(&ask(broker, &["status"]), &other.node).as_deref(), Some("alive"));
+    }
+    fs::write(site.path("text"), "no bundle at all").unwrap();
+    refused(&site, &["bundle", "import", "text", "--connect", &north.address], 1, "this is no bundle");
+}
+
 #[test]
 fn processes_end_in_good_order_and_at_once_if_pressed() {
     let site = Site::new();
@@ -415,6 +467,9 @@ fn wrong_usage_of_each_command_is_named() {
         (&["job", "42"], "not a job id"),
         (&["status", "--connect", "nowhere"], "--connect"),
         (&["jobs", "--all"], "--all"),
+        (&["bundle", "export"], "FILE"),
+        (&["bundle", "export", "file", "--again"], "--to"),
+        (&["bundle", "import"], "FILE"),
     ] {
         refused(&site, arguments, 2, expected);
     }
@@ -425,7 +480,7 @@ fn wrong_usage_of_each_command_is_named() {
     assert!(!site.path("no-keys").exists());
     refused(&site, &["status", "--keys", none.to_str().unwrap()], 1, "there are no keys in no-keys");
 
-    for command in ["broker", "executor", "submit", "jobs", "job", "status"] {
+    for command in ["broker", "executor", "submit", "jobs", "job", "status", "bundle"] {
         let (status, stdout, _) = site.run(&[command, "--help"]);
         assert_eq!(status, Some(0));
         assert!(stdout.contains(&format!("Examples:\n  reconvene {command}")), "{stdout}");
