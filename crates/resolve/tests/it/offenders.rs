@@ -10,7 +10,7 @@ use reconvene_resolve::{
     AlgorithmId, CandidateId, CausalOrder, Chain, ClusterView, ContentionStrategy, Eviction, FactorReading,
     HeadStartMinutes, JobFacts, KeyBreakdown, Link, LinkReading, Policy, PolicyDecodeError, Preemption,
     PreemptionRules, Preemptor, Priority, RankKey, Reason, ReconcileStrategy, Reservation, ReservationCause,
-    RoundFacts, RunningJob, StrategyKind, Unit, VersionFacts, plan_preemption, version,
+    RoundFacts, RunningJob, StrategyKind, Unit, VersionFacts, job, plan_preemption, version,
 };
 
 const ID: AlgorithmId = AlgorithmId::new(AlgorithmId::FIRST_CUSTOM, 9);
@@ -305,6 +305,10 @@ fn stamps_and_costs_are_not_causality() {
     let law = Law::CausalityIsRespected;
     assert!(laws::reconcile(&latest).causal(CausalOrder::Latest).histories(500).check().is_ok());
     caught_by(law, laws::reconcile(&latest).causal(CausalOrder::Earliest).only(law).check());
+    // The same for jobs.
+    let latest = Chain::<JobFacts>::new(ID, [job::height().reversed(), Link::id()]).unwrap();
+    assert!(laws::contention(&latest).causal(CausalOrder::Latest).histories(500).check().is_ok());
+    caught_by(law, laws::contention(&latest).causal(CausalOrder::Earliest).only(law).check());
     let jobs = StrategyKind::PriorityBased.contention();
     caught_by(law, laws::contention(jobs).causal(CausalOrder::Earliest).only(law).check());
 }
