@@ -188,6 +188,18 @@ fn a_key_with_state_is_refused() {
     refuses_jobs(Law::ExplanationEqualsDecision, &offender);
 }
 
+/// Every key only improves with time, and yet an old version may take the place of another.
+#[test]
+fn improving_by_turns_is_refused() {
+    let calls = AtomicU64::new(0);
+    let offender = Rule(|version: &VersionFacts| {
+        let turn = calls.fetch_add(1, Relaxed) / 5;
+        let luck = reconvene_resolve::tie_hash(reconvene_resolve::SubjectId::new(turn, 0), version.id) % 100;
+        (1 << 50) - 1_000 * turn + luck
+    });
+    refuses(Law::SupersessionIsMonotone, &offender);
+}
+
 /// Priority as a share of the range that the last few candidates span.
 #[test]
 fn min_max_normalisation_is_refused() {
