@@ -10,6 +10,9 @@ use crate::{AlgorithmId, Reason};
 /// The policies that are known, and which of them is current: a value that only grows, equal on all brokers that have
 /// seen the same facts, in any order.
 ///
+/// It holds what operators have written, at most [`Policy::MAX_BYTES`] each, and forgets nothing: a limit on their number
+/// would leave brokers with different ones.
+///
 /// Policies of algorithms that are not known here are kept too: another broker may know them, and so may the next version
 /// of this one.
 ///
