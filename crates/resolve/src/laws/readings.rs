@@ -52,3 +52,52 @@ pub(super) fn adds_up(breakdown: &KeyBreakdown, since_ms: u64) -> Result<(), (La
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::{CandidateId, StrategyKind, SubjectId, VersionFacts, decide};
+
+    /// Two versions that differ in the stamp, and what is said of them if it is doctored.
+    fn doctored(change: impl FnOnce(&mut Decision)) -> Result<(), (Law, String)> {
+        let strategy = StrategyKind::FirstComeFirstServed.reconcile();
+        let stamps = [3, 5].map(reconvene_clock::Hlc::from_u64);
+        let versions: Vec<VersionFacts> =
+            stamps.map(|stamp| VersionFacts::new(SubjectId::NONE, CandidateId::new(1, stamp.as_u64()), stamp)).into();
+        let mut decision = decide(strategy, &versions).unwrap();
+        change(&mut decision);
+        names_what_decided(&decision, &strategy.key(&versions[0]), Some(&strategy.key(&versions[1])))
+    }
+
+    #[test]
+    fn a_decision_names_the_link_that_decided_and_by_how_much() {
+        let refused = |change: fn(&mut Deciding)| {
+            doctored(|decision| decision.deciding.iter_mut().for_each(change)).unwrap_err().0
+        };
+        assert_eq!(doctored(|_| ()), Ok(()));
+        let law = Law::ExplanationEqualsDecision;
+        assert_eq!(refused(|deciding| deciding.link = "outcome"), law);
+        assert_eq!(refused(|deciding| deciding.margin = 0), law);
+        assert_eq!(refused(|deciding| deciding.margin = 3), law);
+        assert_eq!(doctored(|decision| decision.deciding = None).unwrap_err().0, law);
+    }
+
+    #[test]
+    fn the_id_decides_where_no_word_does() {
+        let key = |number| RankKey::new([0; 6], CandidateId::new(1, number));
+        let version = |number| VersionFacts::new(SubjectId::NONE, CandidateId::new(1, number), Default::default());
+        let mut decision = decide(StrategyKind::FirstComeFirstServed.reconcile(), &[version(1), version(2)]).unwrap();
+        let mut named = |link, margin| {
+            decision.deciding = Some(Deciding { link, unit: Unit::Id, margin });
+            names_what_decided(&decision, &key(1), Some(&key(2))).is_ok()
+        };
+        assert!(named("id", 1));
+        assert!(!named("id", 0));
+        assert!(!named("tie hash", 1));
+        assert!(names_what_decided(&decision, &key(1), None).is_err(), "of one alone nothing decides");
+        decision.deciding = None;
+        assert!(names_what_decided(&decision, &key(1), None).is_ok());
+    }
+}

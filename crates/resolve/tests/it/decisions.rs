@@ -258,6 +258,33 @@ PRIORITY_BASED chose 0000000000000001-1 of 3 by virtual start (1 min ahead)
     assert_eq!((alone.reason(), alone.margin()), (&Reason::OnlyCandidate, 0));
 }
 
+/// Two results agree if they are the same result: a failure with the bytes of a success is not.
+#[test]
+fn equal_digests_agree_if_both_succeeded() {
+    let [a, b] = versions();
+    let reason = |other: VersionFacts| {
+        let decision = decide(StrategyKind::FirstComeFirstServed.reconcile(), &[a, other]).unwrap();
+        decision.standings[1].reason.code()
+    };
+    let same = VersionFacts { digest: a.digest, ..b };
+    assert_eq!(reason(same), "AgreesWith");
+    assert_eq!(reason(VersionFacts { outcome: reconvene_resolve::Outcome::Failure, ..same }), "LostTo");
+    assert_eq!(reason(b), "LostTo");
+}
+
+#[test]
+fn differences_of_time_are_told_in_minutes() {
+    assert_eq!(Unit::Millis.minutes(60_001), Some(2));
+    assert_eq!(Unit::Stamp.minutes(60_000 << 16), Some(1));
+    assert_eq!(Unit::Stamp.minutes(1), Some(0), "within one millisecond");
+    for unit in [Unit::Class, Unit::Tier, Unit::BasisPoints, Unit::Count, Unit::Score, Unit::Hash, Unit::Id] {
+        assert_eq!(unit.minutes(60_000), None);
+    }
+    let decision = explain_rank(StrategyKind::FirstComeFirstServed.contention(), &jobs(), &round()).unwrap();
+    assert_eq!(decision.standings[2].reason, Reason::BehindEarlier { n: 2, minutes: 61 });
+    assert!(decision.to_string().ends_with("by submitted (9 min ahead)"), "{decision}");
+}
+
 #[test]
 fn readings_say_how_a_word_was_made() {
     let ten = std::num::NonZeroU64::new(10).unwrap();

@@ -62,6 +62,25 @@ fn policies_with_a_late_tier_keep_the_laws() {
     certify(&Policy::priority_based(short).unwrap(), histories() / 10);
 }
 
+/// What is not claimed is not checked, so a claim that went missing would pass.
+#[test]
+fn policies_claim_what_they_promise() {
+    let claims = |policy: &Policy| (Claims::of_contention(policy), Claims::of_reconcile(policy));
+    let none = Claims::default();
+    let bounded = |ms| Claims { overtake_bound_ms: Some(ms), ..none };
+    let causal = |order| Claims { causal: Some(order), ..none };
+    let [first, priority, emergency, resource, _] = StrategyKind::ALL.map(|kind| claims(&Policy::of(kind)));
+    assert_eq!(first, (bounded(0), none));
+    assert_eq!(priority, (bounded(14_400_000), none));
+    let tiers = Claims { tiers: true, ..none };
+    assert_eq!(emergency, (Claims { tiers: true, ..bounded(7_200_000) }, tiers));
+    assert_eq!(resource, (none, none));
+    let latest = claims(&Policy::vector_clock_causal(CausalOrder::Latest));
+    assert_eq!(latest, (causal(CausalOrder::Earliest), causal(CausalOrder::Latest)));
+    let late = Policy::builder(StrategyKind::VectorClockCausal).late(LateRule::LateTier).build().unwrap();
+    assert_eq!(claims(&late), (Claims { late_tier: true, ..none }, causal(CausalOrder::Earliest)));
+}
+
 fn check_trees(seed: u64, count: u64) {
     let mut random = Random::new(seed);
     for tree in 0..count {

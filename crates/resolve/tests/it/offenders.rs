@@ -8,7 +8,7 @@ use reconvene_clock::WallTime;
 use reconvene_resolve::laws::{self, Law, Violation};
 use reconvene_resolve::{
     AlgorithmId, CandidateId, CausalOrder, Chain, ClusterView, ContentionStrategy, Eviction, FactorReading,
-    HeadStartMinutes, JobFacts, KeyBreakdown, Link, LinkReading, Policy, PolicyDecodeError, Preemption,
+    HeadStartMinutes, JobFacts, KeyBreakdown, Level, Link, LinkReading, Policy, PolicyDecodeError, Preemption,
     PreemptionRules, Preemptor, Priority, RankKey, Reason, ReconcileStrategy, Reservation, ReservationCause,
     RoundFacts, RunningJob, StrategyKind, Unit, VersionFacts, job, plan_preemption, version,
 };
@@ -297,6 +297,50 @@ fn keys_without_an_id_are_refused() {
     refuses_jobs(Law::KeyIsInjective, &NamelessJobs);
 }
 
+/// Unique keys, each with another candidate's name on it; and keys that are all the same.
+#[test]
+fn keys_with_the_wrong_id_are_refused() {
+    struct Renamed(fn(CandidateId) -> CandidateId);
+
+    impl ReconcileStrategy for Renamed {
+        fn algorithm(&self) -> AlgorithmId {
+            ID
+        }
+
+        fn key(&self, version: &VersionFacts) -> RankKey {
+            key(self.0(version.id), 0)
+        }
+
+        fn explain(&self, version: &VersionFacts) -> KeyBreakdown {
+            breakdown(self.0(version.id), 0)
+        }
+    }
+
+    impl ContentionStrategy for Renamed {
+        fn algorithm(&self) -> AlgorithmId {
+            ID
+        }
+
+        fn key(&self, job: &JobFacts, _: &RoundFacts) -> RankKey {
+            key(self.0(job.id), 0)
+        }
+
+        fn explain(&self, job: &JobFacts, _: &RoundFacts) -> KeyBreakdown {
+            breakdown(self.0(job.id), 0)
+        }
+    }
+
+    let swapped = Renamed(|CandidateId([issuer, number])| CandidateId::new(number, issuer));
+    refuses(Law::KeyIsInjective, &swapped);
+    refuses_jobs(Law::KeyIsInjective, &swapped);
+    let same = Renamed(|_| CandidateId::new(0, 0));
+    for order in [CausalOrder::Earliest, CausalOrder::Latest] {
+        let law = Law::CausalityIsRespected;
+        caught_by(law, laws::reconcile(&same).causal(order).only(law).check());
+        caught_by(law, laws::contention(&same).causal(order).only(law).check());
+    }
+}
+
 /// The cheapest result first, which need not have worked.
 #[test]
 fn a_rule_without_outcome_is_refused() {
@@ -356,6 +400,15 @@ fn more_head_start_than_is_claimed_is_refused() {
     caught_by(law, laws::contention(priority).overtake_bound_ms(0).only(law).check());
     let height = StrategyKind::VectorClockCausal.contention();
     caught_by(law, laws::contention(height).overtake_bound_ms(60_000).only(law).check());
+}
+
+/// A bound is a bound at exactly that distance too, where nothing but the id decides here.
+#[test]
+fn an_overtake_by_exactly_the_bound_is_refused() {
+    let two = |job: &JobFacts, _: &RoundFacts| job.submitted.millis() + if job.priority.0 > 0 { 0 } else { 2 };
+    let law = Law::OvertakeIsBounded;
+    caught_by(law, laws::contention(&JobRule(two)).overtake_bound_ms(2).only(law).check());
+    assert!(laws::contention(&JobRule(two)).overtake_bound_ms(3).only(law).check().is_ok());
 }
 
 /// A reading whose sum wrapped, as in a release build without checks, and one that is not what it says.
@@ -450,6 +503,13 @@ fn planners_that_forget_a_rule_are_refused() {
         Ok(Preemption { executor: victim.executor, evictions: vec![eviction], stop_at: now, reservation })
     };
     caught_by(law, laws::preemption(&any).check());
+    // Whoever asks is taken for graver than it is.
+    let raised = |preemptor: &Preemptor<'_>, view: &ClusterView, rules: &PreemptionRules, now: WallTime| {
+        let level = Level::new(preemptor.job.level.get().saturating_add(100).min(150)).unwrap();
+        let job = JobFacts { level: level.max(preemptor.job.level), ..preemptor.job.clone() };
+        plan_preemption(&Preemptor { job: &job, ..*preemptor }, view, rules, &[], now)
+    };
+    caught_by(law, laws::preemption(&raised).check());
     // Nobody remembers for whom a job was stopped before.
     let forgetful = |preemptor: &Preemptor<'_>, view: &ClusterView, rules: &PreemptionRules, now: WallTime| {
         let preemptor = Preemptor { victims: &[], ..*preemptor };

@@ -3,8 +3,9 @@
 use reconvene_resolve::laws::{self, Law};
 use reconvene_resolve::{
     AlgorithmId, BasisPoints, CandidateId, Chain, Dimension, Factor, FactorValue, Histogram, InputsDigest, JobFacts,
-    Level, Link, PackingRules, Placement, Plan, Policy, PolicyEpoch, Priority, RankKey, Resources, Statistics,
-    StrategyKind, SubjectId, Term, TierShares, VersionFacts, decide, job, plan_preemption, swap_pays, version,
+    JobValue, Level, Link, PackingRules, Placement, Plan, Policy, PolicyEpoch, Priority, RankKey, Resources,
+    Statistics, StrategyKind, SubjectId, Term, TierShares, VersionFacts, decide, job, plan_preemption, swap_pays,
+    version,
 };
 
 #[test]
@@ -93,6 +94,25 @@ fn parameters_can_be_read_back() {
     let placed = Plan { placements: vec![Placement { job: a_job().id, executor: 0 }], ..Plan::default() };
     let other = JobFacts { id: CandidateId::new(1, 2), ..a_job() };
     assert_eq!((placed.value(&[a_job(), other]), Plan::default().value(&[a_job()])), (1, 0));
+}
+
+#[test]
+fn ranges_hold_on_every_way_in() {
+    assert_eq!(Level::try_from(150), Ok(Level::CRITICAL_INFRASTRUCTURE));
+    assert_eq!(u8::from(Level::CRITICAL_INFRASTRUCTURE), 150);
+    assert_eq!(Level::try_from(201).unwrap_err().to_string(), "emergency level of 201 is outside 0..=200");
+    assert_eq!(BasisPoints::try_from(77).map(u16::from), Ok(77));
+    assert_eq!(BasisPoints::try_from(10_001).unwrap_err().to_string(), "basis points of 10001 is outside 0..=10000");
+    assert_eq!(JobValue::try_from(77).map(u32::from), Ok(77));
+    assert_eq!(JobValue::try_from(0).unwrap_err().to_string(), "job value of 0 is outside 1..=1000000");
+    assert_eq!((JobValue::default(), Level::default()), (JobValue::ONE, Level::ROUTINE));
+    assert_eq!(SubjectId::from(CandidateId::new(1, 2)), SubjectId::new(1, 2));
+    assert_eq!((BasisPoints::TENTH.of(99), BasisPoints::FULL.of(u64::MAX)), (9, u64::MAX));
+    assert_eq!(BasisPoints::TENTH.complement().get(), 9_000);
+    let some = Resources::new(1, 2, 3);
+    assert_eq!(some.saturating_add(&Resources::new(10, 20, u64::MAX)), Resources::new(11, 22, u64::MAX));
+    assert_eq!(Resources::new(10, 20, 1).saturating_sub(&some), Resources::new(9, 18, 0));
+    assert_eq!(Resources::new(10, 29, 30).portion(BasisPoints::TENTH), Resources::new(1, 2, 3));
 }
 
 /// Through serde values go by name, numbers by their ranges.
