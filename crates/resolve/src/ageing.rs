@@ -2,7 +2,8 @@
 //!
 //! Waiting itself does nothing: a job's key is fixed, and jobs that come later start further right.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use reconvene_clock::WallTime;
 
@@ -251,13 +252,12 @@ impl Floors {
 /// O((n + d) log n × levels) for n jobs and d dependencies.
 pub fn inherit_levels(jobs: &mut [JobFacts], dependencies: &[(CandidateId, CandidateId)]) {
     let mut levels: BTreeMap<CandidateId, Level> = jobs.iter().map(|job| (job.id, job.level)).collect();
-    let mut needs: BTreeMap<CandidateId, alloc::vec::Vec<CandidateId>> = BTreeMap::new();
+    let mut needs: BTreeMap<CandidateId, Vec<CandidateId>> = BTreeMap::new();
     for (waits, on) in dependencies {
         needs.entry(*waits).or_default().push(*on);
     }
     // Highest first: a job is settled the first time it is reached at its final level.
-    let mut open: alloc::collections::BTreeSet<(Level, CandidateId)> =
-        levels.iter().map(|(id, level)| (*level, *id)).collect();
+    let mut open: BTreeSet<(Level, CandidateId)> = levels.iter().map(|(id, level)| (*level, *id)).collect();
     while let Some((level, id)) = open.pop_last() {
         for need in needs.get(&id).into_iter().flatten() {
             if let Some(held) = levels.get_mut(need).filter(|held| **held < level) {

@@ -1,5 +1,6 @@
 //! What the broker that decides knows of its executors, and what it decided.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use reconvene_clock::WallTime;
@@ -172,7 +173,7 @@ impl Plan {
     /// The value of what is placed, of `jobs` that were planned.
     #[must_use]
     pub fn value(&self, jobs: &[JobFacts]) -> u64 {
-        let placed: alloc::collections::BTreeSet<_> = self.placements.iter().map(|placement| placement.job).collect();
+        let placed: BTreeSet<_> = self.placements.iter().map(|placement| placement.job).collect();
         let values = jobs.iter().filter(|job| placed.contains(&job.id)).map(|job| u64::from(job.value.get()));
         values.fold(0, u64::saturating_add)
     }

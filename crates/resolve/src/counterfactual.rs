@@ -24,10 +24,14 @@ impl Counterfactual {
         let Deciding { link, unit, margin } = difference(best, other);
         let (ours, theirs) = (other.key(), best.key());
         let place = ours.words().iter().zip(theirs.words()).position(|(a, b)| a != b);
+        // Level in that word, the ones after it and the id would decide.
         let level_wins = place.is_some_and(|place| {
-            let rest =
-                |key: &crate::RankKey| key.words().iter().skip(place).skip(1).copied().collect::<alloc::vec::Vec<_>>();
-            (rest(&ours), ours.id()) < (rest(&theirs), theirs.id())
+            let after = ours.words().iter().zip(theirs.words()).skip(place).skip(1);
+            after
+                .map(|(a, b)| a.cmp(b))
+                .find(|order| order.is_ne())
+                .unwrap_or_else(|| ours.id().cmp(&theirs.id()))
+                .is_lt()
         });
         let needs = if level_wins { margin } else { margin.saturating_add(1) };
         Self { id: other.id(), link, unit, needs }
