@@ -10,4 +10,4 @@ mod store;
 
 pub use self::faults::{DiskError, Fault, FaultRates, Keep, Moment};
 pub use self::medium::{Image, SimDisk};
-pub use self::store::{SimSnapshot, SimStore};
+pub use self::store::{Defect, SimSnapshot, SimStore};

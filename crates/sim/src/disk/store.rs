@@ -5,7 +5,7 @@ mod opening;
 
 use core::fmt::{self, Debug};
 use core::future::poll_fn;
-use core::task::Poll;
+use core::task::{Context, Poll, Waker};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -62,6 +62,9 @@ struct State {
     checkpointed: Revision,
     queues: bool,
     over: bool,
+    defect: Option<Defect>,
+    /// A batch whose cells wait for the next one.
+    late: Vec<(String, Vec<u8>)>,
 }
 
 #[derive(Debug)]
@@ -85,8 +88,40 @@ impl State {
             checkpointed,
             queues: false,
             over: false,
+            defect: None,
+            late: Vec::new(),
         }
     }
+}
+
+/// Something that a [`SimStore`] does wrong, so that whoever tests stores can test his tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Defect {
+    /// The last of several rows of a batch does not go to the log.
+    DropsRow,
+    /// The newest batch goes to the log with the next one.
+    ForgetsLast,
+    /// A commit is acknowledged before it is synced.
+    SkipsSync,
+    /// There is no log: rows are changed in place, then the head.
+    TearsBatches,
+    /// A batch that found no room stays in the log.
+    KeepsRefused,
+    /// The handle goes on after a failed write or sync.
+    StaysOpen,
+    /// A snapshot shows what is committed later.
+    SnapshotsMove,
+    /// A snapshot shows the head of batches in flight.
+    KnowledgeEarly,
+    /// Whoever waits for changes is not woken.
+    LosesWakeUps,
+    /// An old copy goes on under its name.
+    IgnoresWitness,
+    /// Opening a damaged store makes an empty one of it.
+    ErasesDamage,
+    /// Batches in flight are applied in another order.
+    Reorders,
 }
 
 /// Batches in the log before the rows go to their cells.
@@ -97,6 +132,8 @@ const CHECKPOINT: u64 = 4;
 pub struct SimSnapshot {
     shared: Arc<Shared>,
     memory: MemorySnapshot,
+    /// A head that should not be shown yet.
+    early: Option<Head>,
 }
 
 impl SimStore {
@@ -104,6 +141,11 @@ impl SimStore {
     /// together, and a crash finds them in flight.
     pub fn queueing(&self, queues: bool) {
         self.shared.state.lock().queues = queues;
+    }
+
+    /// Breaks the store.
+    pub fn sabotage(&self, defect: Defect) {
+        self.shared.state.lock().defect = Some(defect);
     }
 
     /// The disk.
@@ -114,6 +156,12 @@ impl SimStore {
 
     fn new(disk: SimDisk, session: Session, memory: MemoryStore, limits: Limits, state: State) -> Self {
         Self { shared: Arc::new(Shared { disk, session, memory, limits, state: Mutex::new(state) }) }
+    }
+}
+
+impl State {
+    fn has(&self, defect: Defect) -> bool {
+        self.defect == Some(defect)
     }
 }
 
@@ -156,11 +204,19 @@ impl Shared {
                 return Err(CommitError::Refused { what, count, limit });
             }
         }
-        let (revision, cell) = (batch.head().revision(), log_cell(batch, &lineage));
-        for (written, copy) in LOGS.into_iter().enumerate() {
-            if let Err(error) = self.disk.write(self.session, &log_name(copy, revision), Some(&cell)) {
+        let rows = batch.len().saturating_sub(usize::from(state.has(Defect::DropsRow) && batch.len() > 1));
+        let (revision, cell) = (batch.head().revision(), log_cell(batch, rows, &lineage));
+        let mut cells: Vec<(String, Vec<u8>)> =
+            LOGS.iter().map(|copy| (log_name(copy, revision), cell.clone())).collect();
+        if state.has(Defect::ForgetsLast) {
+            core::mem::swap(&mut cells, &mut state.late);
+        } else if state.has(Defect::TearsBatches) {
+            cells.clear();
+        }
+        for (written, (name, cell)) in cells.iter().enumerate() {
+            if let Err(error) = self.disk.write(self.session, name, Some(cell)) {
                 let DiskError::Full { .. } = error else { return Err(self.over(state, error)) };
-                if written > 0 {
+                if written > 0 && !state.has(Defect::KeepsRefused) {
                     // Before anything else: a crash must not bring back what is refused now.
                     self.take_back(state, revision)?;
                     self.disk.sync(self.session).map_err(|error| self.over(state, error))?;
@@ -190,7 +246,11 @@ impl Shared {
         if state.queued.is_empty() {
             return Ok(());
         }
-        for Queued { number, batch, lineage } in core::mem::take(&mut state.queued) {
+        let mut queued = core::mem::take(&mut state.queued);
+        if state.has(Defect::Reorders) {
+            queued.reverse();
+        }
+        for Queued { number, batch, lineage } in queued {
             match ready(self.memory.commit(&batch)) {
                 Some(Ok(_)) => {
                     state.dirty.extend(batch.rows().iter().map(|row| row.key().clone()));
@@ -203,13 +263,15 @@ impl Shared {
                 None => unreachable!("memory never waits"),
             }
         }
-        self.disk.sync(self.session).map_err(|error| self.over(state, error))?;
+        if !state.has(Defect::SkipsSync) {
+            self.disk.sync(self.session).map_err(|error| self.over(state, error))?;
+        }
         let head = self.head();
         if !state.witness.covers(&head) {
             let witness = Witness::of(&head, &state.lineage);
             self.write_witness(state, witness)?;
         }
-        if head.revision().get().saturating_sub(state.checkpointed.get()) >= CHECKPOINT {
+        if head.revision().get().saturating_sub(state.checkpointed.get()) >= CHECKPOINT || state.has(Defect::TearsBatches) {
             self.checkpoint(state)?;
         }
         Ok(())
@@ -256,7 +318,7 @@ impl Shared {
 
     /// The handle refuses everything from here on.
     fn over(&self, state: &mut State, error: DiskError) -> CommitError {
-        state.over = true;
+        state.over = !state.has(Defect::StaysOpen);
         state.queued.clear();
         CommitError::Unknown { source: Box::new(error) }
     }
@@ -349,7 +411,9 @@ impl MetadataStore for SimStore {
                 return Err(StoreError::WentBack { seen: state.checkpointed, found });
             }
             let memory = ready(shared.memory.snapshot()).and_then(Result::ok).ok_or(StoreError::Closed)?;
-            SimSnapshot { shared: Arc::clone(shared), memory }
+            let early = state.queued.last().filter(|_| state.has(Defect::KnowledgeEarly));
+            let early = early.map(|queued| queued.batch.head().clone());
+            SimSnapshot { shared: Arc::clone(shared), memory, early }
         };
         self.shared.pause().await;
         Ok(snapshot)
@@ -370,7 +434,13 @@ impl MetadataStore for SimStore {
 
     async fn changes(&self, after: Revision, limit: PageLimit) -> Result<Changes, StoreError> {
         self.shared.open()?;
-        let changes = self.shared.memory.changes(after, limit).await;
+        let deaf = self.shared.state.lock().has(Defect::LosesWakeUps);
+        let mut changes = Box::pin(self.shared.memory.changes(after, limit));
+        let changes = poll_fn(|context| {
+            let mut nobody = Context::from_waker(Waker::noop());
+            changes.as_mut().poll(if deaf { &mut nobody } else { context })
+        });
+        let changes = changes.await;
         self.shared.open()?;
         changes
     }
@@ -423,19 +493,27 @@ impl MetadataStore for SimStore {
     }
 }
 
+impl SimSnapshot {
+    fn rows(&self) -> MemorySnapshot {
+        let moves = self.shared.state.lock().has(Defect::SnapshotsMove);
+        let newest = ready(self.shared.memory.snapshot()).and_then(Result::ok);
+        newest.filter(|_| moves).unwrap_or_else(|| self.memory.clone())
+    }
+}
+
 impl Snapshot for SimSnapshot {
     fn head(&self) -> &Head {
-        self.memory.head()
+        self.early.as_ref().unwrap_or_else(|| self.memory.head())
     }
 
     async fn record(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         self.shared.touch(key)?;
         self.shared.pause().await;
-        self.memory.record(key).await
+        self.rows().record(key).await
     }
 
     async fn by_prefix(&self, at: &Cursor<Prefix>) -> Result<Page<Record, Prefix>, StoreError> {
-        let page = self.memory.by_prefix(at).await?;
+        let page = self.rows().by_prefix(at).await?;
         for record in &page.items {
             self.shared.touch(record.key())?;
         }

@@ -4,7 +4,7 @@ use reconvene_store::opening::{AfterCrash, Fresh};
 use reconvene_store::{OpenError, SessionNonce};
 
 use super::factory::{Abilities, Setup, StoreFactory, Transfer};
-use crate::disk::{Fault, FaultRates, Image, Keep, SimDisk, SimStore};
+use crate::disk::{Defect, Fault, FaultRates, Image, Keep, SimDisk, SimStore};
 
 /// Makes [`SimStore`]s, each on a [`SimDisk`] of its own.
 ///
@@ -23,6 +23,7 @@ use crate::disk::{Fault, FaultRates, Image, Keep, SimDisk, SimStore};
 pub struct SimStores {
     queueing: bool,
     slow: bool,
+    defect: Option<Defect>,
 }
 
 impl SimStores {
@@ -40,8 +41,18 @@ impl SimStores {
         self
     }
 
+    /// Stores that are broken in this way.
+    #[must_use]
+    pub const fn broken(mut self, defect: Defect) -> Self {
+        self.defect = Some(defect);
+        self
+    }
+
     fn ready(self, store: SimStore) -> SimStore {
         store.queueing(self.queueing);
+        if let Some(defect) = self.defect {
+            store.sabotage(defect);
+        }
         if self.slow {
             let mut rates = FaultRates::default();
             rates.slow = 100_000;
@@ -70,7 +81,8 @@ impl StoreFactory for SimStores {
 
     fn open(&self, place: &SimDisk, setup: &Setup) -> Result<SimStore, OpenError> {
         let fresh = Fresh { replica: setup.identity.replica, session: SessionNonce::new(setup.session.get()) };
-        let (store, _) = SimStore::open(place, setup.network, fresh, AfterCrash::KeepIfProven, setup.limits)?;
+        let policy = AfterCrash::KeepIfProven;
+        let (store, _) = SimStore::open_with(place, setup.network, fresh, policy, setup.limits, self.defect)?;
         Ok(self.ready(store))
     }
 

@@ -1,6 +1,7 @@
 //! The conformance suite for stores, on stores that are right and on stores that are broken on purpose.
 
-use reconvene_sim::suite::{Group, Report, SimStores, StoreFactory, StoreSuite};
+use reconvene_sim::disk::Defect;
+use reconvene_sim::suite::{Check, Group, Report, SimStores, StoreFactory, StoreSuite};
 use reconvene_store::MemoryStore;
 
 use crate::number;
@@ -32,6 +33,92 @@ fn memory_store_conforms() {
 
 #[test]
 fn sim_store_conforms() {
-    let _ = run(SimStores::default(), 2, 30, &QUICK);
-    let _ = run(SimStores::default().queueing().slow(), 2, 30, &QUICK);
+    let _ = run(SimStores::default(), 2, 24, &QUICK);
+    let report = run(SimStores::default().queueing().slow(), 2, 24, &QUICK);
+    // Silence must not mean that nothing happened.
+    for what in MUST_HAPPEN {
+        assert!(report.count(what) > 0, "no {what}: {report}");
+    }
+}
+
+/// Done when a fault at every operation of sessions of 200 calls loses nothing that was acknowledged and applies nothing
+/// by halves: a hundred sessions where `RECONVENE_SIM_SEEDS` asks for a thousand runs.
+#[test]
+fn sim_stores_survive_a_fault_at_every_operation() {
+    let seeds = number("RECONVENE_SIM_SEEDS", 0) / 10;
+    if seeds == 0 {
+        eprintln!("SKIPPED: for optimised builds, with RECONVENE_SIM_SEEDS=1000");
+        return;
+    }
+    let groups = [Group::Faults, Group::Kills, Group::Dropped, Group::Reopening, Group::Deletes, Group::FeedOverflow];
+    let half = |first: u64, factory: SimStores| {
+        let suite = StoreSuite::new(factory).seeds(first * seeds / 2..(first + 1) * seeds / 2).calls(200);
+        suite.only(groups).run()
+    };
+    let mut report = Report::default();
+    std::thread::scope(|scope| {
+        let halves = [(0, SimStores::default()), (1, SimStores::default().queueing())];
+        for half in halves.map(|(first, factory)| scope.spawn(move || half(first, factory))) {
+            report.add(&half.join().unwrap());
+        }
+    });
+    eprintln!("{report}{:?}", report.counts().collect::<Vec<_>>());
+    assert_eq!(report.failures().next(), None);
+    assert!(report.count("calls of sessions") >= seeds * 200);
+}
+
+const MUST_HAPPEN: [&str; 16] = [
+    "collapsed contexts",
+    "commits in flight when it ended",
+    "commits of unknown outcome",
+    "commits that waited in flight",
+    "commits without room",
+    "crashes while opening",
+    "creations that crashed",
+    "damage refused at opening",
+    "damage that did no harm",
+    "late copies",
+    "polls that had to wait",
+    "refusals",
+    "reopenings",
+    "siblings",
+    "stores put back with everything",
+    "tombstones collected",
+];
+
+/// Each defect is found by the check that is for it.
+#[test]
+fn suite_finds_what_is_broken_on_purpose() {
+    let plain = SimStores::default();
+    let queueing = plain.queueing();
+    let mut wrong = Vec::new();
+    for (factory, defect, group, check) in [
+        (plain, Defect::DropsRow, Group::Kills, Check::DurableAfterKill),
+        (plain, Defect::ForgetsLast, Group::Kills, Check::DurableAfterKill),
+        (plain, Defect::SkipsSync, Group::Kills, Check::DurableAfterPowerCut),
+        (plain, Defect::TearsBatches, Group::Faults, Check::AtomicAtCrash),
+        (plain, Defect::KeepsRefused, Group::Faults, Check::RefusalsChangeNothing),
+        (plain, Defect::StaysOpen, Group::Faults, Check::UnknownEndsHandle),
+        (plain, Defect::SnapshotsMove, Group::Schedules, Check::SnapshotsFrozen),
+        (queueing, Defect::KnowledgeEarly, Group::Dropped, Check::KnowledgeNotAhead),
+        (plain, Defect::LosesWakeUps, Group::Feed, Check::FeedWakes),
+        (plain, Defect::IgnoresWitness, Group::Reopening, Check::OpeningTable),
+        (plain, Defect::ErasesDamage, Group::Reopening, Check::RefusesDamage),
+        (queueing, Defect::Reorders, Group::Concurrency, Check::InFlight),
+    ] {
+        let suite = |factory| StoreSuite::new(factory).seeds(0..8).calls(16).only([group]);
+        let report = suite(factory.broken(defect)).run();
+        let failures: Vec<_> = report.failures().collect();
+        if failures.first().map(|failure| failure.check) != Some(check) {
+            wrong.push(format!("{defect:?} should be found by {check}: {failures:?}"));
+            continue;
+        }
+        // The seed shows it again, and without the defect shows nothing.
+        let failure = report.outcome(check).failure.unwrap();
+        let seeds = failure.seed..failure.seed + 1;
+        let again = suite(factory.broken(defect)).seeds(seeds.clone()).run().outcome(check).failure;
+        assert_eq!(again, Some(failure), "{defect:?}");
+        assert_eq!(suite(factory).seeds(seeds).run().failures().next(), None, "{defect:?}");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -133,10 +133,10 @@ pub(super) fn revision_at(cell: &[u8]) -> Option<Revision> {
     Cell(unseal(cell).ok()?).array().ok().map(|bytes| Revision::new(u64::from_be_bytes(bytes)))
 }
 
-pub(super) fn log_cell(batch: &Batch, lineage: &Lineage) -> Vec<u8> {
+pub(super) fn log_cell(batch: &Batch, rows: usize, lineage: &Lineage) -> Vec<u8> {
     let mut cell = top_bytes(batch.head(), lineage, batch.facts());
-    put_len(&mut cell, batch.rows().len());
-    for row in batch.rows() {
+    put_len(&mut cell, rows);
+    for row in batch.rows().iter().take(rows) {
         put(&mut cell, row.key().as_bytes());
         let mut part = Vec::new();
         if let Some(record) = row.after() {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reconvene_clock::ReplicaId;
+use reconvene_clock::{NodeId, ReplicaId};
 use reconvene_store::codec::{decode_witness, encode_witness};
-use reconvene_store::opening::{self, AfterCrash, Continuity, Found, Fresh, HostMarker, Lineage, Witness};
+use reconvene_store::opening::{self, AfterCrash, Continuity, Found, Fresh, HostMarker, Lineage, WhyNew, Witness};
 use reconvene_store::{
     CommitError, Fact, FactKind, Head, Identity, Key, Limits, MemoryStore, MetadataStore, NetworkId, OpenError, Record,
     Revision,
@@ -16,7 +16,7 @@ use super::format::{
     FORMAT, HEADS, LOGS, ROWS, Top, VERSION, format_cell, head_cell, key_of, log_name, read_format, read_log, read_row,
     read_top, revision_of,
 };
-use super::{SimStore, State, facts_of};
+use super::{Defect, SimStore, State, facts_of};
 use crate::disk::faults::DiskError;
 use crate::disk::medium::{Session, SimDisk, WITNESS};
 
@@ -72,6 +72,22 @@ impl SimStore {
         policy: AfterCrash,
         limits: Limits,
     ) -> Result<(Self, Continuity), OpenError> {
+        Self::open_with(disk, network, fresh, policy, limits, None)
+    }
+
+    /// As [`open`](Self::open), with a defect that has to do with opening.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_with(
+        disk: &SimDisk,
+        network: NetworkId,
+        fresh: Fresh,
+        policy: AfterCrash,
+        limits: Limits,
+        defect: Option<Defect>,
+    ) -> Result<(Self, Continuity), OpenError> {
         let open = Opened::begin(disk)?;
         let Some(format) = open.read(FORMAT)? else {
             let unfinished = open.is_unfinished()?;
@@ -85,8 +101,19 @@ impl SimStore {
         if found != network {
             return Err(OpenError::Foreign { store: PLACE.to_owned(), found, wanted: network });
         }
-        let held = open.held(network)?;
+        let held = match open.held(network) {
+            Err(OpenError::Corrupt { .. }) if defect == Some(Defect::ErasesDamage) => {
+                drop(open);
+                disk.lose();
+                let identity = Identity { node: NodeId::new([0; 16]), replica: fresh.replica, incarnation: 1 };
+                let store = Self::create(disk, identity, fresh.session, network, limits)?;
+                return Ok((store, Continuity::New(WhyNew::Lost)));
+            }
+            held => held?,
+        };
+        let believes = defect == Some(Defect::IgnoresWitness);
         let witness = open.read(WITNESS)?.and_then(|bytes| decode_witness(&bytes).ok());
+        let witness = witness.filter(|_| !believes).or_else(|| believes.then(|| Witness::of(&held.head, &held.lineage)));
         let found = Found {
             head: &held.head,
             lineage: &held.lineage,

@@ -3,7 +3,7 @@
 use core::pin::pin;
 
 use reconvene_clock::ReplicaId;
-use reconvene_store::{Batch, Body, CommitError, MetadataStore, SessionNonce};
+use reconvene_store::{Batch, Body, CommitError, Fingerprints, MetadataStore, SessionNonce};
 
 use super::peer::{Peer, identity, keys, network, put};
 use super::reading::{read_all, read_quickly};
@@ -42,7 +42,7 @@ pub(super) fn at_every_operation<F: StoreFactory>(
                 Err(broken) => return Err(broken.at(seed, operation)),
             }
             // Shortage of room is looked at less often: it is one case of few.
-            operation = operation.saturating_add(if plan == Plan::Full { 7 } else { 1 });
+            operation = operation.saturating_add(if plan == Plan::Full { 3 } else { 1 });
         }
         report.tally("operations with a fault", operation);
     }
@@ -60,9 +60,11 @@ pub(super) fn between_calls<F: StoreFactory>(
 ) -> Result<(), Failure> {
     let session = Session::new(factory, seed, calls, report).map_err(|broken| broken.at(seed, 0))?;
     let mut random = Random::new(seed);
-    for _ in 0..24 {
+    // First the process alone, then its machine as well.
+    for nth in 0..24 {
         let call = random.below(session.script.len());
-        let keep = if factory.abilities().power_cuts { any_keep(&mut random) } else { Keep::All };
+        let power = nth >= 8 && factory.abilities().power_cuts;
+        let keep = if power { any_keep(&mut random) } else { Keep::All };
         let step = u64::try_from(call).unwrap_or(u64::MAX);
         session.killed_at(call, keep, &mut random, report).map_err(|broken| broken.at(seed, step))?;
     }
@@ -165,6 +167,14 @@ impl<'a, F: StoreFactory> Session<'a, F> {
                     progress.perhaps = progress.acknowledged;
                     self.is_at(open, progress, Check::RefusalsChangeNothing, report)?;
                     report.saw("commits without room");
+                    if random.one_in(2) {
+                        // What was refused does not come back either.
+                        self.factory.kill(&place, store.take(), keep);
+                        let check = Check::RefusalsChangeNothing;
+                        self.factory.relieve(&place);
+                        self.reopens(&place, progress, check, random, report)?;
+                        return Ok(true);
+                    }
                     self.factory.relieve(&place);
                 }
                 Err(CallError::Commit(CommitError::Unknown { .. } | CommitError::Closed)) => {
@@ -279,6 +289,10 @@ impl<'a, F: StoreFactory> Session<'a, F> {
         })?;
         report.look(Check::KnowledgeNotAhead, self.script.state_of(&found, from, to).is_some(), || {
             format!("after {from} to {to} batches the rows are right and known is {:?}", found.head.knowledge())
+        })?;
+        let worked_out = Fingerprints::of_records(found.head.network(), found.rows.values());
+        report.look(Check::Fingerprints, *found.head.fingerprints() == worked_out, || {
+            "the fingerprints are not those of the records".to_owned()
         })?;
         Ok(found)
     }

@@ -156,24 +156,21 @@ impl Script {
         self.calls.len()
     }
 
-    /// The number of the state that `found` is, between two numbers, as far as reopening leaves it: rows, fingerprints
-    /// and what is known of all that was ever written. Own counters that were lost in between may count as known.
+    /// The number of the state that `found` is, between two numbers, as far as reopening leaves it: rows and what is known of all that was ever written. Own counters that were lost in between may count as known.
     pub(super) fn state_of(&self, found: &Peer, from: usize, to: usize) -> Option<usize> {
         (from..=to).rev().find(|nth| self.shows_rows_of(found, *nth) && self.knows_what_is_known_in(found, *nth))
     }
 
     /// Whether the rows are those of the nth state.
     pub(super) fn shows_rows_of(&self, found: &Peer, nth: usize) -> bool {
-        let same = |state: &Peer| found.rows == state.rows && found.head.fingerprints() == state.head.fingerprints();
-        self.states.get(nth).is_some_and(same)
+        self.states.get(nth).is_some_and(|state| found.rows == state.rows)
     }
 
     fn knows_what_is_known_in(&self, found: &Peer, nth: usize) -> bool {
         self.states.get(nth).is_some_and(|state| {
-            let (own, issued) = (state.head.identity().replica, state.head.issued());
             let mut known = self.pool.known(found.head.knowledge());
             // Numbers that a crash left unused are known for good. In another course of things they were writes.
-            known.retain(|dot| dot.replica != own || Some(dot.counter) <= issued);
+            known.retain(|dot| !found.head.marks().unused().iter().any(|range| range.contains(*dot)));
             known == self.pool.known(state.head.knowledge())
         })
     }
