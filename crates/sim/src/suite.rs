@@ -18,3 +18,7 @@ pub use self::factory::{Abilities, Setup, StoreFactory, Transfer};
 pub use self::report::{Failure, Outcome, Report};
 pub use self::sim::SimStores;
 pub use self::store::{Group, StoreSuite, store};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/store-suite.md")]
+struct Guide;

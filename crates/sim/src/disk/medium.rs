@@ -175,10 +175,9 @@ impl SimDisk {
         self.state.lock().armed.insert(operation, fault);
     }
 
-    /// Takes back every armed fault that has not happened, and says whether there was one.
-    pub fn disarm(&self) -> bool {
-        let armed = core::mem::take(&mut self.state.lock().armed);
-        !armed.is_empty()
+    /// Takes back every armed fault that has not happened.
+    pub fn disarm(&self) {
+        self.state.lock().armed.clear();
     }
 
     /// Lets faults come by themselves from now on.
@@ -264,6 +263,7 @@ impl SimDisk {
 
     /// Turns over one bit of a durable cell whose name begins with `prefix`, and says which cell and bit, or `None` if
     /// there is none. What the running process holds in its cache of unsynced writes is not touched.
+    #[must_use = "it may have found nothing to damage"]
     pub fn rot(&self, prefix: &str) -> Option<(String, usize)> {
         self.state.lock().rot(prefix)
     }

@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 use reconvene_clock::{Dot, DotRange};
 use reconvene_store::opening::{Lineage, Witness};
 use reconvene_store::{
-    Batch, Body, Capabilities, Changes, CheckReport, Checker, CommitError, Cursor, Durability, Fact, FactKind, Head, Key,
-    Limits, MemorySnapshot, MemoryStore, MetadataStore, Page, PageLimit, Prefix, Record, Revision, Snapshot, StoreError,
-    Tombstones, Version, ready,
+    Batch, Body, Capabilities, Changes, CheckReport, Checker, CommitError, Cursor, Durability, Fact, FactKind, Head,
+    Key, Limits, MemorySnapshot, MemoryStore, MetadataStore, Page, PageLimit, Prefix, Record, Revision, Snapshot,
+    StoreError, Tombstones, Version, ready,
 };
 
 use self::format::{HEADS, LOGS, head_cell, log_cell, log_name, row_cell, row_name};
@@ -271,7 +271,9 @@ impl Shared {
             let witness = Witness::of(&head, &state.lineage);
             self.write_witness(state, witness)?;
         }
-        if head.revision().get().saturating_sub(state.checkpointed.get()) >= CHECKPOINT || state.has(Defect::TearsBatches) {
+        if head.revision().get().saturating_sub(state.checkpointed.get()) >= CHECKPOINT
+            || state.has(Defect::TearsBatches)
+        {
             self.checkpoint(state)?;
         }
         Ok(())
@@ -349,7 +351,8 @@ impl Shared {
     /// Reads the cell of a row, and whether it holds what it should.
     fn touch(&self, key: &Key) -> Result<(), StoreError> {
         let state = self.state.lock();
-        let cell = self.disk.read(self.session, &row_name(key)).map_err(|error| unreadable("reading a row of", error))?;
+        let cell =
+            self.disk.read(self.session, &row_name(key)).map_err(|error| unreadable("reading a row of", error))?;
         if state.dirty.contains(key) || cell.as_deref() == state.homes.get(key).map(|home| &**home) {
             return Ok(());
         }
@@ -404,7 +407,8 @@ impl MetadataStore for SimStore {
                 return Err(StoreError::Closed);
             }
             let head = HEADS.first().copied().unwrap_or_default();
-            let cell = shared.disk.read(shared.session, head).map_err(|error| unreadable("reading the head of", error))?;
+            let cell =
+                shared.disk.read(shared.session, head).map_err(|error| unreadable("reading the head of", error))?;
             let found = cell.and_then(|cell| format::revision_at(&cell));
             // A damaged copy of the head does no harm: there is another, and the head is in memory.
             if let Some(found) = found.filter(|found| *found < state.checkpointed) {
@@ -455,7 +459,8 @@ impl MetadataStore for SimStore {
             loop {
                 let page = ready(memory.by_prefix(&cursor)).and_then(Result::ok).ok_or(StoreError::Closed)?;
                 for record in &page.items {
-                    let entry = |version: &Version| (version.dot, record.key().clone(), version.body == Body::Tombstone);
+                    let entry =
+                        |version: &Version| (version.dot, record.key().clone(), version.body == Body::Tombstone);
                     index.extend(record.siblings().iter().map(entry));
                     match self.shared.touch(record.key()) {
                         Ok(()) => checker.row(record),

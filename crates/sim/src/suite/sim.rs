@@ -54,9 +54,7 @@ impl SimStores {
             store.sabotage(defect);
         }
         if self.slow {
-            let mut rates = FaultRates::default();
-            rates.slow = 100_000;
-            store.disk().set_rates(rates);
+            store.disk().set_rates(FaultRates { slow: 100_000, ..FaultRates::default() });
         }
         store
     }

@@ -8,8 +8,7 @@ use reconvene_store::codec::{decode_witness, encode_witness};
 use reconvene_store::opening::{self, AfterCrash, Continuity, Found, Fresh, HostMarker, Lineage, WhyNew, Witness};
 use reconvene_store::{
     CommitError, Fact, FactKind, Head, Identity, Key, Limits, MemoryStore, MetadataStore, NetworkId, OpenError, Record,
-    Revision,
-    SessionNonce, ready,
+    Revision, SessionNonce, ready,
 };
 
 use super::format::{
@@ -113,7 +112,8 @@ impl SimStore {
         };
         let believes = defect == Some(Defect::IgnoresWitness);
         let witness = open.read(WITNESS)?.and_then(|bytes| decode_witness(&bytes).ok());
-        let witness = witness.filter(|_| !believes).or_else(|| believes.then(|| Witness::of(&held.head, &held.lineage)));
+        let witness =
+            witness.filter(|_| !believes).or_else(|| believes.then(|| Witness::of(&held.head, &held.lineage)));
         let found = Found {
             head: &held.head,
             lineage: &held.lineage,
@@ -145,7 +145,8 @@ impl SimStore {
 impl SimStore {
     /// Makes the store on a disk look as if a later version had written it.
     pub(crate) fn make_newer(disk: &SimDisk) {
-        let format = disk.image().cells().find(|(name, _)| *name == FORMAT).and_then(|(_, cell)| read_format(cell).ok());
+        let format =
+            disk.image().cells().find(|(name, _)| *name == FORMAT).and_then(|(_, cell)| read_format(cell).ok());
         if let Some((_, network)) = format {
             let newer = format_cell((VERSION.0.saturating_add(1), 0), network);
             disk.replace(&disk.image().with(FORMAT, Some(&newer)));

@@ -37,7 +37,7 @@ pub(super) fn deletes<S: MetadataStore>(store: &S, seed: u64, report: &mut Repor
         run.meet(site, 0)?;
         run.meet(0, site)?;
     }
-    for _ in 0..80 {
+    for _ in 0..160 {
         run.step()?;
         for site in 0..run.sites.len() {
             run.nothing_came_back(site)?;
@@ -63,7 +63,8 @@ impl<S: MetadataStore> Run<'_, S> {
     fn step(&mut self) -> Result<(), Broken> {
         let site = self.random.below(self.sites.len());
         let other = self.random.below(self.sites.len());
-        match self.random.below(16) {
+        match self.random.below(20) {
+            16..=19 => self.round(),
             0..=4 => self.write(site),
             5..=8 if self.away != Some(site) && self.away != Some(other) => {
                 self.meet(site, other)?;
@@ -79,6 +80,24 @@ impl<S: MetadataStore> Run<'_, S> {
             }
             15 if site > 0 => self.backup_or_restore(site),
             _ => Ok(()),
+        }
+    }
+
+    /// All that are not away meet and acknowledge, and one of them collects: what happens all the time where nobody is
+    /// away, and leads nowhere while somebody is.
+    fn round(&mut self) -> Result<(), Broken> {
+        let here: Vec<usize> = (0..self.sites.len()).filter(|site| self.away != Some(*site)).collect();
+        for _ in 0..2 {
+            for to in &here {
+                for from in &here {
+                    self.meet(*to, *from)?;
+                }
+                self.acknowledge(*to)?;
+            }
+        }
+        match self.random.pick(&here) {
+            Some(site) => self.collect(*site),
+            None => Ok(()),
         }
     }
 
