@@ -18,6 +18,8 @@ pub enum Frozen {
     Cloned,
     /// One own dot names two contents.
     Collision,
+    /// The members have retired this replica.
+    Retired,
 }
 
 impl Display for Frozen {
@@ -26,6 +28,7 @@ impl Display for Frozen {
             Self::Amnesia => "it has lost writes of its own",
             Self::Cloned => "another copy of the store runs under the same identity",
             Self::Collision => "one of its dots names two contents",
+            Self::Retired => "it was retired",
         })
     }
 }

@@ -110,6 +110,7 @@ fn put_marks(out: &mut Vec<u8>, marks: &Marks) {
         Some(Frozen::Amnesia) => 1,
         Some(Frozen::Cloned) => 2,
         Some(Frozen::Collision) => 3,
+        Some(Frozen::Retired) => 4,
     });
     put_count(out, marks.unused.len());
     for range in marks.unused.iter() {
@@ -130,6 +131,7 @@ fn marks(reader: &mut Reader<'_>) -> Result<Marks, CodecError> {
         1 => Some(Frozen::Amnesia),
         2 => Some(Frozen::Cloned),
         3 => Some(Frozen::Collision),
+        4 => Some(Frozen::Retired),
         other => return Err(reader.meaning(format!("there is no reason {other} to be frozen"))),
     };
     let count = reader.count(10)?;
