@@ -194,9 +194,11 @@ impl Node {
     /// [`sync::OpenError`] if head and records contradict each other or the configuration is refused; nothing was
     /// written.
     pub fn open(config: NodeConfig, head: Head, records: Vec<Record>, now: Now) -> Result<Self, sync::OpenError> {
-        let identity = head.identity();
-        let members = records.iter().filter(|record| sync::Member::from_record(record).is_some()).cloned().collect();
-        let replica = Replica::open(config.sync, head, members, now)?;
+        let is_fact = |record: &&Record| record.key().as_bytes().starts_with(Replica::FACTS.as_bytes());
+        let facts = records.iter().filter(is_fact).cloned().collect();
+        let replica = Replica::open(config.sync, head, facts, now)?;
+        // A store that was frozen goes on under a new name.
+        let identity = replica.head().identity();
         let coordinator = Coordinator::open(config.lifecycle, identity, records, now);
         Ok(Self { replica, coordinator, persisting: None, now, refused_frames: 0 })
     }

@@ -11,11 +11,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::{self, Debug};
 
 use reconvene_clock::{Dot, NodeId, Now, ReplicaId, Timestamp, WallTime};
-use reconvene_store::{Cursor, Digest, Identity, Key, MemoryStore, MetadataStore, Prefix, Record, Snapshot, ready};
+use reconvene_store::{
+    Batch, Cursor, Digest, Identity, Key, MemoryStore, MetadataStore, Prefix, Record, Snapshot, ready,
+};
 use reconvene_sync::memory::{Delivery, LinkFaults, Network};
 use reconvene_sync::{
-    BundleError, BundleProgress, Config, Event, Input, Member, NetworkId, NewWrite, Output, Performed, Replica,
-    StoreDriver, Ticket,
+    BundleError, BundleProgress, Config, Event, Input, NetworkId, NewWrite, Output, Performed, Replica, StoreDriver,
+    Ticket,
 };
 
 pub use self::model::{Model, Violation};
@@ -54,6 +56,11 @@ struct Node {
     crash: Option<(u64, bool)>,
     commits: u64,
     crashes: u64,
+    identity: Identity,
+    /// It has said that it must not go on under its name.
+    frozen: bool,
+    /// What its store committed, from the beginning, while that is little.
+    history: Vec<Batch>,
 }
 
 /// What a node said to a request about bundles.
@@ -122,6 +129,9 @@ impl ReplicaWorld {
                 crash: None,
                 commits: 0,
                 crashes: 0,
+                identity,
+                frozen: false,
+                history: Vec::new(),
             });
             world.perform(index);
             if index > 0 {
@@ -301,6 +311,34 @@ impl ReplicaWorld {
         let now = self.time_of(index);
         self.node_mut(index).replica.handle(now, input);
         self.perform(index);
+        // Whoever may not go on under its name is opened again, under another.
+        if std::mem::take(&mut self.node_mut(index).frozen) {
+            self.crash(index);
+        }
+    }
+
+    /// How long the history of a node is, for [`restore`](Self::restore).
+    #[must_use]
+    pub fn backup(&self, index: usize) -> usize {
+        self.node(index).history.len()
+    }
+
+    /// Stops a node at once, puts its store back to what it was at this backup, and opens it again.
+    ///
+    /// # Panics
+    ///
+    /// If so much has happened since the beginning that the world does not remember it all.
+    pub fn restore(&mut self, index: usize, backup: usize) {
+        let node = self.node_mut(index);
+        assert!(backup <= node.history.len() && node.history.len() < MAX_HISTORY, "too long ago");
+        node.history.truncate(backup);
+        let store = MemoryStore::for_network(node.identity, node.config.network, node.config.store);
+        for batch in &node.history {
+            let done = ready(store.commit(batch));
+            assert!(matches!(done, Some(Ok(_))), "the history of node {index} does not repeat: {done:?}");
+        }
+        node.driver = StoreDriver::new(store);
+        self.crash(index);
     }
 
     /// Stops a node at once and opens it again from its store. Peers notice that its links are gone.
@@ -372,7 +410,31 @@ impl ReplicaWorld {
     /// The first dot that is neither.
     pub fn check_knowledge(&self, index: usize) -> Result<(), Violation> {
         let snapshot = snapshot(&self.node(index).driver);
-        self.model.check_knowledge(index, snapshot.head().knowledge(), &self.records(index))
+        let head = snapshot.head();
+        self.model.check_knowledge(index, head.knowledge(), head.gc_floor(), &self.records(index))
+    }
+
+    /// Whether every delete that some node forgot is known to all nodes but those whose replica was retired.
+    ///
+    /// # Errors
+    ///
+    /// The first delete that is not.
+    pub fn check_forgotten(&self) -> Result<(), Violation> {
+        for node in 0..self.nodes.len() {
+            let head = snapshot(&self.node(node).driver).head().clone();
+            for (key, dot) in self.model.forgotten(head.knowledge(), &self.records(node)) {
+                let counts = |other: &usize| {
+                    let replica = self.node(*other).replica.head().identity().replica;
+                    !self.node(node).replica.is_retired(replica)
+                        && self.node(node).replica.members().any(|member| member.replica == replica)
+                };
+                let knows = |other: &usize| snapshot(&self.node(*other).driver).head().knowledge().contains(dot);
+                if let Some(unknown_at) = (0..self.nodes.len()).filter(counts).find(|other| !knows(other)) {
+                    return Err(Violation::Forgotten { node, key, dot, unknown_at });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Does the next thing due by `until`; false if there is none.
@@ -429,6 +491,8 @@ impl ReplicaWorld {
                 // The commit below cannot fail: an in-memory store within its limits.
                 let made = batch.versions().filter(|(_, version)| version.dot.replica == own);
                 let made: Vec<_> = made.map(|(key, version)| (key.clone(), version.clone())).collect();
+                let node = self.node_mut(index);
+                node.history.extend((node.history.len() < MAX_HISTORY).then(|| batch.clone()));
                 let done = ready(self.node_mut(index).driver.perform(output));
                 assert!(matches!(done, Some(Ok(Performed::Done))), "node {index} could not commit: {done:?}");
                 self.model.add(made);
@@ -484,7 +548,11 @@ impl ReplicaWorld {
             Output::BundleRefused { ticket, error } => {
                 self.node_mut(index).bundles.insert(ticket, BundleAnswer::Refused(error));
             }
-            Output::Notify(event) => self.node_mut(index).events.push(event),
+            Output::Notify(event) => {
+                let node = self.node_mut(index);
+                node.frozen |= matches!(event, Event::Frozen { .. });
+                node.events.push(event);
+            }
             Output::Persist(_) | Output::OpenView(_) | Output::CloseView(_) | Output::Load { .. } => {
                 panic!("the store driver handed back {output:?}");
             }
@@ -532,13 +600,15 @@ impl ReplicaWorld {
     }
 }
 
+/// Batches remembered for each node.
+const MAX_HISTORY: usize = 4_096;
 /// Any fixed date.
 const WALL_START_MS: u64 = 1_735_689_600_000;
 
 fn open(driver: &StoreDriver<MemoryStore>, config: &Config, now: Now) -> Replica {
     let head = snapshot(driver).head().clone();
-    let members = records(driver, Prefix::new(Member::PREFIX).expect("short"));
-    Replica::open(config.clone(), head, members, now).expect("settings of a simulation")
+    let facts = records(driver, Prefix::new(Replica::FACTS).expect("short"));
+    Replica::open(config.clone(), head, facts, now).expect("settings of a simulation")
 }
 
 fn snapshot(driver: &StoreDriver<MemoryStore>) -> <MemoryStore as MetadataStore>::Snapshot {

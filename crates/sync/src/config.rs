@@ -56,10 +56,26 @@ pub struct Config {
     pub busy_retry_ms: u64,
     /// A linked peer to whom nothing was sent for this long gets a probe. Default 20,000.
     pub probe_interval_ms: u64,
-    /// Silence after which a linked peer is suspect. Default 30,000.
+    /// The least silence after which a linked peer is suspect. One that is often silent for long gets more patience: until
+    /// phi passes 8. Default 30,000.
     pub suspect_after_ms: u64,
-    /// Silence after which a peer is unreachable and its link is dropped. Default 60,000.
+    /// The least silence after which a peer's link is dropped, and the peer is unreachable if others have not heard of it
+    /// either; or until phi passes 12, if that is longer. Default 60,000.
     pub unreachable_after_ms: u64,
+    /// The least deviation of the gaps between a peer's frames; frames closer together count as one. Default 500.
+    pub min_deviation_ms: u64,
+    /// Peers that are asked whether they have heard of one that is suspect. Default 3.
+    pub probe_fan_out: usize,
+    /// When called this late, a replica takes itself for the slow one, and gives its peers as much longer. Not scaled.
+    /// Default 500.
+    pub late_after_ms: u64,
+    /// Two replicas compare everything they hold at most this often. Default 60,000.
+    pub repair_interval_ms: u64,
+    /// After so many sessions that found nothing to do, two replicas compare everything they hold, by prints that nobody
+    /// could prepare for. Default 64; 0 is never.
+    pub audit_every: u32,
+    /// A delete that waits longer than this for some member is reported. Default 3,600,000.
+    pub blocked_after_ms: u64,
 
     /// Sessions that peers may have open here at once; more are answered `Busy`. Default 2.
     pub max_inbound_sessions: usize,
@@ -117,6 +133,12 @@ impl Config {
             probe_interval_ms: 20_000,
             suspect_after_ms: 30_000,
             unreachable_after_ms: 60_000,
+            min_deviation_ms: 500,
+            probe_fan_out: 3,
+            late_after_ms: 500,
+            repair_interval_ms: 60_000,
+            audit_every: 64,
+            blocked_after_ms: 3_600_000,
             max_inbound_sessions: 2,
             max_outbound_sessions: 2,
             window_bytes: 256 << 10,
@@ -150,6 +172,9 @@ impl Config {
             &mut self.probe_interval_ms,
             &mut self.suspect_after_ms,
             &mut self.unreachable_after_ms,
+            &mut self.min_deviation_ms,
+            &mut self.repair_interval_ms,
+            &mut self.blocked_after_ms,
         ] {
             let scaled = u128::from(*duration).saturating_mul(sync_interval_ms.into());
             let scaled = scaled.checked_div(SYNC_INTERVAL_MS.into()).unwrap_or(u128::MAX);

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reconvene_clock::DotRange;
-use reconvene_store::{CommitError, Cursor, Key, MetadataStore, Record, Snapshot, StoreError};
+use reconvene_clock::{Dot, DotRange};
+use reconvene_store::{CommitError, Cursor, Key, MetadataStore, Record, Snapshot, StoreError, Tombstones};
 
 use crate::{Input, Output, ViewId, Want};
 
@@ -124,7 +124,29 @@ async fn read<S: Snapshot>(snapshot: &S, want: Want) -> Result<(Vec<Record>, boo
             Ok((records, false))
         }
         Want::Dots { ranges, max_records, max_bytes } => read_dots(snapshot, ranges, max_records, max_bytes).await,
+        Want::Tombstones { after, max_records } => read_tombstones(snapshot, after, max_records).await,
     }
+}
+
+/// The records that hold live tombstones behind `after`, in the order of the least such dot.
+async fn read_tombstones<S: Snapshot>(
+    snapshot: &S,
+    after: Option<Dot>,
+    max_records: usize,
+) -> Result<(Vec<Record>, bool), StoreError> {
+    let mut cursor = Cursor::new(Tombstones).with_rows(max_records);
+    if let Some(after) = after {
+        cursor = cursor.resume_after(after);
+    }
+    let page = snapshot.tombstones(&cursor).await?;
+    let mut records = Vec::new();
+    let mut seen: BTreeSet<Key> = BTreeSet::new();
+    for (_, key) in page.items {
+        if seen.insert(key.clone()) {
+            records.extend(snapshot.record(&key).await?);
+        }
+    }
+    Ok((records, page.next.is_some()))
 }
 
 /// The records that hold live dots of `ranges`, in the order of the least such dot, until a limit is reached.

@@ -1,7 +1,7 @@
 //! What a replica reports.
 
 use reconvene_clock::{Dot, NodeId, ReplicaId, Timestamp};
-use reconvene_store::{Key, PlanError};
+use reconvene_store::{Frozen, Key, PlanError};
 use serde::{Deserialize, Serialize};
 
 use crate::{BundleId, Member, RejectReason};
@@ -18,6 +18,8 @@ pub enum PeerState {
     Unreachable,
     /// It said goodbye.
     Left,
+    /// Every replica it had was retired. Should it come back, it does so under a new one.
+    Retired,
 }
 
 /// Something worth knowing. Nothing has to be done about it.
@@ -44,6 +46,19 @@ pub enum Event {
     },
     /// A member was learnt of, or changed its address.
     Member(Member),
+    /// A replica was retired: it no longer holds back what is collected, and its sessions are refused.
+    Retired {
+        /// The replica.
+        replica: ReplicaId,
+    },
+    /// A deleted key cannot be forgotten, since a member has not said that it knows of the delete. Retire that member
+    /// if it will not come back.
+    CollectionBlocked {
+        /// The member; there may be more.
+        by: ReplicaId,
+        /// Since when the oldest such delete has been waiting here.
+        since: Timestamp,
+    },
     /// A key has more than one live version, and a new one is among them.
     Siblings {
         /// The key.
@@ -51,12 +66,18 @@ pub enum Event {
         /// How many versions are live.
         count: usize,
     },
-    /// Equal knowledge, different values: one of the two stores is damaged. Nothing was changed.
+    /// Equal knowledge, different values: one of the two stores is damaged. What either lacks is supplied again; nothing
+    /// is dropped without a version that names it.
     Divergence {
         /// The peer with the other values.
         peer: NodeId,
     },
-    /// One dot with two contents. The version received was not applied.
+    /// The rows of this very store are not what it keeps fingerprints of: check it. Found while comparing with a peer.
+    Damaged {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// One dot with two contents. Both are kept as evidence, and every replica shows the one with the lesser hash.
     DotCollision {
         /// The dot.
         dot: Dot,
@@ -76,6 +97,20 @@ pub enum Event {
         peer: NodeId,
         /// The last own counter it knows.
         held: u64,
+    },
+    /// No further dot is given out under this replica's name. Local writes are refused. Open the store again: the new
+    /// [`Replica`](crate::Replica) goes on under a new name, with everything that is here. Do so at most a few times an
+    /// hour, since each name stays in everybody's knowledge for ever.
+    Frozen {
+        /// What was found out.
+        why: Frozen,
+    },
+    /// The store goes on under a new name: opened again after [`Frozen`](Self::Frozen), or found to have been copied.
+    Renewed {
+        /// The name that is given up.
+        before: ReplicaId,
+        /// The name from here on.
+        now: ReplicaId,
     },
     /// A stamp too far ahead of local wall time was stored but not absorbed by the local clock.
     AheadOfBound {

@@ -83,3 +83,24 @@ pub fn describe(frame: &[u8]) -> String {
         Err(error) => format!("a broken frame of {} bytes: {error}", frame.len()),
     }
 }
+
+/// The root in a hello turned into `root`, as of a member who found values with the same print; `None` if the frame is no
+/// hello.
+#[must_use]
+pub fn hello_with_root(frame: &[u8], root: reconvene_store::Fingerprint) -> Option<Vec<u8>> {
+    let Ok(Message::Hello(mut hello)) = decode_message(frame, ANY_SIZE) else { return None };
+    hello.digest.root = root;
+    encode_message(&Message::Hello(hello), ANY_SIZE).ok()
+}
+
+/// The answer that all is equal, made to fit `digest`, as of such a member; `None` if the frame is no such answer.
+#[must_use]
+pub fn in_sync_with(
+    frame: &[u8],
+    network: reconvene_store::NetworkId,
+    digest: &reconvene_store::Digest,
+) -> Option<Vec<u8>> {
+    let Ok(Message::InSync { session, .. }) = decode_message(frame, ANY_SIZE) else { return None };
+    let check = crate::replica::in_sync_check(network, session, digest);
+    encode_message(&Message::InSync { session, check }, ANY_SIZE).ok()
+}

@@ -20,10 +20,11 @@ pub(crate) enum Kind {
     Probe = 11,
     ProbeBack = 12,
     Leave = 13,
+    Repair = 14,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Hello,
         Self::HelloBack,
         Self::InSync,
@@ -37,6 +38,7 @@ impl Kind {
         Self::Probe,
         Self::ProbeBack,
         Self::Leave,
+        Self::Repair,
     ];
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
@@ -64,7 +66,8 @@ pub enum Lane {
 /// ```
 #[must_use]
 pub fn frame_lane(frame: &[u8]) -> Lane {
-    if frame.first() == Some(&(Kind::Delta as u8)) { Lane::Bulk } else { Lane::Urgent }
+    let bulk = [Kind::Delta as u8, Kind::Repair as u8];
+    if frame.first().is_some_and(|kind| bulk.contains(kind)) { Lane::Bulk } else { Lane::Urgent }
 }
 
 /// The only body codec of this version: bincode 2, `standard()`.
@@ -168,9 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn only_chunks_are_bulk() {
+    fn only_chunks_and_repairs_are_bulk() {
         for kind in Kind::ALL {
-            let expected = if kind == Kind::Delta { Lane::Bulk } else { Lane::Urgent };
+            let expected = if [Kind::Delta, Kind::Repair].contains(&kind) { Lane::Bulk } else { Lane::Urgent };
             assert_eq!(frame_lane(&seal(kind, b"")), expected);
         }
         assert_eq!(frame_lane(&[]), Lane::Urgent);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 
-use reconvene_clock::{Dot, DotRange, NodeId};
+use reconvene_clock::{Dot, DotRange, NodeId, ReplicaId};
 use reconvene_store::{Batch, Body, Class, Key, PlanError, Record, Replaces};
 
 use crate::{BundleError, BundleProgress, Event};
@@ -108,6 +108,15 @@ pub enum Input {
         ticket: Ticket,
         /// The fragment, as it was handed out or not at all like it.
         bytes: Vec<u8>,
+    },
+    /// A replica no longer counts: an operator or a policy says so, never a timer. What is collected no longer waits for
+    /// it, and its sessions are refused; nothing it wrote is dropped, whoever brings it. Answered by
+    /// [`Output::Written`] or [`Output::WriteRefused`].
+    Retire {
+        /// Echoed in the answer.
+        ticket: Ticket,
+        /// The replica.
+        replica: ReplicaId,
     },
     /// The answer to [`Output::Load`].
     Loaded {
@@ -221,6 +230,14 @@ pub enum Want {
         /// The most bytes of keys and values; the record that passes it is still included.
         max_bytes: usize,
     },
+    /// The records that hold live tombstones, each once, ordered by the least such dot; `more` as for
+    /// [`Dots`](Self::Dots).
+    Tombstones {
+        /// Behind this one.
+        after: Option<Dot>,
+        /// The most records.
+        max_records: usize,
+    },
 }
 
 /// Why a peer, a session or a link was refused.
@@ -239,6 +256,12 @@ pub enum RejectReason {
     Silence,
     /// The peer is this very node.
     Loop,
+    /// The peer uses a replica that was retired: it has to go on under a new one.
+    Retired,
+    /// Two copies of the peer's store are running: both have to go on under new replicas.
+    Incarnation,
+    /// The refusing side found its own store damaged, and will not say what is dead.
+    Damaged,
     /// The peer sent a reason that this version does not know.
     Unknown,
 }
@@ -252,6 +275,9 @@ impl Display for RejectReason {
             Self::Budget => "more than was granted",
             Self::Silence => "silent for too long",
             Self::Loop => "this very node",
+            Self::Retired => "a replica that was retired",
+            Self::Incarnation => "two copies of one store",
+            Self::Damaged => "a damaged store",
             Self::Unknown => "a reason unknown to this version",
         })
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::NewWrite;
 use crate::codec::{CodecError, CodecProblem, decode, encode};
+use crate::fact::{own_value, replica_of};
 
 /// A replica and the node it belongs to, as that replica wrote it down under `sys/member/<replica>`.
 ///
@@ -37,14 +38,11 @@ impl Member {
     /// Inside: [`CodecError`] if the replica's value does not decode.
     #[must_use]
     pub fn from_record(record: &Record) -> Option<Result<Self, CodecError>> {
-        let digits = record.key().as_str()?.strip_prefix(Self::PREFIX)?;
-        let replica = ReplicaId::new(u64::from_str_radix(digits, 16).ok()?)?;
+        let replica = replica_of(record.key().as_str()?.strip_prefix(Self::PREFIX)?)?;
         if record.key() != &Self::key_of(replica)? {
             return None;
         }
-        let own = record.values().filter(|(version, _)| version.dot.replica == replica);
-        let (_, value) = own.last()?;
-        Some(Self::decode(replica, value))
+        Some(Self::decode(replica, own_value(record, replica)?))
     }
 
     /// The write that tells others of this member.

@@ -1,16 +1,44 @@
 //! What replicas say to each other, as domain values. `wire.rs` has the bytes.
 
-use reconvene_clock::{DotRange, NodeId, ReplicaId};
+use reconvene_clock::{Dot, DotRange, NodeId, ReplicaId, VectorClock};
 use reconvene_store::{Digest, Key, Version};
 
 use crate::RejectReason;
 
-/// The wire version of this crate.
+/// The highest wire version of this crate.
 pub(crate) const WIRE_VERSION: u8 = 1;
+/// The lowest wire version that it still speaks.
+pub(crate) const LOWEST_VERSION: u8 = 1;
+/// What this crate can do beyond its wire version: nothing yet. Bit 0 compression, 1 coded-symbol repair, 2 bundles,
+/// 3 origin proofs, 4 datagrams.
+pub(crate) const CAPABILITIES: u16 = 0;
+
+/// The highest wire version that a peer which speaks these, lowest and highest, has in common with us.
+pub(crate) fn common_version((lowest, highest): (u8, u8)) -> Option<u8> {
+    let common = highest.min(WIRE_VERSION);
+    (lowest <= highest && common >= lowest.max(LOWEST_VERSION)).then_some(common)
+}
+
+/// What both sides can do. Bits that this version does not know are ignored.
+pub(crate) const fn common_capabilities(theirs: u16) -> u16 {
+    theirs & CAPABILITIES
+}
 
 /// Random bits that name a session, drawn by its initiator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionId(pub(crate) u64);
+
+impl SessionId {
+    /// The name of a session of one opening of the initiator's store: 32 bits of each.
+    pub(crate) const fn new(opening: u32, random: u64) -> Self {
+        Self((opening as u64) << 32 | random >> 32)
+    }
+
+    /// Which opening of the initiator's store it belongs to.
+    pub(crate) const fn opening(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
 
 /// What a replica knows, as far as the receiver cannot tell already.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +108,47 @@ pub(crate) struct Claim {
     /// What the sender's view knows beyond the receiver's summary.
     pub(crate) knowledge: Vec<DotRange>,
     pub(crate) digest: Digest,
+    /// The greatest collected counters, as far as they are above the receiver's summary: with them the sender knows of
+    /// deletes that no tombstone tells of any more.
+    pub(crate) floor: VectorClock,
+}
+
+/// Why two replicas compare what they hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// They know the same, and hold different values, or each wants to be sure that they do not.
+    Divergence,
+    /// One knows of deletes whose tombstones are gone, and the other may hold what they deleted.
+    BehindFloor,
+}
+
+/// Parts of the key space that are compared one by one.
+pub(crate) const BUCKETS: usize = 256;
+/// Dots, and keys, that one frame asks for.
+pub(crate) const MAX_ASKED: usize = 256;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Repair {
+    pub(crate) session: SessionId,
+    pub(crate) step: RepairStep,
+}
+
+/// One question or answer of a repair. The side that sent `Buckets` asks, the other answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RepairStep {
+    /// What the asking side holds: one print for each bucket. `knowledge` is the hash of what it knows.
+    Buckets { scope: Scope, knowledge: u64, prints: Vec<u64> },
+    /// All live dots of some buckets that differ, ascending, each with part of its print; whether more buckets differ.
+    Dots { buckets: Vec<u8>, dots: Vec<(Dot, u32)>, more: bool },
+    /// The next buckets, please.
+    Next,
+    /// Versions that are lacking, by dot or by key, and versions that the other side lacks.
+    Ask { dots: Vec<Dot>, keys: Vec<Key>, given: Vec<(Key, Version)> },
+    /// What was asked for, as far as it is there: all live versions of the first `covered` keys and dots, keys before
+    /// dots. What did not fit is to be asked for again.
+    Answer { covered: u32, versions: Vec<(Key, Version)> },
+    /// Nothing is left that differs.
+    Done,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,4 +192,20 @@ pub(crate) enum Message {
         age_ms: Option<u64>,
     },
     Leave,
+    Repair(Repair),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_common_version_is_used() {
+        assert_eq!(common_version((0, 1)), Some(1));
+        assert_eq!(common_version((1, 9)), Some(1));
+        assert_eq!(common_version((2, 9)), None);
+        assert_eq!(common_version((0, 0)), None);
+        assert_eq!(common_version((1, 0)), None, "the wrong way round");
+        assert_eq!(common_capabilities(u16::MAX), CAPABILITIES);
+    }
 }

@@ -3,26 +3,40 @@
 mod apply;
 mod aside;
 mod bundles;
+mod claims;
+mod deletes;
+mod identity;
 mod links;
 mod outgoing;
+mod push;
 mod receive;
+mod repair;
+mod retire;
+mod scan;
 mod schedule;
 mod session;
+mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use reconvene_clock::digest::sip24_64;
-use reconvene_clock::{Counter, Hlc, Knowledge, NodeId, Now, ReplicaId, Timestamp, WallTime};
-use reconvene_store::{Digest, Head, NetworkId, Record};
+use reconvene_clock::{Counter, Dot, Hlc, Knowledge, NodeId, Now, ReplicaId, Timestamp, WallTime};
+use reconvene_store::{Digest, Frozen, Head, NetworkId, Record};
 
 use self::apply::{Applying, Job};
 use self::bundles::Bundles;
+use self::deletes::Deletes;
 use self::links::{Address, Peer};
+use self::repair::Repairing;
 use self::schedule::Schedule;
+pub(crate) use self::session::in_sync_check;
 use self::session::{Session, SessionKey};
+use self::watch::Slowness;
 use crate::codec::CodecError;
-use crate::message::Message;
+use crate::fact::Fact;
+use crate::members::{Epoch, Members};
+use crate::message::{Message, SessionId};
 use crate::rng::Rng;
 use crate::wire::encode_message;
 use crate::{Config, Event, Input, Member, Output, PeerState, Stats, Ticket, ViewId};
@@ -72,20 +86,31 @@ pub struct Replica {
     wall: WallTime,
     hlc: Hlc,
     rng: Rng,
-    members: BTreeMap<ReplicaId, Member>,
+    members: Members,
+    deletes: Deletes,
     peers: BTreeMap<NodeId, Peer>,
     addresses: BTreeMap<String, Address>,
     sessions: BTreeMap<SessionKey, Session>,
+    repairs: BTreeMap<SessionKey, Repairing>,
     /// Which session a load of rows is for.
     loads: BTreeMap<Ticket, SessionKey>,
     jobs: VecDeque<Job>,
     applying: Option<Applying>,
     bundles: Bundles,
     schedule: Schedule,
+    slowness: Slowness,
+    /// Which opening of the store this is, as sessions say.
+    opening: u32,
+    /// The deadline that was announced last.
+    wake_at: Option<Timestamp>,
     outputs: VecDeque<Output>,
     stats: Stats,
     issued_names: u64,
     leaving: bool,
+    /// Why the present name may not be used any more, and the lost write that shows it.
+    freezing: Option<(Frozen, Option<Dot>)>,
+    /// False while the facts of the store are read.
+    is_open: bool,
 }
 
 /// What a replica knows at one moment, and the short form of it.
@@ -121,20 +146,27 @@ pub enum OpenError {
 }
 
 impl Replica {
-    /// A replica of the store at `head`, of which `members` are the records under [`Member::PREFIX`].
+    /// What the keys of all facts about the network begin with.
+    pub const FACTS: &'static str = Fact::PREFIX;
+
+    /// A replica of the store at `head`, of which `facts` are the records under [`FACTS`](Self::FACTS). Others are
+    /// ignored.
     ///
-    /// It writes its own member fact if the store has no such one yet.
+    /// It writes its own member fact if the store has no such one yet, and retires what its node was before. If the store
+    /// is frozen, its replica was retired or is another node's, it goes on under a new replica id first, which the driver
+    /// finds in [`head`](Self::head).
     ///
     /// # Errors
     ///
     /// [`OpenError`] if store and configuration do not fit, or a setting makes no sense.
-    pub fn open(config: Config, head: Head, members: Vec<Record>, now: Now) -> Result<Self, OpenError> {
+    pub fn open(config: Config, head: Head, facts: Vec<Record>, now: Now) -> Result<Self, OpenError> {
         if head.network() != config.network {
             return Err(OpenError::WrongNetwork { store: head.network(), configured: config.network });
         }
         config.check()?;
         let hlc = head.stamped().unwrap_or_default();
         let mut rng = Rng::new(seed_of(&config, &head, now));
+        let opening = SessionId(rng.next()).opening();
         let schedule = Schedule::new(now.mono, &config, &mut rng);
         let mut replica = Self {
             config,
@@ -144,24 +176,35 @@ impl Replica {
             wall: now.wall,
             hlc,
             rng,
-            members: BTreeMap::new(),
+            members: Members::default(),
+            deletes: Deletes::default(),
             peers: BTreeMap::new(),
             addresses: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            repairs: BTreeMap::new(),
             loads: BTreeMap::new(),
             jobs: VecDeque::new(),
             applying: None,
             bundles: Bundles::default(),
             schedule,
+            slowness: Slowness::default(),
+            opening,
+            wake_at: None,
             outputs: VecDeque::new(),
             stats: Stats::default(),
             issued_names: 0,
             leaving: false,
+            freezing: None,
+            is_open: false,
         };
-        for record in &members {
-            replica.learn_member(record);
+        for fact in facts.iter().filter_map(Fact::from_record) {
+            replica.learn_fact(fact);
         }
+        replica.renew_if_needed();
+        replica.read_tombstones(None);
         replica.introduce()?;
+        replica.is_open = true;
+        replica.wake_at = replica.deadlines().min();
         Ok(replica)
     }
 
@@ -170,6 +213,7 @@ impl Replica {
         // A monotonic clock that goes back anyway must not undo a timer.
         self.now = self.now.max(now.mono);
         self.wall = now.wall;
+        self.note_lateness();
         match input {
             Input::Tick => {}
             Input::Leave => self.leave(),
@@ -178,6 +222,7 @@ impl Replica {
             Input::Candidate { address } => self.learn_address(address, None),
             Input::ConnectFailed { address } => self.connect_failed(&address),
             Input::Received { from, frame } => self.receive(from, &frame),
+            Input::Retire { ticket, replica } => self.enqueue(Job::Retire { ticket: Some(ticket), replica }),
             Input::LocalWrite { ticket, writes } => self.enqueue(Job::Local { ticket: Some(ticket), writes }),
             Input::Loaded { ticket, records, more } => self.loaded(ticket, records, more),
             Input::MakeBundle { ticket, to, budget_bytes, ttl_s, again } => {
@@ -185,7 +230,10 @@ impl Replica {
             }
             Input::BundleFragment { ticket, bytes } => self.take_fragment(ticket, &bytes),
         }
+        self.freeze_if_noted();
+        self.wake_at = self.deadlines().min();
         self.run_timers();
+        self.wake_at = self.deadlines().min();
     }
 
     /// The next thing to do, or `None` until the next input. Asking says that the one before was performed.
@@ -193,10 +241,10 @@ impl Replica {
         self.outputs.pop_front()
     }
 
-    /// When to feed [`Input::Tick`], if nothing else comes before. O(peers + addresses).
+    /// When to feed [`Input::Tick`], if nothing else comes before.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines().min()
+        self.wake_at
     }
 
     /// What is known here, as planned: the store has it once all outputs so far were performed.
@@ -219,7 +267,53 @@ impl Replica {
 
     /// The members known here, ascending by replica. Earlier incarnations stay.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.values()
+        self.members.iter()
+    }
+
+    /// Whether a replica was retired, as far as is known here.
+    #[must_use]
+    pub fn is_retired(&self, replica: ReplicaId) -> bool {
+        self.members.is_retired(replica)
+    }
+
+    /// Of a retired replica, the greatest counter that any author of its retirement held. Replicas with equal facts
+    /// agree on it. `None` if it is not retired, or nobody held anything of it.
+    #[must_use]
+    pub fn cut_of(&self, replica: ReplicaId) -> Option<Counter> {
+        self.members.cut_of(replica)
+    }
+
+    /// Which membership this replica goes by. O(members).
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.members.epoch()
+    }
+
+    /// Whether every member that counts has declared `dot` durable, itself or what replaced it: also those that cannot
+    /// be reached, and those alone that are known here. O(members).
+    #[must_use]
+    pub fn is_stable(&self, dot: Dot) -> bool {
+        self.head.knowledge().vector().contains(dot) && self.members.lacking(self.replica(), dot).next().is_none()
+    }
+
+    /// Whether moreover all that those members had when they declared it is known here, so that no member can still
+    /// bring something that it wrote without having seen `dot`. O(members * entries).
+    #[must_use]
+    pub fn is_causally_stable(&self, dot: Dot) -> bool {
+        self.is_stable(dot) && self.members.acks_are_within(self.replica(), self.head.knowledge().vector())
+    }
+
+    /// A member that holds back the oldest waiting delete, if any does: one that cannot be reached rather than one that
+    /// can. O(waiting deletes + members).
+    #[must_use]
+    pub fn blocked_by(&self) -> Option<ReplicaId> {
+        self.blocked().map(|(_, by)| by)
+    }
+
+    /// Deleted keys whose tombstones are still kept.
+    #[must_use]
+    pub fn waiting_deletes(&self) -> usize {
+        self.deletes.count()
     }
 
     /// When this replica and that of `node` were last found equal, unless this one has changed since.

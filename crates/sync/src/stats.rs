@@ -32,6 +32,16 @@ pub struct Stats {
     pub bundles_made: u64,
     /// Bundles of others whose claim was joined.
     pub bundles_claimed: u64,
+    /// Deletes forgotten, since every member had them.
+    pub collected: u64,
+    /// Repairs begun, asked for by either side.
+    pub repairs: u64,
+    /// Versions given or put back in repairs.
+    pub repaired: u64,
+    /// Live versions dropped, since a peer had seen their end and collected the tombstones.
+    pub dropped_dead: u64,
+    /// Bytes of frames of repairs sent.
+    pub repair_bytes: u64,
     /// Urgent versions pushed or relayed, once for each receiver.
     pub pushes_sent: u64,
 }

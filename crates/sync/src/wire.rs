@@ -1,11 +1,14 @@
 //! The bytes of messages: wire structures, and the way from and to domain values.
 
-use reconvene_clock::{NodeId, ReplicaId};
+mod repair;
+
+use reconvene_clock::{Counter, Dot, NodeId, ReplicaId, VectorClock};
 use reconvene_store::{Digest, Fingerprint, Key, Version};
 use serde::{Deserialize, Serialize};
 
+use self::repair::{decode_repair, encode_repair};
 use crate::RejectReason;
-use crate::codec::{CodecError, CodecProblem, decode, decode_front, encode};
+use crate::codec::{CodecError, CodecProblem, List, decode, decode_front, encode};
 use crate::columns::{pack, unpack};
 use crate::frame::{Kind, open, seal};
 use crate::message::{Claim, Delta, Hello, HelloBack, Message, SessionId, Summary};
@@ -47,6 +50,7 @@ pub(crate) fn encode_message(message: &Message, limit: usize) -> Result<Vec<u8>,
             (Kind::ProbeBack, encode(&WireProbeBack { target: *target.as_bytes(), age_ms: *age_ms })?)
         }
         Message::Leave => (Kind::Leave, Vec::new()),
+        Message::Repair(repair) => (Kind::Repair, encode_repair(repair)?),
     };
     let frame = seal(kind, &body);
     if frame.len() > limit {
@@ -104,6 +108,7 @@ pub(crate) fn decode_message(frame: &[u8], limit: usize) -> Result<Message, Code
             let WireProbeBack { target, age_ms } = decode(body)?;
             Message::ProbeBack { target: NodeId::from_bytes(target), age_ms }
         }
+        Kind::Repair => Message::Repair(decode_repair(body)?),
         Kind::Leave if body.is_empty() => Message::Leave,
         Kind::Leave => return Err(CodecProblem::NotCanonical.into()),
     };
@@ -296,7 +301,11 @@ struct WireClaim {
     whole: bool,
     knowledge: WireRanges,
     digest: WireDigest,
+    floor: List<(Id, u64), MAX_FLOOR>,
 }
+
+/// Entries of a floor; the frame bounds them as well.
+const MAX_FLOOR: usize = 65_536;
 
 impl WireClaim {
     fn new(claim: &Claim) -> Self {
@@ -306,11 +315,18 @@ impl WireClaim {
             whole: claim.whole,
             knowledge: WireRanges::new(claim.knowledge.iter().copied()),
             digest: (&claim.digest).into(),
+            floor: List(claim.floor.iter().map(|end| (end.replica.get().to_be_bytes(), end.counter.get())).collect()),
         }
     }
 
     fn read(self) -> Result<Claim, CodecError> {
+        let end = |(replica, counter): (Id, u64)| -> Result<Dot, CodecError> {
+            Ok(Dot::new(replica_of(replica)?, Counter::new(counter).ok_or(CodecProblem::Range("counter"))?))
+        };
+        let floor: Vec<Dot> = self.floor.0.into_iter().map(end).collect::<Result<_, _>>()?;
+        let floor = VectorClock::try_from_entries(floor).map_err(|_| CodecProblem::NotCanonical)?;
         Ok(Claim {
+            floor,
             session: self.session.into(),
             chunks: self.chunks,
             whole: self.whole,
@@ -360,13 +376,16 @@ struct WireProbeBack {
     age_ms: Option<u64>,
 }
 
-const REASONS: [(u8, RejectReason); 6] = [
+const REASONS: [(u8, RejectReason); 9] = [
     (1, RejectReason::Network),
     (2, RejectReason::Version),
     (3, RejectReason::Identity),
     (4, RejectReason::Budget),
     (5, RejectReason::Silence),
     (6, RejectReason::Loop),
+    (7, RejectReason::Retired),
+    (8, RejectReason::Incarnation),
+    (9, RejectReason::Damaged),
 ];
 
 fn reason_number(why: RejectReason) -> u8 {

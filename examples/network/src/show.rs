@@ -285,6 +285,7 @@ fn peer_state_name(state: PeerState) -> &'static str {
         PeerState::Suspect => "suspect",
         PeerState::Unreachable => "unreachable",
         PeerState::Left => "left",
+        PeerState::Retired => "retired",
         _ => "unknown",
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
-use reconvene_clock::{Dot, Knowledge};
-use reconvene_store::{Key, Record, Version};
+use reconvene_clock::{Dot, Knowledge, VectorClock};
+use reconvene_store::{Body, Key, Record, Version};
 use reconvene_sync::Event;
 
 /// The set of all versions ever made durable by their authors.
@@ -40,7 +40,19 @@ pub enum Violation {
         /// What it reported.
         event: Event,
     },
-    /// A node knows a dot that is neither live there nor replaced by something there.
+    /// A node forgot a delete that a member has not heard of.
+    Forgotten {
+        /// The node.
+        node: usize,
+        /// The key.
+        key: Key,
+        /// The tombstone.
+        dot: Dot,
+        /// The node that does not know it.
+        unknown_at: usize,
+    },
+    /// A node knows a dot that is neither live there nor replaced by something known there, nor a delete that was
+    /// forgotten.
     KnowledgeAhead {
         /// The node.
         node: usize,
@@ -59,6 +71,9 @@ impl Display for Violation {
                 write!(f, "node {node} has of {key} [{}] instead of [{}]", list(found), list(expected))
             }
             Self::Report { node, event } => write!(f, "node {node} reported {event:?}"),
+            Self::Forgotten { node, key, dot, unknown_at } => {
+                write!(f, "node {node} forgot the delete {dot} of {key}, which node {unknown_at} has not heard of")
+            }
             Self::Digest { node } => write!(f, "node {node} has another digest than node 0"),
             Self::KnowledgeAhead { node, key, dot } => {
                 write!(f, "node {node} knows {dot} of {key} but holds neither it nor what replaced it")
@@ -73,6 +88,22 @@ impl Model {
         for (key, version) in versions {
             self.versions.entry(key).or_default().insert(version.dot, version);
         }
+    }
+
+    /// The deletes that a node knows of, holds no longer, and nothing replaced: those it forgot.
+    pub(super) fn forgotten(&self, knowledge: &Knowledge, records: &[Record]) -> Vec<(Key, Dot)> {
+        let held: BTreeMap<&Key, &Record> = records.iter().map(|record| (record.key(), record)).collect();
+        let mut forgotten = Vec::new();
+        for (key, versions) in &self.versions {
+            let gone = versions.values().filter(|version| {
+                version.body == Body::Tombstone
+                    && knowledge.contains(version.dot)
+                    && held.get(key).is_none_or(|record| record.version(version.dot).is_none())
+                    && !versions.values().any(|other| other.replaces(version.dot))
+            });
+            forgotten.extend(gone.map(|version| (key.clone(), version.dot)));
+        }
+        forgotten
     }
 
     /// How many versions there are.
@@ -95,7 +126,7 @@ impl Model {
         live.cloned().collect()
     }
 
-    /// Whether these records are what the model says, to the last byte.
+    /// Whether these records are what the model says, to the last byte, but for deletes that were forgotten.
     ///
     /// # Errors
     ///
@@ -106,7 +137,9 @@ impl Model {
         for key in keys {
             let expected = self.live(key);
             let found = held.get(key).map_or(&[] as &[Version], |record| record.siblings());
-            if expected != found {
+            let missing = expected.iter().filter(|version| !found.contains(version));
+            let forgotten = missing.clone().all(|version| version.body == Body::Tombstone);
+            if !forgotten || found.iter().any(|version| !expected.contains(version)) {
                 let dots = |versions: &[Version]| versions.iter().map(|version| version.dot).collect();
                 return Err(Violation::Record {
                     node,
@@ -119,17 +152,27 @@ impl Model {
         Ok(())
     }
 
-    /// Whether each dot of the model that a node knows is live there, or was replaced by something there.
+    /// Whether each dot of the model that a node knows is live there, or was replaced by something known there, or is a
+    /// delete within the floor of those that were forgotten.
     ///
     /// # Errors
     ///
-    /// The first dot that is neither.
-    pub fn check_knowledge(&self, node: usize, knowledge: &Knowledge, records: &[Record]) -> Result<(), Violation> {
+    /// The first dot that is none of these.
+    pub fn check_knowledge(
+        &self,
+        node: usize,
+        knowledge: &Knowledge,
+        floor: &VectorClock,
+        records: &[Record],
+    ) -> Result<(), Violation> {
         let held: BTreeMap<&Key, &Record> = records.iter().map(|record| (record.key(), record)).collect();
         for (key, versions) in &self.versions {
             let siblings = held.get(key).map_or(&[] as &[Version], |record| record.siblings());
-            for dot in versions.keys().filter(|dot| knowledge.contains(**dot)) {
-                if !siblings.iter().any(|held| held.dot == *dot || held.replaces(*dot)) {
+            for (dot, version) in versions.iter().filter(|(dot, _)| knowledge.contains(**dot)) {
+                let live = siblings.iter().any(|held| held.dot == *dot);
+                let replaced = versions.values().any(|other| other.replaces(*dot) && knowledge.contains(other.dot));
+                let forgotten = version.body == Body::Tombstone && floor.contains(*dot);
+                if !live && !replaced && !forgotten {
                     return Err(Violation::KnowledgeAhead { node, key: key.clone(), dot: *dot });
                 }
             }

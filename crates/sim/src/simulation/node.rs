@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use reconvene_clock::{NodeId, Now, ReplicaId};
 use reconvene_store::{Cursor, Identity, Key, MemoryStore, MetadataStore, Prefix, Record, Snapshot, Version, ready};
-use reconvene_sync::{Config, Input, Member, NetworkId, Replica, StoreDriver};
+use reconvene_sync::{Config, Input, NetworkId, Replica, StoreDriver};
 
 use super::clock::SimClock;
 use super::net::Active;
@@ -105,7 +105,7 @@ impl SimNode {
         let views = std::mem::replace(&mut self.store, StoreDriver::new(placeholder()));
         self.store = StoreDriver::new(views.into_store());
         let head = self.snapshot().head().clone();
-        let members = self.read(Prefix::new(Member::PREFIX).map_err(|error| error.to_string())?);
+        let members = self.read(Prefix::new(Replica::FACTS).map_err(|error| error.to_string())?);
         self.config.seed = self.config.seed.rotate_left(7) ^ 0x5bd1_e995;
         let replica = Replica::open(self.config.clone(), head, members, self.now(at));
         self.replica = Some(replica.map_err(|error| error.to_string())?);

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use reconvene_clock::{ClockError, MaxAhead, NodeId, VectorClock};
-use reconvene_store::{Applied, Batch, Class, Key, LocalWrite, Plan, PlanError, Record, Version};
+use reconvene_clock::{ClockError, Dot, Hlc, MaxAhead, NodeId, ReplicaId};
+use reconvene_store::{Applied, Batch, Class, Frozen, Key, LocalWrite, Plan, PlanError, Record, Version};
 
 use super::Replica;
 use super::bundles::FragmentJob;
 use super::session::SessionKey;
-use crate::columns::{Memory, travels_alone};
+use crate::fact::{Acknowledgement, Fact};
 use crate::message::Message;
-use crate::wire::encoded_bytes;
-use crate::{Event, NewWrite, Output, Ticket, Want};
+use crate::{Event, NewWrite, Output, Retirement, Ticket, Want};
 
 /// A change that waits for its turn.
 #[derive(Debug)]
@@ -26,6 +25,37 @@ pub(super) enum Job {
     Fragment(FragmentJob),
     /// Urgent versions from a peer.
     Push { from: NodeId, hops: u8, versions: Vec<(Key, Version)> },
+    /// The fact that retires a replica.
+    Retire { ticket: Option<Ticket>, replica: ReplicaId },
+    /// The fact that says what is durable here.
+    Acknowledge,
+    /// Versions that a peer supplies in a repair, in answer to a question or not.
+    Restore { key: SessionKey, asked: bool, versions: Vec<(Key, Version)> },
+    /// Live versions that a peer has seen the end of, and what it holds of their keys.
+    Verdict { key: SessionKey, dead: Vec<(Key, Vec<Dot>)>, versions: Vec<(Key, Version)> },
+    /// Deletes that everybody has, to be forgotten.
+    Collect { settled: Vec<(Dot, Key)> },
+    /// A tombstone that cannot settle, to be replaced by an own one.
+    DeleteAgain { dot: Dot, key: Key },
+}
+
+impl Job {
+    /// Whether everything else goes first.
+    fn is_bulk(&self) -> bool {
+        match self {
+            Self::Chunk { .. }
+            | Self::Claim { .. }
+            | Self::Fragment(_)
+            | Self::Collect { .. }
+            | Self::Restore { .. }
+            | Self::Verdict { .. } => true,
+            Self::Local { .. }
+            | Self::Push { .. }
+            | Self::Retire { .. }
+            | Self::Acknowledge
+            | Self::DeleteAgain { .. } => false,
+        }
+    }
 }
 
 /// The job whose rows are being read.
@@ -37,9 +67,10 @@ pub(super) struct Applying {
 }
 
 impl Replica {
-    /// Takes a job into the queue.
+    /// Takes a job into the queue: bulk at its end, anything else ahead of all bulk.
     pub(super) fn enqueue(&mut self, job: Job) {
-        self.jobs.push_back(job);
+        let bulk = self.jobs.iter().position(Job::is_bulk).filter(|_| !job.is_bulk());
+        self.jobs.insert(bulk.unwrap_or(self.jobs.len()), job);
         self.next_job();
     }
 
@@ -69,8 +100,25 @@ impl Replica {
                     continue;
                 }
                 Job::Local { writes, .. } => writes.iter().map(|write| write.key.clone()).collect(),
-                Job::Chunk { versions, .. } | Job::Push { versions, .. } => Plan::keys_needed(versions),
-                Job::Fragment(job) => Plan::keys_needed(&job.versions),
+                Job::Fragment(job) => {
+                    let mut keys = Plan::keys_needed(&job.versions);
+                    keys.extend(self.own_retirement_keys(&job.versions));
+                    keys
+                }
+                Job::Chunk { versions, .. } | Job::Push { versions, .. } | Job::Restore { versions, .. } => {
+                    let mut keys = Plan::keys_needed(versions);
+                    keys.extend(self.own_retirement_keys(versions));
+                    keys
+                }
+                Job::Verdict { dead, versions, .. } => {
+                    let mut keys = Plan::keys_needed(versions);
+                    keys.extend(dead.iter().map(|(key, _)| key.clone()));
+                    keys
+                }
+                Job::Retire { replica, .. } => Retirement::key_of(*replica, self.replica()).into_iter().collect(),
+                Job::Acknowledge => Acknowledgement::key_of(self.replica()).into_iter().collect(),
+                Job::Collect { settled } => settled.iter().map(|(_, key)| key.clone()).collect(),
+                Job::DeleteAgain { key, .. } => [key.clone()].into(),
             };
             let ticket = self.fresh_ticket();
             self.outputs.push_back(Output::Load { ticket, view: None, want: Want::Keys(keys.clone()) });
@@ -84,7 +132,10 @@ impl Replica {
             self.view_loaded(key, ticket, &records, more);
             return;
         }
-        if self.bundle_loaded(ticket, &records, more) {
+        if self.bundle_loaded(ticket, &records, more)
+            || self.tombstones_loaded(ticket, &records, more)
+            || self.repair_loaded(ticket, &records, more)
+        {
             return;
         }
         let Some(Applying { keys, job, .. }) = self.applying.take_if(|applying| applying.ticket == ticket) else {
@@ -96,6 +147,12 @@ impl Replica {
             Job::Chunk { key, bytes, versions } => self.apply_chunk(plan, key, bytes, versions),
             Job::Push { from, hops, versions } => self.apply_push(plan, from, hops, versions),
             Job::Fragment(job) => self.apply_fragment(plan, job),
+            Job::Retire { ticket, replica } => self.apply_retire(plan, ticket, replica),
+            Job::Acknowledge => self.apply_acknowledge(plan),
+            Job::Restore { key, asked, versions } => self.apply_restore(plan, key, asked, versions),
+            Job::Verdict { key, dead, versions } => self.apply_verdict(plan, key, &dead, versions),
+            Job::Collect { settled } => self.apply_collect(plan, &settled),
+            Job::DeleteAgain { dot, key } => self.apply_delete_again(plan, dot, key),
             // Claims read no rows, so none is ever under way.
             Job::Claim { .. } => {}
         }
@@ -105,10 +162,8 @@ impl Replica {
     fn apply_local(&mut self, mut plan: Plan, ticket: Option<Ticket>, writes: Vec<NewWrite>) {
         let mut dots = Vec::with_capacity(writes.len());
         for NewWrite { key, class, body, replaces } in writes {
-            // Own stamps follow the greatest one seen, however far wall time has gone back since. A clock that is full
-            // repeats its last stamp, which only ever breaks ties.
-            self.hlc = self.hlc.tick_at(self.wall, MaxAhead::from_millis(u64::MAX)).unwrap_or(self.hlc);
-            match plan.write(LocalWrite { key, class, body, hlc: self.hlc, replaces }) {
+            let hlc = self.stamp();
+            match plan.write(LocalWrite { key, class, body, hlc, replaces }) {
                 Ok(dot) => dots.push(dot),
                 Err(error) => {
                     self.outputs.extend(ticket.map(|ticket| Output::WriteRefused { ticket, error }));
@@ -121,6 +176,26 @@ impl Replica {
         let hops = self.hop_limit();
         self.push(None, hops, urgent);
         if self.config.cascade_on_local_writes {
+            self.note_news();
+        }
+    }
+
+    /// The stamp of the next own write.
+    ///
+    /// Own stamps follow the greatest one seen, however far wall time has gone back since. A clock that is full repeats
+    /// its last stamp, which only ever breaks ties.
+    pub(super) fn stamp(&mut self) -> Hlc {
+        self.hlc = self.hlc.tick_at(self.wall, MaxAhead::from_millis(u64::MAX)).unwrap_or(self.hlc);
+        self.hlc
+    }
+
+    fn apply_acknowledge(&mut self, mut plan: Plan) {
+        let ack = self.acknowledgement();
+        let Some(NewWrite { key, class, body, replaces }) = ack.to_write() else { return };
+        let hlc = self.stamp();
+        if plan.write(LocalWrite { key, class, body, hlc, replaces }).is_ok() {
+            self.persist(plan.finish(), |_| false);
+            self.acknowledged(ack.prefix);
             self.note_news();
         }
     }
@@ -169,29 +244,12 @@ impl Replica {
         }
     }
 
-    /// Joins what a peer claims, now that all its chunks are in.
-    ///
-    /// What was put aside is left out; all of it if chunks were.
-    fn join_claim(&mut self, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        let Some(claim) = session.incoming.claim.as_ref() else { return };
-        let knowledge = session.incoming.aside.claimable(&claim.knowledge);
-        if claim.whole && !knowledge.is_empty() {
-            let mut plan = Plan::new(self.head.clone(), [], [], &self.config.store);
-            match plan.claim(&knowledge, &VectorClock::new()) {
-                Ok(()) => {
-                    self.persist(plan.finish(), |_| false);
-                }
-                Err(error) => self.report_refusal(key.0, &error),
-            }
-        }
-        self.direction_done(key);
-    }
-
     /// Plans the versions a peer sent, as many as fit one batch, and persists them.
     pub(super) fn apply_versions(&mut self, mut plan: Plan, from: NodeId, versions: Vec<(Key, Version)>) -> Outcome {
         let mut result = Outcome::default();
         let mut new = BTreeSet::new();
+        let retirements: Vec<_> =
+            versions.iter().filter(|(key, _)| Retirement::named_by(key).is_some()).cloned().collect();
         let mut ahead = None;
         let mut versions = versions.into_iter();
         let mut planned = false;
@@ -201,16 +259,18 @@ impl Replica {
                 Ok(Applied::Known) => {
                     self.stats.duplicates_received = self.stats.duplicates_received.saturating_add(1);
                 }
+                Ok(Applied::PutAside) => {
+                    let (len, limit) = (version.byte_len(), self.config.store.row_bytes);
+                    result.refused.push(version);
+                    self.refused(from, &PlanError::RowTooLarge { key, len, limit });
+                    planned = true;
+                    continue;
+                }
+                Ok(Applied::Collided) => self.collided(dot, from),
                 Ok(Applied::New | Applied::Concurrent | Applied::Obsolete) => {
                     self.stats.records_received = self.stats.records_received.saturating_add(1);
                     result.new = result.new.saturating_add(1);
                     new.insert(dot);
-                }
-                Ok(Applied::Collided) => self.notify(Event::DotCollision { dot, from }),
-                // The store leaves it, and what it replaced, out of every claim.
-                Ok(Applied::PutAside) => {
-                    let (len, limit) = (version.byte_len(), self.config.store.row_bytes);
-                    self.report_refusal(from, &PlanError::RowTooLarge { key: key.clone(), len, limit });
                 }
                 Err(PlanError::BatchFull { .. }) if planned => {
                     result.rest = std::iter::once((key, version)).chain(versions).collect();
@@ -218,7 +278,7 @@ impl Replica {
                 }
                 Err(error) => {
                     result.refused.push(version);
-                    self.report_refusal(from, &error);
+                    self.refused(from, &error);
                     continue;
                 }
             }
@@ -235,6 +295,7 @@ impl Replica {
         if let Some((by_ms, replica)) = ahead {
             self.notify(Event::AheadOfBound { replica, by_ms });
         }
+        self.add_own_cuts(&mut plan, &retirements);
         result.urgent = self.persist(plan.finish(), |version| new.contains(&version.dot));
         if result.new > 0 {
             self.note_news();
@@ -249,88 +310,53 @@ impl Replica {
         }
         let urgent = batch.versions().filter(|(_, version)| version.class == Class::URGENT && wanted(version));
         let urgent: Vec<_> = urgent.map(|(key, version)| (key.clone(), version.clone())).collect();
+        let shrunk = !batch.head().knowledge().covers(self.head.knowledge());
         self.set_head(batch.head().clone());
-        let mut members = Vec::new();
+        self.note_deletes(&batch);
+        let mut facts = Vec::new();
         let mut siblings = Vec::new();
         for row in batch.rows() {
             let Some(record) = row.after() else { continue };
-            members
-                .extend(record.key().as_bytes().starts_with(crate::Member::PREFIX.as_bytes()).then(|| record.clone()));
+            facts.extend(Fact::from_record(record));
             let count = record.siblings().len();
             siblings.extend((count > 1 && !row.added().is_empty()).then(|| (record.key().clone(), count)));
         }
         self.outputs.push_back(Output::Persist(batch));
-        for record in members {
-            self.learn_member(&record);
+        for fact in facts {
+            self.learn_fact(fact);
         }
         for (key, count) in siblings {
             self.notify(Event::Siblings { key, count });
         }
+        if shrunk {
+            self.knowledge_shrunk();
+        }
         urgent
     }
 
-    /// Says why something of a peer's was not applied.
-    pub(super) fn report_refusal(&mut self, from: NodeId, error: &PlanError) {
-        let event = if let PlanError::Clock(ClockError::StateLoss { held, .. }) = error {
-            Event::Amnesia { peer: from, held: held.get() }
+    /// One dot has two contents. Both are kept, and all replicas show the same one.
+    pub(super) fn collided(&mut self, dot: Dot, from: NodeId) {
+        self.notify(Event::DotCollision { dot, from });
+        if dot.replica == self.replica() {
+            self.notify(Event::Frozen { why: Frozen::Collision });
+        }
+    }
+
+    /// Something of a peer's was not applied: says why, and draws the consequence if it shows that own writes were lost.
+    pub(super) fn refused(&mut self, from: NodeId, error: &PlanError) {
+        let lost = if let PlanError::Clock(ClockError::StateLoss { held, .. }) = error {
+            Some(Dot::new(self.replica(), *held))
         } else if let PlanError::UnusedDot { dot } = error {
-            Event::Amnesia { peer: from, held: dot.counter.get() }
+            Some(*dot)
         } else {
-            Event::Refused { from, error: error.clone() }
+            None
         };
-        self.notify(event);
-    }
-
-    /// Sends urgent versions to a few peers at once. Losing them is harmless: sessions bring them as well.
-    pub(super) fn push(&mut self, not_to: Option<NodeId>, hops: u8, versions: Vec<(Key, Version)>) {
-        if versions.is_empty() {
+        let Some(lost) = lost else {
+            self.notify(Event::Refused { from, error: error.clone() });
             return;
-        }
-        let linked = self.peers.iter().filter(|(node, peer)| peer.linked && peer.verified && Some(**node) != not_to);
-        let mut targets: Vec<NodeId> = linked.map(|(node, _)| *node).collect();
-        self.rng.draw(&mut targets, self.config.push_fan_out);
-        targets.truncate(self.config.push_fan_out);
-        for versions in self.push_frames(versions) {
-            let count = u64::try_from(versions.len()).unwrap_or(u64::MAX);
-            let message = Message::Push { hops, versions };
-            for target in &targets {
-                if self.send(*target, &message).is_some() {
-                    self.stats.pushes_sent = self.stats.pushes_sent.saturating_add(count);
-                }
-            }
-        }
-    }
-
-    /// Urgent versions in frames of the greatest size allowed, by dot. One that is larger by itself is left out.
-    fn push_frames(&self, mut versions: Vec<(Key, Version)>) -> Vec<Vec<(Key, Version)>> {
-        versions.sort_by_key(|(_, version)| version.dot);
-        let limit = self.config.max_push_bytes.min(self.config.max_frame_bytes).saturating_sub(64);
-        let mut frames: Vec<Vec<(Key, Version)>> = Vec::new();
-        let (mut used, mut memory) = (limit, Memory::default());
-        for entry in versions {
-            let bytes = encoded_bytes(&entry.0, &entry.1);
-            if bytes > limit || !travels_alone(&entry) {
-                continue;
-            }
-            used = used.saturating_add(bytes);
-            let fits = memory.admit(&entry.0, &entry.1) && used <= limit;
-            match frames.last_mut() {
-                Some(frame) if fits => frame.push(entry),
-                _ => {
-                    (used, memory) = (bytes, Memory::default());
-                    memory.admit(&entry.0, &entry.1);
-                    frames.push(vec![entry]);
-                }
-            }
-        }
-        frames
-    }
-
-    /// As many hops as reach every member when each passes news on to two others, and one to spare.
-    pub(super) fn hop_limit(&self) -> u8 {
-        let members = u64::try_from(self.members.len()).unwrap_or(u64::MAX).max(1);
-        let log2 = u64::BITS.saturating_sub(members.saturating_sub(1).leading_zeros());
-        u8::try_from(log2).unwrap_or(u8::MAX).saturating_add(1)
+        };
+        self.notify(Event::Amnesia { peer: from, held: lost.counter.get() });
+        self.freeze(Frozen::Amnesia, Some(lost));
     }
 }
 

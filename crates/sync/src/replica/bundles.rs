@@ -288,7 +288,7 @@ impl Replica {
                     self.stats.bundles_claimed = self.stats.bundles_claimed.saturating_add(1);
                     joined.insert(bundle);
                 }
-                Err(error) => self.report_refusal(self.node(), &error),
+                Err(error) => self.refused(self.node(), &error),
             }
         }
         self.bundles.open.retain(|_, open| !open.claims_nothing());
@@ -297,7 +297,7 @@ impl Replica {
 
     /// Remembers what the maker of a bundle knows, so that bundles for it can leave that out.
     fn hear(&mut self, from: ReplicaId, claim: &[DotRange]) {
-        let Some(node) = self.members.get(&from).map(|member| member.node) else { return };
+        let Some(node) = self.members.get(from).map(|member| member.node) else { return };
         if self.bundles.heard.contains_key(&node) || self.bundles.heard.len() < self.config.max_peers {
             let heard = self.bundles.heard.entry(node).or_default();
             claim.iter().for_each(|range| {

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use reconvene_clock::{Knowledge, NodeId, ReplicaId, Timestamp};
-use reconvene_store::Record;
 
 use super::apply::Job;
+use super::identity::Openings;
 use super::session::SessionKey;
 use super::{Known, OpenError, Replica};
 use crate::codec::CodecProblem;
+use crate::detector::Detector;
+use crate::fact::Fact;
 use crate::member::MAX_ADDRESS_BYTES;
 use crate::message::{Message, SessionId};
 use crate::{Event, Member, Output, PeerState, RejectReason};
@@ -24,6 +26,14 @@ pub(super) struct Peer {
     pub(super) last_heard: Timestamp,
     pub(super) last_sent: Timestamp,
     pub(super) last_session: Option<Timestamp>,
+    /// The replica it last used here.
+    pub(super) replica: Option<ReplicaId>,
+    /// How long it is usually silent.
+    pub(super) detector: Detector,
+    /// When somebody else heard of it last, as far as they said.
+    pub(super) vouched: Option<Timestamp>,
+    /// When others were last asked about it.
+    pub(super) asked_at: Option<Timestamp>,
     /// Sessions that failed since the last one that did not.
     failures: u32,
     /// When to try again, and not earlier.
@@ -32,6 +42,12 @@ pub(super) struct Peer {
     pub(super) base: Option<Known>,
     pub(super) converged: Option<(Timestamp, Arc<Knowledge>)>,
     pub(super) recent_sessions: VecDeque<SessionId>,
+    /// When it was last asked to compare.
+    pub(super) repaired_at: Option<Timestamp>,
+    /// Sessions that found nothing to do since both last compared everything.
+    pub(super) unaudited: u32,
+    /// Which openings of its store it was met in.
+    pub(super) openings: Openings,
 }
 
 /// Where a broker may be reached.
@@ -43,6 +59,17 @@ pub(super) struct Address {
     dialling: bool,
     /// When to dial, or when to give up dialling.
     pub(super) due: Option<Timestamp>,
+}
+
+impl Address {
+    /// Who answered there last, or who said so.
+    pub(super) fn node(&self) -> Option<NodeId> {
+        self.node
+    }
+
+    pub(super) fn is_dialling(&self) -> bool {
+        self.dialling
+    }
 }
 
 impl Replica {
@@ -67,6 +94,7 @@ impl Replica {
         let peer = self.peers.entry(node).or_insert_with(|| Peer::new(now));
         peer.linked = true;
         peer.last_heard = now;
+        peer.detector.skip_to(now);
         peer.last_sent = now;
         peer.failures = 0;
         peer.retry_at = None;
@@ -105,20 +133,15 @@ impl Replica {
     /// A valid frame came from this peer. False if nothing should come of it: there is no link, or the peer said goodbye
     /// before and this is not a hello but something that was still on its way.
     pub(super) fn heard(&mut self, node: NodeId, hello: bool) -> bool {
-        let now = self.now;
+        let (now, burst_ms, pause_ms) = (self.now, self.config.min_deviation_ms, self.config.probe_interval_ms);
         let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.linked) else { return false };
         if peer.state == PeerState::Left && !hello {
             return false;
         }
         peer.last_heard = now;
+        peer.detector.heard(now, burst_ms, pause_ms);
         self.set_state(node, PeerState::Alive);
         true
-    }
-
-    pub(super) fn verified(&mut self, node: NodeId) {
-        if let Some(peer) = self.peers.get_mut(&node) {
-            peer.verified = true;
-        }
     }
 
     /// A peer said goodbye.
@@ -143,8 +166,10 @@ impl Replica {
         }
     }
 
+    /// Notes what is known of a peer. A node of which no replica counts any more stays retired.
     pub(super) fn set_state(&mut self, node: NodeId, state: PeerState) {
         let since = self.now;
+        let state = if self.members.node_is_retired(node) { PeerState::Retired } else { state };
         if let Some(peer) = self.peers.get_mut(&node)
             && peer.state != state
         {
@@ -158,7 +183,7 @@ impl Replica {
         self.peers.get(&node).map(|peer| self.now.saturating_since(peer.last_heard))
     }
 
-    fn sessions_with(&self, node: NodeId) -> Vec<SessionKey> {
+    pub(super) fn sessions_with(&self, node: NodeId) -> Vec<SessionKey> {
         self.sessions.keys().filter(|(peer, _)| *peer == node).copied().collect()
     }
 
@@ -247,27 +272,44 @@ impl Replica {
         }
     }
 
-    /// Takes in a member fact: an address to try, and whom a replica belongs to.
-    pub(super) fn learn_member(&mut self, record: &Record) {
-        let Some(Ok(member)) = Member::from_record(record) else { return };
-        if self.members.get(&member.replica) == Some(&member) {
+    /// Takes in a fact about the network.
+    pub(super) fn learn_fact(&mut self, fact: Fact) {
+        let known = match &fact {
+            Fact::Retirement(retirement) => self.members.is_retired(retirement.replica),
+            Fact::Member(_) | Fact::Acknowledgement(_) => false,
+        };
+        if !self.members.learn(&fact) {
             return;
         }
+        match fact {
+            Fact::Member(member) => self.member_learnt(member),
+            Fact::Retirement(retirement) if !known => self.replica_retired(retirement.replica),
+            Fact::Retirement(_) => {}
+            Fact::Acknowledgement(_) => self.deletes.stability_moved(),
+        }
+    }
+
+    /// A member is new, or has another address: an address to try, and whom a replica belongs to.
+    fn member_learnt(&mut self, member: Member) {
         if let Some(address) = member.address.clone().filter(|_| member.node != self.node()) {
             self.learn_address(address, Some(member.node));
         }
-        self.members.insert(member.replica, member.clone());
         if member.replica != self.replica() {
+            if let Some(state) = self.peers.get(&member.node).map(|peer| (peer.state, peer.linked))
+                && state == (PeerState::Retired, true)
+            {
+                self.set_state(member.node, PeerState::Alive);
+            }
             self.notify(Event::Member(member));
         }
     }
 
     /// Whether a replica was introduced by a node other than `node`.
     pub(super) fn belongs_to_another(&self, node: NodeId, replica: ReplicaId) -> bool {
-        self.members.get(&replica).is_some_and(|member| member.node != node)
+        self.members.get(replica).is_some_and(|member| member.node != node)
     }
 
-    /// Writes the fact about this very member, unless it is there.
+    /// Writes the fact about this very member, unless it is there, and retires what this node was before.
     pub(super) fn introduce(&mut self) -> Result<(), OpenError> {
         let identity = self.head.identity();
         let own = Member {
@@ -276,11 +318,14 @@ impl Replica {
             incarnation: identity.incarnation,
             address: self.config.advertise.clone(),
         };
-        if self.members.get(&own.replica) == Some(&own) {
-            return Ok(());
+        if self.members.get(own.replica) != Some(&own) {
+            let write = own.to_write().ok_or_else(|| OpenError::Member(CodecProblem::Range("member").into()))?;
+            self.enqueue(Job::Local { ticket: None, writes: vec![write] });
         }
-        let write = own.to_write().ok_or_else(|| OpenError::Member(CodecProblem::Range("member").into()))?;
-        self.enqueue(Job::Local { ticket: None, writes: vec![write] });
+        let earlier = self.members.counting_of(own.node).filter(|replica| *replica != own.replica);
+        for replica in earlier.collect::<Vec<_>>() {
+            self.enqueue(Job::Retire { ticket: None, replica });
+        }
         Ok(())
     }
 }
@@ -294,11 +339,18 @@ impl Peer {
             last_heard: now,
             last_sent: now,
             last_session: None,
+            replica: None,
+            detector: Detector::new(now),
+            vouched: None,
+            asked_at: None,
             failures: 0,
             retry_at: None,
             base: None,
             converged: None,
             recent_sessions: VecDeque::new(),
+            repaired_at: None,
+            unaudited: 0,
+            openings: Openings::default(),
         }
     }
 }

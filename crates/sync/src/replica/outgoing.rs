@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use reconvene_clock::{Dot, DotRange, Knowledge, Timestamp};
-use reconvene_store::{Key, Record, Version};
+use reconvene_clock::{Dot, DotRange, Knowledge, Timestamp, VectorClock};
+use reconvene_store::{Fingerprint, Key, Record, Version};
 
 use super::session::SessionKey;
 use super::{Known, Replica};
@@ -21,6 +21,10 @@ pub(super) struct OutgoingDirection {
     pub(super) known: Known,
     /// What the claim adds to the peer's knowledge.
     missing: Vec<DotRange>,
+    /// The floor of the newest view, as far as it is above the peer's prefix: deletes of which no tombstone tells.
+    floor: VectorClock,
+    /// What the newest view knows, and its fingerprint.
+    seen: (Known, Fingerprint),
     left: Left,
     loading: Option<Ticket>,
     /// Versions read and not sent, and about how many bytes they are in a frame.
@@ -80,12 +84,16 @@ impl Replica {
             return;
         }
         let missing: Vec<DotRange> = known.knowledge.missing_from(theirs).collect();
-        let view = (!missing.is_empty()).then(|| self.fresh_view());
+        let floor = floor_above(self.head.gc_floor(), theirs);
+        let needed = !missing.is_empty() || !floor.is_empty();
+        let view = needed.then(|| self.fresh_view());
         self.outputs.extend(view.map(Output::OpenView));
         let outgoing = OutgoingDirection {
             view,
             view_since: self.now,
+            seen: (known.clone(), self.head.fingerprints().root()),
             known,
+            floor,
             left: Left::Dots(missing.clone()),
             missing,
             loading: None,
@@ -119,7 +127,10 @@ impl Replica {
                 }
                 Step::NextView => self.next_view(key),
                 Step::Claim(claim) => {
-                    self.close_view(key);
+                    // Behind the floor, the peer will ask what of its own is dead.
+                    if claim.floor.is_empty() {
+                        self.close_view(key);
+                    }
                     if let Some(outgoing) = self.outgoing(key) {
                         outgoing.claimed = true;
                     }
@@ -152,6 +163,7 @@ impl Replica {
                 whole: !outgoing.partial,
                 knowledge: if outgoing.partial { Vec::new() } else { outgoing.missing.clone() },
                 digest: outgoing.known.digest,
+                floor: outgoing.floor.clone(),
             }));
         }
         let underway = outgoing.sent_bytes.saturating_sub(outgoing.applied_bytes);
@@ -239,9 +251,14 @@ impl Replica {
         let view = self.fresh_view();
         self.outputs.push_back(Output::OpenView(view));
         let now = self.now;
+        let seen = (self.known(), self.head.fingerprints().root());
+        let theirs = self.sessions.get(&key).and_then(|open| open.theirs.as_ref());
+        let floor = theirs.map(|theirs| floor_above(self.head.gc_floor(), theirs)).unwrap_or_default();
         let Some(outgoing) = self.outgoing(key) else { return };
         outgoing.view = Some(view);
         outgoing.view_since = now;
+        outgoing.seen = seen;
+        outgoing.floor = floor;
         if let Left::Listing { keys, .. } = &mut outgoing.left {
             outgoing.left = Left::Keys(std::mem::take(keys));
         }
@@ -267,6 +284,12 @@ impl OutgoingDirection {
     pub(super) fn view_deadline(&self, view_max_ms: u64) -> Option<Timestamp> {
         let reads = self.view.is_some() && !self.claimed && !self.left.is_empty();
         reads.then(|| self.view_since.saturating_add(view_max_ms))
+    }
+
+    /// The view that a claim was made from, while it is open: what it knows, and its fingerprint.
+    pub(super) fn claimed_view(&self) -> Option<(ViewId, Knowledge, Fingerprint)> {
+        let view = self.view.filter(|_| self.claimed)?;
+        Some((view, (*self.seen.0.knowledge).clone(), self.seen.1))
     }
 
     /// The keys that are remembered because their view was given up.
@@ -421,6 +444,11 @@ impl Page {
             stuck: more && upto.is_none(),
         }
     }
+}
+
+/// The part of a floor that a peer has not seen all up to.
+fn floor_above(floor: &VectorClock, theirs: &Knowledge) -> VectorClock {
+    floor.iter().filter(|end| !theirs.vector().contains(*end)).collect()
 }
 
 /// The part of a range behind `dot`.

@@ -6,7 +6,9 @@ use reconvene_store::{Digest, Key, Version};
 use super::apply::Job;
 use super::session::{Session, SessionKey, summary_for};
 use super::{Known, Replica};
-use crate::message::{Claim, Delta, Hello, HelloBack, Message, SessionId, Summary, WIRE_VERSION};
+use crate::message::{
+    Claim, Delta, Hello, HelloBack, Message, SessionId, Summary, WIRE_VERSION, common_capabilities, common_version,
+};
 use crate::ranges::union;
 use crate::wire::decode_message;
 use crate::{Event, Output, RejectReason};
@@ -37,11 +39,13 @@ impl Replica {
                 if check != self.in_sync_check(session, &told.digest) {
                     return;
                 }
-                self.verified(from);
                 self.stats.converged_exchange_bytes = bytes;
                 self.found_equal(from, told);
                 self.stats.in_sync_sessions = self.stats.in_sync_sessions.saturating_add(1);
                 self.complete(key);
+                if self.audit_is_due(from) {
+                    self.repair_divergence(key);
+                }
             }
             Message::Delta(delta) => self.on_delta(from, bytes, delta),
             Message::Claim(claim) => self.on_claim(from, claim),
@@ -68,6 +72,7 @@ impl Replica {
                 if self.sessions.contains_key(&key) {
                     self.notify(Event::Rejected { peer: from, why, by_peer: true });
                     self.fail(key);
+                    self.rejected(why);
                 }
             }
             Message::Push { hops, versions } => self.on_push(from, frame.len(), hops, versions),
@@ -75,9 +80,9 @@ impl Replica {
                 let age_ms = if target == self.node() { Some(0) } else { self.silence_of(target) };
                 self.send(from, &Message::ProbeBack { target, age_ms });
             }
-            // Having heard it is all there is to it.
-            Message::ProbeBack { .. } => {}
+            Message::ProbeBack { target, age_ms } => self.vouched(from, target, age_ms),
             Message::Leave => self.peer_left(from),
+            Message::Repair(repair) => self.on_repair(from, repair),
         }
     }
 
@@ -91,7 +96,7 @@ impl Replica {
             }
             return;
         }
-        self.verified(from);
+        self.verified(from, hello.from);
         let known = self.known();
         if hello.digest.knowledge == known.digest.knowledge {
             self.answer_equal_knowledge(key, bytes, &hello, known);
@@ -126,18 +131,27 @@ impl Replica {
             self.found_equal(from, known);
         } else {
             self.notify(Event::Divergence { peer: from });
-            self.send(from, &Message::HelloBack(self.hello_back(key.1, known.digest, false, Summary::Unchanged)));
+            let back = self.hello_back(key.1, hello, known.digest, false, Summary::Unchanged);
+            self.send(from, &Message::HelloBack(back));
         }
         self.stats.sessions = self.stats.sessions.saturating_add(1);
         self.session_succeeded(from);
     }
 
-    fn hello_back(&self, session: SessionId, digest: Digest, need_full: bool, summary: Summary) -> HelloBack {
+    fn hello_back(
+        &self,
+        session: SessionId,
+        hello: &Hello,
+        digest: Digest,
+        need_full: bool,
+        summary: Summary,
+    ) -> HelloBack {
         HelloBack {
             session,
             from: self.replica(),
-            version: WIRE_VERSION,
-            capabilities: 0,
+            // The objection to hellos without one in common came first.
+            version: common_version(hello.versions).unwrap_or(WIRE_VERSION),
+            capabilities: common_capabilities(hello.capabilities),
             digest,
             window_bytes: self.config.window_bytes,
             need_full,
@@ -148,16 +162,17 @@ impl Replica {
     fn answer_hello(&mut self, key: SessionKey, hello: &Hello) {
         let known = self.known();
         let theirs = self.resolve(key.0, &hello.summary, hello.digest.knowledge);
-        self.check_memory(key.0, theirs.as_ref());
+        self.heard_summary(key.0, hello.from, theirs.as_ref());
         let peer = self.peers.get(&key.0);
         let remembered = hello.remembered();
         let base = peer.and_then(|peer| peer.base.as_ref()).filter(|base| Some(base.digest.knowledge) == remembered);
-        let back = self.hello_back(key.1, known.digest, theirs.is_none(), summary_for(&known, base));
+        let back = self.hello_back(key.1, hello, known.digest, theirs.is_none(), summary_for(&known, base));
         self.send(key.0, &Message::HelloBack(back));
         let Some(session) = self.sessions.get_mut(&key) else { return };
         session.progressed = self.now;
         session.told = known;
         session.theirs = theirs;
+        session.capabilities = common_capabilities(hello.capabilities);
         self.start_sending(key);
     }
 
@@ -169,33 +184,37 @@ impl Replica {
         session.bytes = session.bytes.saturating_add(bytes);
         session.progressed = self.now;
         session.window_bytes = back.window_bytes.min(self.config.window_bytes);
-        if back.version != WIRE_VERSION {
-            self.notify(Event::Rejected { peer: from, why: RejectReason::Version, by_peer: false });
+        session.capabilities = common_capabilities(back.capabilities);
+        let objection = match common_version((back.version, back.version)) {
+            Some(_) => self.objection_to_replica(from, back.from),
+            None => Some(RejectReason::Version),
+        };
+        if let Some(why) = objection {
+            self.notify(Event::Rejected { peer: from, why, by_peer: false });
+            self.send(from, &Message::Reject { session: key.1, why });
             self.fail(key);
             return;
         }
-        if back.from == self.replica() || self.belongs_to_another(from, back.from) {
-            self.notify(Event::Rejected { peer: from, why: RejectReason::Identity, by_peer: false });
-            self.send(from, &Message::Reject { session: key.1, why: RejectReason::Identity });
-            self.fail(key);
-            return;
-        }
-        self.verified(from);
+        self.verified(from, back.from);
         let told = self.sessions.get(&key).map(|open| open.told.clone());
         if let Some(told) = told.filter(|told| told.digest.knowledge == back.digest.knowledge) {
+            let told_root = told.digest.root;
             if told.digest.root == back.digest.root {
                 self.found_equal(from, told);
             } else {
                 self.notify(Event::Divergence { peer: from });
             }
             self.complete(key);
+            if told_root != back.digest.root {
+                self.repair_divergence(key);
+            }
             return;
         }
         if back.need_full {
             self.say_hello_in_full(key);
         }
         let theirs = self.resolve(from, &back.summary, back.digest.knowledge);
-        self.check_memory(from, theirs.as_ref());
+        self.heard_summary(from, back.from, theirs.as_ref());
         if theirs.is_none() {
             // It answered on top of what this side said it remembers, and has forgotten since. Next time in full.
             if let Some(peer) = self.peers.get_mut(&from) {
@@ -262,18 +281,6 @@ impl Replica {
         self.enqueue(Job::Push { from, hops, versions });
     }
 
-    /// Why not to talk to this peer at all.
-    fn objection(&self, from: NodeId, hello: &Hello) -> Option<RejectReason> {
-        if hello.network != self.network_hash() {
-            return Some(RejectReason::Network);
-        }
-        if hello.versions.0 > WIRE_VERSION || hello.versions.1 < WIRE_VERSION {
-            return Some(RejectReason::Version);
-        }
-        let not_its_own = hello.from == self.replica() || self.belongs_to_another(from, hello.from);
-        not_its_own.then_some(RejectReason::Identity)
-    }
-
     /// Whether there is room for a session that a peer wants; if not, it is told when to come again.
     fn admit(&mut self, from: NodeId, id: SessionId) -> bool {
         let waiting = self.sessions.iter().find(|((node, _), open)| {
@@ -317,14 +324,6 @@ impl Replica {
             Summary::Unchanged => base_of(knowledge_hash).map(|base| (*base.knowledge).clone()),
             Summary::Since { base, added } => base_of(*base).map(|base| union((*base.knowledge).clone(), added)),
             Summary::Full(ranges) => Some(union(Knowledge::new(), ranges)),
-        }
-    }
-
-    /// A peer that knows own writes which this store never made is proof of lost state.
-    fn check_memory(&mut self, peer: NodeId, theirs: Option<&Knowledge>) {
-        let held = theirs.and_then(|theirs| theirs.last_of(self.replica()));
-        if let Some(held) = held.filter(|_| held > self.issued()) {
-            self.notify(Event::Amnesia { peer, held: held.get() });
         }
     }
 

@@ -4,9 +4,8 @@ use reconvene_clock::{NodeId, Timestamp};
 
 use super::Replica;
 use super::session::SessionKey;
-use crate::message::Message;
 use crate::rng::Rng;
-use crate::{Config, PeerState, RejectReason};
+use crate::{Config, PeerState};
 
 /// The timers that belong to no peer, session or address.
 #[derive(Debug)]
@@ -17,6 +16,8 @@ pub(super) struct Schedule {
     news: bool,
     /// Peers that wait for a free slot.
     wanted: Vec<NodeId>,
+    /// Periodic rounds so far.
+    rounds: u64,
 }
 
 /// Rounds in quick succession, until some of them in a row brought nothing.
@@ -27,11 +28,24 @@ struct Cascade {
 }
 
 impl Schedule {
+    /// Whether a peer waits for a slot.
+    pub(super) fn wants(&self, node: NodeId) -> bool {
+        self.wanted.contains(&node)
+    }
+
+    /// Has a peer wait for a slot.
+    pub(super) fn want(&mut self, node: NodeId) {
+        self.wanted.push(node);
+    }
+
     pub(super) fn new(now: Timestamp, config: &Config, rng: &mut Rng) -> Self {
         let wait = jittered(config.sync_interval_ms, rng);
-        Self { next_round: now.saturating_add(wait), cascade: None, news: false, wanted: Vec::new() }
+        Self { next_round: now.saturating_add(wait), cascade: None, news: false, wanted: Vec::new(), rounds: 0 }
     }
 }
+
+/// Every so many periodic rounds an address is dialled that has no link, whatever its backoff says.
+const OUTWARD_EVERY: u64 = 5;
 
 /// A period, give or take a fifth.
 fn jittered(period_ms: u64, rng: &mut Rng) -> u64 {
@@ -55,7 +69,7 @@ impl Replica {
 
     /// Does everything that is due by now.
     pub(super) fn run_timers(&mut self) {
-        if !self.deadlines().any(|at| at <= self.now) {
+        if self.wake_at.is_none_or(|at| at > self.now) {
             self.fill_slots();
             return;
         }
@@ -69,6 +83,10 @@ impl Replica {
         if self.schedule.next_round <= self.now {
             let wait = jittered(self.config.sync_interval_ms, &mut self.rng);
             self.schedule.next_round = self.now.saturating_add(wait);
+            self.schedule.rounds = self.schedule.rounds.saturating_add(1);
+            if self.schedule.rounds.is_multiple_of(OUTWARD_EVERY) {
+                self.try_the_unreachable();
+            }
             self.round(self.config.fan_out);
         }
         if self.schedule.cascade.as_ref().is_some_and(|cascade| cascade.at <= self.now) {
@@ -85,30 +103,23 @@ impl Replica {
             let view = open.outgoing.as_ref().and_then(|outgoing| outgoing.view_deadline(view));
             view.into_iter().chain([open.progressed.saturating_add(idle)])
         });
+        let repairs = self.repairs.values().map(move |open| open.progressed.saturating_add(idle));
         let awake = !self.leaving;
         let rounds = awake.then_some(self.schedule.next_round);
         let cascade = self.schedule.cascade.as_ref().map(|cascade| cascade.at).filter(|_| awake);
         let peers = self.peers.values().flat_map(move |peer| {
             let probe = (peer.linked && awake).then(|| peer.last_sent.saturating_add(probe));
-            [probe, peer.retry_at.filter(|_| awake), self.silence_deadline(peer)]
+            [probe, peer.retry_at.filter(|_| awake), self.next_watch(peer)]
         });
         let addresses = self.addresses.values().filter_map(|entry| entry.due);
         let bundles = self.bundle_deadline();
-        sessions.chain(rounds).chain(cascade).chain(bundles).chain(peers.flatten()).chain(addresses)
-    }
-
-    /// When silence will change the state of a peer.
-    fn silence_deadline(&self, peer: &super::links::Peer) -> Option<Timestamp> {
-        match peer.state {
-            PeerState::Alive => Some(peer.last_heard.saturating_add(self.config.suspect_after_ms)),
-            PeerState::Suspect => Some(peer.last_heard.saturating_add(self.config.unreachable_after_ms)),
-            PeerState::Unreachable | PeerState::Left => None,
-        }
+        sessions.chain(repairs).chain(rounds).chain(cascade).chain(bundles).chain(peers.flatten()).chain(addresses)
     }
 
     /// One round of anti-entropy: the peer longest without a session, and others at random.
     fn round(&mut self, fan_out: usize) {
         self.stats.rounds = self.stats.rounds.saturating_add(1);
+        self.tend_deletes();
         let idle = self.peers.iter().filter(|(node, peer)| {
             peer.linked && peer.state != PeerState::Left && peer.retry_at.is_none() && !self.in_session_with(**node)
         });
@@ -162,38 +173,9 @@ impl Replica {
         for key in stuck.map(|(key, _)| *key).collect::<Vec<SessionKey>>() {
             self.fail(key);
         }
+        self.watch_repairs();
         for key in self.views_too_old() {
             self.give_up_view(key);
-        }
-    }
-
-    /// Retries, probes, and what silence means.
-    fn watch_peers(&mut self) {
-        for node in self.peers.keys().copied().collect::<Vec<_>>() {
-            let Some(peer) = self.peers.get_mut(&node) else { continue };
-            let silence = self.now.saturating_since(peer.last_heard);
-            if peer.retry_at.is_some_and(|at| at <= self.now) {
-                peer.retry_at = None;
-                if !self.schedule.wanted.contains(&node) {
-                    self.schedule.wanted.push(node);
-                }
-            }
-            let quiet = peer.linked && peer.last_sent.saturating_add(self.config.probe_interval_ms) <= self.now;
-            let (linked, state) = (peer.linked, peer.state);
-            if quiet && !self.leaving {
-                self.send(node, &Message::Probe { target: node });
-            }
-            if matches!(state, PeerState::Left | PeerState::Unreachable) {
-                continue;
-            }
-            if silence >= self.config.unreachable_after_ms {
-                if linked {
-                    self.drop_link(node, RejectReason::Silence);
-                }
-                self.set_state(node, PeerState::Unreachable);
-            } else if silence >= self.config.suspect_after_ms {
-                self.set_state(node, PeerState::Suspect);
-            }
         }
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use reconvene_clock::digest::sip24_64;
 use reconvene_clock::{Knowledge, NodeId, Timestamp};
-use reconvene_store::Digest;
+use reconvene_store::{Digest, NetworkId};
 
 use super::aside::SetAside;
 use super::outgoing::OutgoingDirection;
 use super::{Known, Replica};
 use crate::Event;
-use crate::message::{Claim, Hello, Message, SessionId, Summary, WIRE_VERSION};
+use crate::message::{CAPABILITIES, Claim, Hello, LOWEST_VERSION, Message, SessionId, Summary, WIRE_VERSION};
 
 /// A session has a name of its initiator's choice, so it is told apart by the peer as well.
 pub(super) type SessionKey = (NodeId, SessionId);
@@ -26,6 +26,8 @@ pub(super) struct Session {
     /// What the peer said it knows, once that is clear.
     pub(super) theirs: Option<Knowledge>,
     pub(super) window_bytes: u64,
+    /// What both sides can do beyond the wire version.
+    pub(super) capabilities: u16,
     /// Bytes of frames of this session, both ways.
     pub(super) bytes: u64,
     pub(super) incoming: IncomingDirection,
@@ -46,6 +48,8 @@ pub(super) struct IncomingDirection {
     pub(super) aside: SetAside,
     pub(super) claim: Option<Claim>,
     pub(super) claim_queued: bool,
+    /// What the peer knew to be dead was dropped here.
+    pub(super) floor_repaired: bool,
     pub(super) done: bool,
 }
 
@@ -57,6 +61,7 @@ impl Session {
             told,
             theirs: None,
             window_bytes,
+            capabilities: 0,
             bytes: 0,
             incoming: IncomingDirection::default(),
             outgoing: None,
@@ -67,7 +72,7 @@ impl Session {
 impl Replica {
     /// Starts a session with `peer`.
     pub(super) fn say_hello(&mut self, node: NodeId) {
-        let id = SessionId(self.rng.next());
+        let id = self.fresh_session();
         #[cfg(feature = "tracing")]
         tracing::trace!(node = %self.node(), peer = %node, session = id.0, "session starts");
         let known = self.known();
@@ -98,8 +103,8 @@ impl Replica {
             network: self.network_hash(),
             from: self.replica(),
             session: id,
-            versions: (WIRE_VERSION, WIRE_VERSION),
-            capabilities: 0,
+            versions: (LOWEST_VERSION, WIRE_VERSION),
+            capabilities: CAPABILITIES,
             digest: told.digest,
             window_bytes: self.config.window_bytes,
             base,
@@ -167,11 +172,18 @@ impl Replica {
                 theirs.add_range(*range);
             }
         }
+        let prefix = theirs.vector().clone();
+        if let Some(replica) = self.peers.get(&key.0).and_then(|peer| peer.replica) {
+            self.heard_prefix(replica, &prefix);
+        }
         self.start_sending(key);
     }
 
     /// Both sides hold the same: a later summary may build on it.
     pub(super) fn found_equal(&mut self, node: NodeId, known: Known) {
+        if let Some(replica) = self.peers.get(&node).and_then(|peer| peer.replica) {
+            self.heard_prefix(replica, known.knowledge.vector());
+        }
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.converged = Some((self.now, Arc::clone(&known.knowledge)));
             peer.base = Some(known);
@@ -200,6 +212,7 @@ impl Replica {
 
     /// Forgets a session and frees what it held. A repeated hello of it opens no second one.
     pub(super) fn end(&mut self, key: SessionKey) -> Option<Session> {
+        self.abandon_repair(key);
         self.close_view(key);
         let session = self.sessions.remove(&key)?;
         if let Some(ticket) = session.outgoing.as_ref().and_then(OutgoingDirection::loading) {
@@ -216,12 +229,17 @@ impl Replica {
 
     /// What proves that an answer belongs to this session and this state.
     pub(super) fn in_sync_check(&self, session: SessionId, digest: &Digest) -> u64 {
-        let mut bytes = Vec::with_capacity(32);
-        bytes.extend_from_slice(&session.0.to_be_bytes());
-        bytes.extend_from_slice(&digest.root.as_u128().to_be_bytes());
-        bytes.extend_from_slice(&digest.knowledge.to_be_bytes());
-        sip24_64(self.config.network.as_bytes(), &bytes)
+        in_sync_check(self.config.network, session, digest)
     }
+}
+
+/// What proves that an answer belongs to this session and this state.
+pub(crate) fn in_sync_check(network: NetworkId, session: SessionId, digest: &Digest) -> u64 {
+    let mut bytes = Vec::with_capacity(32);
+    bytes.extend_from_slice(&session.0.to_be_bytes());
+    bytes.extend_from_slice(&digest.root.as_u128().to_be_bytes());
+    bytes.extend_from_slice(&digest.knowledge.to_be_bytes());
+    sip24_64(network.as_bytes(), &bytes)
 }
 
 /// Names of finished sessions remembered for each peer.

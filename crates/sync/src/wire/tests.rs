@@ -5,6 +5,7 @@ use reconvene_clock::{Counter, Dot, DotRange, Height, Hlc, VectorClock};
 use reconvene_store::{Body, Class, KeyContext};
 
 use super::*;
+use crate::message::{Repair, RepairStep, Scope};
 
 const LIMIT: usize = 1 << 20;
 
@@ -89,6 +90,7 @@ fn golden() -> Vec<(&'static str, Message)> {
                 whole: true,
                 knowledge: vec![run(0xa, 1, 6)],
                 digest: a_digest(),
+                floor: VectorClock::from_iter([a_dot(0xa, 2)]),
             }),
         ),
         ("credit", Message::Credit { session, applied_bytes: 131_072 }),
@@ -100,7 +102,38 @@ fn golden() -> Vec<(&'static str, Message)> {
         ("probe-back", Message::ProbeBack { target: NodeId::from_bytes([0x44; 16]), age_ms: Some(250) }),
         ("probe-back-never", Message::ProbeBack { target: NodeId::from_bytes([0x44; 16]), age_ms: None }),
         ("leave", Message::Leave),
+        (
+            "repair-buckets",
+            repair(RepairStep::Buckets {
+                scope: Scope::BehindFloor,
+                knowledge: 0x0123_4567_89ab_cdef,
+                prints: vec![0x5555_5555_5555_5555; 256],
+            }),
+        ),
+        (
+            "repair-dots",
+            repair(RepairStep::Dots {
+                buckets: vec![0, 7],
+                dots: vec![(a_dot(0xa, 1), 1), (a_dot(0xa, 2), 2), (a_dot(0xb, 300), 3)],
+                more: true,
+            }),
+        ),
+        ("repair-next", repair(RepairStep::Next)),
+        (
+            "repair-ask",
+            repair(RepairStep::Ask {
+                dots: vec![a_dot(0xa, 1)],
+                keys: vec![Key::new("job/1").unwrap()],
+                given: versions(),
+            }),
+        ),
+        ("repair-answer", repair(RepairStep::Answer { covered: 2, versions: versions() })),
+        ("repair-done", repair(RepairStep::Done)),
     ]
+}
+
+fn repair(step: RepairStep) -> Message {
+    Message::Repair(Repair { session: SessionId(0x2222_2222_2222_2222), step })
 }
 
 fn hex(bytes: &[u8]) -> String {

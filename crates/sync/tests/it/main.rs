@@ -8,9 +8,12 @@
 )]
 
 mod bundles;
+mod deletes;
+mod identity;
 mod kit;
 mod laws;
 mod peers;
+mod repairs;
 mod schedule;
 mod sessions;
 mod traps;

@@ -1,0 +1,131 @@
+//! The end of a direction: what its sender knew becomes known here, and what it saw the end of goes.
+
+use reconvene_clock::{Dot, VectorClock};
+use reconvene_store::{Applied, Key, Plan, PlanError, Version};
+
+use super::Replica;
+use super::apply::Job;
+use super::session::SessionKey;
+use crate::ranges::union;
+
+impl Replica {
+    /// Joins what a peer claims, now that all its chunks are in.
+    ///
+    /// What was put aside is left out; all of it if chunks were. If the peer has collected tombstones that were never
+    /// seen here, what they deleted has to go first.
+    pub(super) fn join_claim(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get(&key) else { return };
+        let Some(claim) = session.incoming.claim.clone().filter(|claim| claim.whole) else {
+            self.direction_done(key);
+            return;
+        };
+        let aside = &session.incoming.aside;
+        if !session.incoming.floor_repaired && !self.floor_is_covered(&claim.floor) {
+            // All that the peer is known to know, but for what was put aside: what that superseded is not dead, though
+            // its sender no longer holds it.
+            let all = union(session.theirs.clone().unwrap_or_default(), &claim.knowledge);
+            let covered = aside.claimable(&all.runs().collect::<Vec<_>>());
+            if !self.repair_behind_floor(key, covered) {
+                self.fail(key);
+            }
+            return;
+        }
+        let knowledge = aside.claimable(&claim.knowledge);
+        if !knowledge.is_empty() || !claim.floor.is_empty() {
+            let mut plan = Plan::new(self.head.clone(), [], [], &self.config.store);
+            match plan.claim(&knowledge, &claim.floor) {
+                Ok(()) => {
+                    self.persist(plan.finish(), |_| false);
+                }
+                Err(error) => self.refused(key.0, &error),
+            }
+        }
+        self.direction_done(key);
+    }
+
+    /// Whether everything up to the deletes that a peer has collected was seen here. If not, what they deleted may still
+    /// be here, and no tombstone will come to say so.
+    fn floor_is_covered(&self, floor: &VectorClock) -> bool {
+        self.head.knowledge().vector().dominates(floor)
+    }
+
+    /// What the peer knew to be dead is gone, so its claim can be joined.
+    pub(super) fn floor_repaired(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.incoming.floor_repaired = true;
+            session.progressed = self.now;
+            self.enqueue(Job::Claim { key });
+        }
+    }
+
+    /// Puts back what a peer that knows the same still holds. Its dots may be known; nothing goes without a live version
+    /// that names it.
+    pub(super) fn apply_restore(
+        &mut self,
+        mut plan: Plan,
+        key: SessionKey,
+        asked: bool,
+        versions: Vec<(Key, Version)>,
+    ) {
+        let mut restored = 0_u64;
+        let mut left = Vec::new();
+        for (name, version) in versions {
+            match plan.restore(name.clone(), version.clone()) {
+                Ok(Applied::New | Applied::Concurrent) => restored = restored.saturating_add(1),
+                Ok(Applied::Collided) => {
+                    restored = restored.saturating_add(1);
+                    self.collided(version.dot, key.0);
+                }
+                Ok(Applied::Known | Applied::Obsolete | Applied::PutAside) => {}
+                Err(PlanError::BatchFull { .. }) if restored > 0 => left.push((name, version)),
+                Err(error) => self.refused(key.0, &error),
+            }
+        }
+        self.stats.repaired = self.stats.repaired.saturating_add(restored);
+        self.persist(plan.finish(), |_| false);
+        if restored > 0 {
+            self.note_news();
+        }
+        if !left.is_empty() {
+            self.enqueue(Job::Restore { key, asked, versions: left });
+        } else if asked {
+            self.repair_applied(key);
+        }
+    }
+
+    /// Drops what a peer has seen the end of, and takes in what it holds of the same keys: after a change of view that may
+    /// be outside its claim and unsent, and the drop alone would lose the value if the peer then died.
+    pub(super) fn apply_verdict(
+        &mut self,
+        mut plan: Plan,
+        key: SessionKey,
+        dead: &[(Key, Vec<Dot>)],
+        versions: Vec<(Key, Version)>,
+    ) {
+        match plan_verdict(&mut plan, dead, versions) {
+            Ok(dropped) => {
+                self.stats.dropped_dead = self.stats.dropped_dead.saturating_add(dropped);
+                self.persist(plan.finish(), |_| false);
+                self.repair_applied(key);
+            }
+            Err(error) => {
+                self.refused(key.0, &error);
+                self.end_repair(key, false);
+            }
+        }
+    }
+}
+
+/// Plans a verdict as a whole, and says how many live versions it drops.
+fn plan_verdict(plan: &mut Plan, dead: &[(Key, Vec<Dot>)], versions: Vec<(Key, Version)>) -> Result<u64, PlanError> {
+    let mut dropped = 0_u64;
+    for (key, dots) in dead {
+        for dot in dots {
+            dropped = dropped.saturating_add(plan.drop_dead(key, *dot)?.into());
+        }
+    }
+    for (key, version) in versions {
+        plan.apply(key, version)?;
+    }
+    Ok(dropped)
+}

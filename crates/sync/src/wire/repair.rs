@@ -1,0 +1,144 @@
+//! The bytes of repair.
+
+use reconvene_clock::{Dot, DotRange};
+use reconvene_store::{Key, MAX_KEY_BYTES};
+use serde::{Deserialize, Serialize};
+
+use super::{Id, join, split};
+use crate::codec::{CodecError, CodecProblem, List};
+use crate::columns::{pack, unpack};
+use crate::message::{BUCKETS, MAX_ASKED, Repair, RepairStep, Scope};
+use crate::ranges::WireRanges;
+
+/// Dots of one frame; the frame bounds them as well.
+const MAX_DOTS: usize = 1 << 20;
+
+#[derive(Serialize, Deserialize)]
+struct WireRepair {
+    session: Id,
+    step: WireStep,
+}
+
+#[derive(Serialize, Deserialize)]
+enum WireStep {
+    Buckets {
+        floor: bool,
+        knowledge: Id,
+        prints: List<Id, BUCKETS>,
+    },
+    Dots {
+        buckets: List<u8, BUCKETS>,
+        dots: WireRanges,
+        /// One for each dot, in their order.
+        prints: List<[u8; 4], MAX_DOTS>,
+        more: bool,
+    },
+    Next,
+    /// Columns of what is given follow.
+    Ask {
+        dots: WireRanges,
+        keys: List<List<u8, MAX_KEY_BYTES>, MAX_ASKED>,
+    },
+    /// Columns follow.
+    Answer {
+        covered: u32,
+    },
+    Done,
+}
+
+/// The body of a frame.
+pub(super) fn encode_repair(repair: &Repair) -> Result<Vec<u8>, CodecError> {
+    let mut columns = Vec::new();
+    let ranges = |dots: &mut dyn Iterator<Item = Dot>| WireRanges::new(runs_of(dots));
+    let step = match &repair.step {
+        RepairStep::Buckets { scope, knowledge, prints } => WireStep::Buckets {
+            floor: *scope == Scope::BehindFloor,
+            knowledge: knowledge.to_be_bytes(),
+            prints: List(prints.iter().map(|print| print.to_be_bytes()).collect()),
+        },
+        RepairStep::Dots { buckets, dots, more } => WireStep::Dots {
+            buckets: List(buckets.clone()),
+            dots: ranges(&mut dots.iter().map(|(dot, _)| *dot)),
+            prints: List(dots.iter().map(|(_, print)| print.to_be_bytes()).collect()),
+            more: *more,
+        },
+        RepairStep::Next => WireStep::Next,
+        RepairStep::Ask { dots, keys, given } => {
+            columns = pack(given)?;
+            let keys = List(keys.iter().map(|key| List(key.as_bytes().to_vec())).collect());
+            WireStep::Ask { dots: ranges(&mut dots.iter().copied()), keys }
+        }
+        RepairStep::Answer { covered, versions } => {
+            columns = pack(versions)?;
+            WireStep::Answer { covered: *covered }
+        }
+        RepairStep::Done => WireStep::Done,
+    };
+    join(&WireRepair { session: (&repair.session).into(), step }, &columns)
+}
+
+/// The repair in the body of a frame.
+pub(super) fn decode_repair(body: &[u8]) -> Result<Repair, CodecError> {
+    let (WireRepair { session, step }, columns) = split(body)?;
+    let none_follow = columns.is_empty();
+    let step = match step {
+        WireStep::Buckets { floor, knowledge, prints } if none_follow => RepairStep::Buckets {
+            scope: if floor { Scope::BehindFloor } else { Scope::Divergence },
+            knowledge: u64::from_be_bytes(knowledge),
+            prints: prints.0.into_iter().map(u64::from_be_bytes).collect(),
+        },
+        WireStep::Dots { buckets, dots, prints, more } if none_follow => {
+            if !buckets.0.is_sorted_by(|left, right| left < right) {
+                return Err(CodecProblem::NotCanonical.into());
+            }
+            let named = expand(&dots.read()?, prints.0.len())?;
+            if named.len() != prints.0.len() {
+                return Err(CodecProblem::Range("dots and prints").into());
+            }
+            let prints = prints.0.into_iter().map(u32::from_be_bytes);
+            RepairStep::Dots { buckets: buckets.0, dots: named.into_iter().zip(prints).collect(), more }
+        }
+        WireStep::Next if none_follow => RepairStep::Next,
+        WireStep::Done if none_follow => RepairStep::Done,
+        WireStep::Ask { dots, keys } => RepairStep::Ask {
+            dots: expand(&dots.read()?, MAX_ASKED)?,
+            keys: keys.0.iter().map(|key| Key::new(&key.0)).collect::<Result<_, _>>().map_err(|_| KEY)?,
+            given: unpack(columns)?,
+        },
+        WireStep::Answer { covered } => RepairStep::Answer { covered, versions: unpack(columns)? },
+        WireStep::Buckets { .. } | WireStep::Dots { .. } | WireStep::Next | WireStep::Done => {
+            return Err(CodecProblem::NotCanonical.into());
+        }
+    };
+    Ok(Repair { session: session.into(), step })
+}
+
+const KEY: CodecProblem = CodecProblem::Range("key");
+
+/// Ascending dots as runs that do not touch.
+fn runs_of(dots: impl Iterator<Item = Dot>) -> Vec<DotRange> {
+    let mut runs: Vec<DotRange> = Vec::new();
+    for dot in dots {
+        let next = runs.last().filter(|run| run.last().checked_next() == Some(dot.counter));
+        match next
+            .filter(|run| run.replica() == dot.replica)
+            .and_then(|run| DotRange::new(run.replica(), run.first(), dot.counter))
+        {
+            Some(longer) => {
+                runs.pop();
+                runs.push(longer);
+            }
+            None => runs.push(dot.into()),
+        }
+    }
+    runs
+}
+
+/// The dots of all runs, of which there may be `limit`: a run says much in few bytes.
+fn expand(runs: &[DotRange], limit: usize) -> Result<Vec<Dot>, CodecError> {
+    let count = runs.iter().map(DotRange::count).fold(0, u64::saturating_add);
+    if usize::try_from(count).map_or(true, |count| count > limit) {
+        return Err(CodecProblem::Range("number of dots").into());
+    }
+    Ok(runs.iter().flat_map(DotRange::dots).collect())
+}

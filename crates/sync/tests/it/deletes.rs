@@ -1,0 +1,260 @@
+//! Deletes: when they are forgotten, and that nothing comes back.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use reconvene_clock::ReplicaId;
+use reconvene_sim::replicas::ReplicaWorld;
+use reconvene_store::{Body, Class};
+use reconvene_sync::{Event, Input, NewWrite, Ticket};
+
+use crate::kit::*;
+
+fn replica_of(world: &ReplicaWorld, node: usize) -> ReplicaId {
+    world.replica(node).head().identity().replica
+}
+
+fn waiting(world: &ReplicaWorld) -> Vec<usize> {
+    (0..world.count()).map(|node| world.replica(node).waiting_deletes()).collect()
+}
+
+/// Deletes are forgotten once every member has them, and not before.
+#[test]
+fn deletes_are_forgotten_everywhere() {
+    let mut world = settled(1, 4);
+    for number in 0..10 {
+        world.write(number % 4, vec![put(&format!("key/{number}"), "x")]);
+    }
+    world.run_for(100_000);
+    for number in 0..10 {
+        world.write((number + 1) % 4, vec![delete(&format!("key/{number}"))]);
+        world.run_for(500);
+        world.check_forgotten().unwrap();
+    }
+    for _ in 0..40 {
+        world.run_for(10_000);
+        world.check_forgotten().unwrap();
+    }
+    assert_eq!(waiting(&world), [0; 4]);
+    for node in 0..4 {
+        assert!(world.records(node).iter().all(|record| !record.key().as_bytes().starts_with(b"key/")));
+        world.check_knowledge(node).unwrap();
+        assert!(world.replica(node).stats().collected >= 10);
+    }
+    world.check_converged().unwrap();
+}
+
+/// Alone, one forgets at once: everybody has it.
+#[test]
+fn alone_in_the_network_nothing_waits() {
+    let mut world = ReplicaWorld::new(2, 1, |_, _| {});
+    world.write(0, vec![put("a", "x")]);
+    world.write(0, vec![delete("a")]);
+    world.run_for(200_000);
+    assert_eq!(waiting(&world), [0]);
+    assert!(world.record(0, &key("a")).is_none());
+    assert!(world.replica(0).head().gc_floor().iter().next().is_some());
+}
+
+/// A member that is gone for good holds collection back, is named, and stops doing so once it is retired.
+#[test]
+fn trap_06_retire_unblocks() {
+    let mut world = settled_with(6, 3, |_, config| config.blocked_after_ms = 300_000);
+    world.write(0, vec![put("a", "x")]);
+    world.run_for(100_000);
+    for peer in 0..2 {
+        world.cut(2, peer, true);
+    }
+    world.write(0, vec![delete("a")]);
+    world.run_for(1_200_000);
+    let gone = replica_of(&world, 2);
+    assert_eq!(waiting(&world)[..2], [1, 1]);
+    assert_eq!(world.replica(0).blocked_by(), Some(gone));
+    let blocked = |event: &&Event| matches!(event, Event::CollectionBlocked { by, .. } if *by == gone);
+    assert_eq!(world.events(0).iter().filter(blocked).count(), 1, "said once");
+    world.feed(1, Input::Retire { ticket: Ticket(1 << 40), replica: gone });
+    world.run_for(300_000);
+    assert_eq!(waiting(&world)[..2], [0, 0]);
+    // It comes back with the old value, which everybody else has forgotten.
+    assert_eq!(values(&world, 2, "a"), ["x"]);
+    world.heal_all();
+    world.run_for(900_000);
+    assert_eq!(values(&world, 2, "a"), [""; 0]);
+    assert!(
+        world.replica(2).stats().dropped_dead > 0
+            || world.events(2).iter().any(|event| matches!(event, Event::Renewed { .. }))
+    );
+    world.check_converged().unwrap();
+}
+
+/// While a delete waits for a member that is away, the others are quiet: an acknowledgement is a write, and must not be
+/// answered by others.
+#[test]
+fn trap_26_quiet_while_tombstone_waits() {
+    let mut world = settled(26, 4);
+    world.write(0, vec![put("a", "x")]);
+    world.run_for(100_000);
+    for peer in 0..3 {
+        world.cut(3, peer, true);
+    }
+    world.write(1, vec![delete("a")]);
+    world.run_for(300_000);
+    assert!(waiting(&world)[..3].iter().all(|count| *count == 1));
+    let log = record(&mut world, |_, _, _| true);
+    let before: Vec<u64> = (0..3).map(|node| world.replica(node).head().revision().get()).collect();
+    world.run_for(3_600_000);
+    assert_eq!(count_of(&log, DELTA) + count_of(&log, CLAIM), 0, "nothing is written, so nothing is sent");
+    let after: Vec<u64> = (0..3).map(|node| world.replica(node).head().revision().get()).collect();
+    assert_eq!(before, after);
+    world.set_tamper(|_, _, frame| Some(frame));
+    world.heal_all();
+    world.run_for(900_000);
+    assert_eq!(waiting(&world), [0; 4]);
+    world.check_forgotten().unwrap();
+}
+
+/// A store from before a value was deleted and forgotten meets those who forgot: it never saw the tombstone, and no
+/// tombstone is left to tell it.
+#[test]
+fn trap_22_old_backup_meets_floor() {
+    for seed in 0..4 {
+        let mut world = settled(220 + seed, 3);
+        world.write(1, vec![put("dead", "x"), put("alive", "old"), put("stays", "x")]);
+        world.run_for(100_000);
+        assert_eq!(values(&world, 2, "dead"), ["x"]);
+        let backup = world.backup(2);
+        world.write(1, vec![delete("dead"), put("alive", "new")]);
+        world.run_for(400_000);
+        assert_eq!(waiting(&world), [0; 3]);
+        for peer in 0..2 {
+            world.cut(2, peer, true);
+        }
+        world.restore(2, backup);
+        assert_eq!(values(&world, 2, "dead"), ["x"], "the old copy has it");
+        world.write(2, vec![put("own", "unseen")]);
+        world.run_for(1_000);
+        world.heal_all();
+        world.run_for(900_000);
+        for node in 0..3 {
+            assert_eq!(values(&world, node, "dead"), [""; 0], "node {node}");
+            assert_eq!(values(&world, node, "alive"), ["new"], "node {node}");
+            assert_eq!(values(&world, node, "stays"), ["x"], "node {node}");
+            assert_eq!(values(&world, node, "own"), ["unseen"], "node {node}");
+        }
+        assert_eq!(world.replica(2).stats().dropped_dead, 1, "seed {seed}");
+        for node in 0..3 {
+            assert_eq!(world.digest(node), world.digest(0));
+        }
+    }
+}
+
+/// A copy of a replaced value that was on its way for long, after the delete that followed was forgotten.
+#[test]
+fn trap_23_late_bundle_stays_dead() {
+    let mut world = settled(23, 3);
+    let late: Rc<RefCell<Vec<Vec<u8>>>> = Rc::default();
+    let seen = Rc::clone(&late);
+    world.set_tamper(move |_, to, frame| {
+        // Pushes to node 2 are late.
+        if to == 2 && frame[0] == PUSH {
+            seen.borrow_mut().push(frame);
+            return None;
+        }
+        Some(frame)
+    });
+    for peer in 0..2 {
+        world.cut(2, peer, true);
+        world.heal(2, peer);
+    }
+    let urgent = |value: &str| NewWrite::new(key("a"), Class::URGENT, Body::of(value));
+    world.run_for(60_000);
+    world.write(0, vec![urgent("one")]);
+    world.run_for(5);
+    world.write(0, vec![urgent("two")]);
+    world.run_for(5);
+    world.write(0, vec![delete("a")]);
+    world.run_for(600_000);
+    assert!(late.borrow().len() >= 2);
+    assert_eq!(waiting(&world), [0; 3]);
+    for frame in late.take() {
+        let from = world.node_id(0);
+        world.feed(2, Input::Received { from, frame });
+        world.run_for(100);
+        assert_eq!(values(&world, 2, "a"), [""; 0]);
+    }
+    world.run_for(200_000);
+    world.check_converged().unwrap();
+}
+
+/// A store from before a value was replaced twice meets those who hold the last one: its context names all before it, so
+/// nothing that was settled long ago lives again beside it.
+#[test]
+fn trap_24_restored_value_meets_successor() {
+    let mut world = settled(24, 3);
+    world.write(0, vec![put("a", "one")]);
+    world.run_for(100_000);
+    let backup = world.backup(2);
+    world.write(1, vec![put("a", "two")]);
+    world.run_for(300_000);
+    world.write(0, vec![put("a", "three")]);
+    world.run_for(300_000);
+    world.restore(2, backup);
+    assert_eq!(values(&world, 2, "a"), ["one"]);
+    world.run_for(600_000);
+    for node in 0..3 {
+        assert_eq!(values(&world, node, "a"), ["three"], "node {node}");
+    }
+    world.check_converged().unwrap();
+}
+
+/// "Stable" is said when every member has it, however long one of them is away.
+#[test]
+fn trap_20_stable_means_everywhere() {
+    let mut world = settled(200, 4);
+    for peer in 0..3 {
+        world.cut(3, peer, true);
+    }
+    let ticket = world.write(0, vec![put("a", "x")]);
+    world.run_for(1_000);
+    let dot = world.answer(0, ticket).unwrap().as_ref().unwrap()[0];
+    world.run_for(1_800_000);
+    assert!((0..3).all(|node| world.replica(node).knowledge().contains(dot)));
+    assert!((0..4).all(|node| !world.replica(node).is_stable(dot)), "node 3 has not got it");
+    let peer = world.node_id(1);
+    assert!(world.replica(0).converged_with(peer).is_some(), "which is another thing");
+    world.heal_all();
+    for _ in 0..200 {
+        world.run_for(5_000);
+        let everywhere = (0..4).all(|node| world.replica(node).knowledge().contains(dot));
+        for node in 0..4 {
+            assert!(everywhere || !world.replica(node).is_stable(dot), "node {node} says so too early");
+            assert!(world.replica(node).is_stable(dot) || !world.replica(node).is_causally_stable(dot));
+        }
+    }
+    assert!((0..4).all(|node| world.replica(node).is_causally_stable(dot)));
+}
+
+/// A retired replica's delete above a hole that nobody can fill is made again by its heir, and then forgotten.
+#[test]
+fn a_hole_that_nobody_can_fill_does_not_keep_a_delete() {
+    let mut world = settled(27, 3);
+    world.write(2, vec![NewWrite::new(key("a"), Class::URGENT, Body::of("x"))]);
+    world.run_for(100_000);
+    let lost = replica_of(&world, 2);
+    // Node 2 writes something that never leaves it, then a delete of which only the push gets out.
+    record(&mut world, |from, _, frame| from != 2 || frame[0] == PUSH);
+    world.write(2, vec![put("never/seen", "x")]);
+    world.write(2, vec![NewWrite::new(key("a"), Class::URGENT, Body::Tombstone)]);
+    world.run_for(200);
+    assert_eq!(values(&world, 0, "a"), [""; 0]);
+    for peer in 0..2 {
+        world.cut(2, peer, true);
+    }
+    world.set_tamper(|_, _, frame| Some(frame));
+    world.run_for(100_000);
+    assert_eq!(waiting(&world)[..2], [1, 1]);
+    world.feed(0, Input::Retire { ticket: Ticket(1 << 40), replica: lost });
+    world.run_for(1_500_000);
+    assert_eq!(waiting(&world)[..2], [0, 0]);
+    assert_eq!(values(&world, 1, "a"), [""; 0]);
+}

@@ -1,0 +1,87 @@
+//! Repair of stores that know the same and hold something else.
+
+use reconvene_sim::replicas::ReplicaWorld;
+use reconvene_sync::{Event, forge};
+
+use crate::kit::*;
+
+/// Node 1 gets another value of `a` than node 0 sent, under the same dot: as if a bit had turned in its memory.
+fn damaged(seed: u64, audit_every: u32) -> ReplicaWorld {
+    let mut world = settled_with(seed, 2, |_, config| config.audit_every = audit_every);
+    for number in 0..50 {
+        world.write(0, vec![put(&format!("key/{number}"), "fine")]);
+    }
+    world.run_for(100_000);
+    world.write(0, vec![put("a", "right")]);
+    world.set_tamper(|_, _, frame| {
+        let edited = forge::edit_chunk(&frame, |name, version| {
+            if *name == key("a") {
+                version.body = reconvene_store::Body::of("wrong");
+            }
+        });
+        Some(edited.unwrap_or(frame))
+    });
+    while values(&world, 1, "a").is_empty() {
+        world.run_for(10);
+    }
+    assert_ne!(values(&world, 0, "a"), values(&world, 1, "a"));
+    world
+}
+
+/// Equal knowledge with other values is damage: it is reported by both, and both end with the same.
+#[test]
+fn trap_13_silent_divergence_found() {
+    let mut world = damaged(13, 0);
+    record(&mut world, |_, _, _| true);
+    world.run_for(400_000);
+    let (one, other) = (world.node_id(0), world.node_id(1));
+    assert!(world.events(0).contains(&Event::Divergence { peer: other }));
+    assert!(world.events(1).contains(&Event::Divergence { peer: one }));
+    assert_eq!(values(&world, 0, "a"), values(&world, 1, "a"));
+    assert_eq!(values(&world, 0, "a").len(), 1, "nothing was dropped");
+    assert_eq!(world.digest(0), world.digest(1));
+    assert!(world.replica(0).stats().repairs > 0);
+}
+
+/// A member found values whose prints are equal, so that roots agree: the comparison by prints that nobody could prepare
+/// for finds the difference all the same.
+#[test]
+fn trap_14_forged_equal_root() {
+    let forge_equal = |world: &mut ReplicaWorld| {
+        let network = ReplicaWorld::network_id();
+        let digests = [world.digest(0), world.digest(1)];
+        assert_eq!(digests[0].knowledge, digests[1].knowledge);
+        world.set_tamper(move |_, to, frame| {
+            let hello = forge::hello_with_root(&frame, digests[to].root);
+            Some(hello.or_else(|| forge::in_sync_with(&frame, network, &digests[to])).unwrap_or(frame))
+        });
+    };
+    let mut world = damaged(14, 0);
+    // The session that brought it has to end first.
+    world.run_for(5);
+    forge_equal(&mut world);
+    world.run_for(1_200_000);
+    assert_ne!(values(&world, 0, "a"), values(&world, 1, "a"), "without looking nobody notices");
+    let mut world = damaged(14, 5);
+    world.run_for(5);
+    forge_equal(&mut world);
+    world.run_for(1_200_000);
+    assert_eq!(values(&world, 0, "a"), values(&world, 1, "a"));
+}
+
+/// A comparison that finds nothing costs two frames.
+#[test]
+fn an_audit_of_equal_stores_changes_nothing() {
+    let mut world = settled_with(15, 2, |_, config| config.audit_every = 2);
+    world.write(0, vec![put("a", "x"), put("b", "y")]);
+    world.run_for(100_000);
+    let before = (world.digest(0), world.replica(0).head().revision());
+    let log = record(&mut world, |_, _, _| true);
+    world.run_for(900_000);
+    let repairs: Vec<usize> =
+        log.borrow().iter().filter(|(_, _, frame)| frame[0] == 14).map(|(_, _, f)| f.len()).collect();
+    assert!(repairs.len() >= 2);
+    assert!(repairs.chunks(2).all(|pair| pair[0] < 2_100 && pair.get(1).is_none_or(|answer| *answer < 20)));
+    assert_eq!(before, (world.digest(0), world.replica(0).head().revision()));
+    assert!(!world.events(0).iter().any(|event| matches!(event, Event::Divergence { .. } | Event::Damaged { .. })));
+}
