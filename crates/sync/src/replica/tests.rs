@@ -214,6 +214,67 @@ fn a_repeated_hello_opens_no_second_session() {
     assert!(sent(&bench.receive(PEER, &hello)).is_empty(), "nor later");
 }
 
+/// An opening of a store that comes back again and again, with another in between, is a second copy that runs.
+#[test]
+fn sessions_of_two_openings_prove_a_copy() {
+    let mut bench = Bench::new(|_| {});
+    let mut begin = |opening: u32, number: u64| {
+        let session = SessionId::new(opening, number << 32);
+        let reason = rejected(&bench.receive(PEER, &bench.hello(session, Summary::Full(Vec::new()))));
+        bench.replica.fail((PEER, session));
+        reason
+    };
+    assert_eq!(begin(1, 1), None);
+    assert_eq!(begin(2, 2), None, "it was restarted");
+    assert_eq!(begin(2, 3), None);
+    assert_eq!(begin(1, 4), None, "a hello that was on its way for long");
+    assert_eq!(begin(2, 5), Some(RejectReason::Incarnation));
+    // A replica that is told so gives up its name.
+    bench.now = 100_000;
+    bench.feed(Input::Tick);
+    let open = bench.replica.sessions.iter().find(|(_, session)| session.initiated).map(|(key, _)| *key).unwrap();
+    let outputs = bench.receive(open.0, &Message::Reject { session: open.1, why: RejectReason::Incarnation });
+    let frozen = |output: &Output| matches!(output, Output::Notify(Event::Frozen { why: Frozen::Cloned }));
+    assert!(outputs.iter().any(frozen));
+    let write = NewWrite::new(Key::new("a").unwrap(), Class::NORMAL, Body::of("x"));
+    let outputs = bench.feed(Input::LocalWrite { ticket: Ticket(9), writes: vec![write] });
+    assert!(outputs.iter().any(|output| matches!(output, Output::WriteRefused { .. })));
+    // Opened again, it has another.
+    let head = bench.replica.head().clone();
+    let reopened = Replica::open(bench.replica.config.clone(), head, Vec::new(), at(0)).unwrap();
+    assert_ne!(reopened.head().identity().replica, bench.replica.head().identity().replica);
+    assert_eq!(reopened.head().identity().incarnation, 2);
+}
+
+/// What is urgent does not wait behind bulk, in the queue of changes either.
+#[test]
+fn urgent_work_goes_ahead_of_bulk() {
+    let mut bench = Bench::new(|_| {});
+    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Vec::new())));
+    // The store stands still: outputs are not performed.
+    for (number, message) in [chunk(SESSION, 0, 1, 10), chunk(SESSION, 1, 2, 10)].iter().enumerate() {
+        let frame = encode_message(message, 4 << 20).unwrap();
+        bench.replica.handle(at(number as u64), Input::Received { from: PEER, frame });
+    }
+    let push = Message::Push { hops: 1, versions: vec![(Key::new("urgent").unwrap(), version(9, Body::of("x")))] };
+    let frame = encode_message(&push, 4 << 20).unwrap();
+    bench.replica.handle(at(3), Input::Received { from: PEER, frame });
+    let write = NewWrite::new(Key::new("own").unwrap(), Class::NORMAL, Body::of("x"));
+    bench.replica.handle(at(4), Input::LocalWrite { ticket: Ticket(1), writes: vec![write] });
+    let kinds: Vec<&str> = bench
+        .replica
+        .jobs
+        .iter()
+        .map(|job| match job {
+            Job::Push { .. } => "push",
+            Job::Local { .. } => "local",
+            Job::Chunk { .. } => "chunk",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(kinds, ["push", "local", "chunk"], "the first chunk is under way");
+}
+
 #[test]
 fn a_restart_with_the_same_seed_names_its_sessions_anew() {
     let identity = Identity { node: NodeId::from_bytes([1; 16]), replica: ReplicaId::new(1).unwrap(), incarnation: 1 };

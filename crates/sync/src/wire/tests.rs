@@ -124,10 +124,10 @@ fn golden() -> Vec<(&'static str, Message)> {
             repair(RepairStep::Ask {
                 dots: vec![a_dot(0xa, 1)],
                 keys: vec![Key::new("job/1").unwrap()],
-                given: versions(),
+                given: golden_versions(),
             }),
         ),
-        ("repair-answer", repair(RepairStep::Answer { covered: 2, versions: versions() })),
+        ("repair-answer", repair(RepairStep::Answer { covered: 2, versions: golden_versions() })),
         ("repair-done", repair(RepairStep::Done)),
     ]
 }

@@ -65,9 +65,17 @@ proptest! {
         for node in 0..3 {
             prop_assert_eq!(world.check_knowledge(node), Ok(()));
         }
+        prop_assert_eq!(world.check_forgotten(), Ok(()));
         world.heal_all();
         world.set_faults(LinkFaults::NONE);
         world.run_for(60_000);
         prop_assert_eq!(world.check_converged(), Ok(()));
+        // Every delete is forgotten once everybody has it.
+        world.run_for(60_000);
+        prop_assert_eq!(world.check_forgotten(), Ok(()));
+        for node in 0..3 {
+            prop_assert_eq!(world.replica(node).waiting_deletes(), 0);
+            prop_assert_eq!(world.check_knowledge(node), Ok(()));
+        }
     }
 }

@@ -165,6 +165,66 @@ fn silence_makes_suspect_then_unreachable_and_a_frame_alive() {
     world.check_converged().unwrap();
 }
 
+/// A link that is dead and a broker that is dead look alike from one end: others know.
+#[test]
+fn a_dead_link_is_told_from_a_dead_broker() {
+    let mut world = settled(21, 4);
+    world.cut(0, 1, false);
+    world.run_for(600_000);
+    let (lonely, gone) = (world.node_id(1), world.node_id(3));
+    assert_eq!(world.replica(0).peer_state(lonely), PeerState::Suspect, "others hear of it");
+    for peer in 0..3 {
+        world.cut(3, peer, false);
+    }
+    world.run_for(300_000);
+    assert_eq!(world.replica(0).peer_state(gone), PeerState::Unreachable);
+    assert_eq!(world.replica(0).peer_state(lonely), PeerState::Suspect);
+    world.heal_all();
+    world.run_for(900_000);
+    assert_eq!(world.replica(0).peer_state(lonely), PeerState::Alive);
+    assert_eq!(world.replica(0).peer_state(gone), PeerState::Alive);
+}
+
+/// Whoever was stopped for a while does not take the silence of that while for its peers'.
+#[test]
+fn a_replica_that_slept_suspects_nobody() {
+    let mut replica = alone(config());
+    let peer = NodeId::from_bytes([9; 16]);
+    replica.handle(at(0), Input::LinkUp { peer, address: None });
+    drop(outputs(&mut replica));
+    replica.handle(at(900_000), Input::Tick);
+    assert_eq!(replica.peer_state(peer), PeerState::Alive);
+    let mut now = 900_000;
+    while replica.peer_state(peer) != PeerState::Unreachable && now < 4_000_000 {
+        now = replica.next_deadline().unwrap().as_millis().max(now);
+        replica.handle(at(now), Input::Tick);
+        drop(outputs(&mut replica));
+    }
+    assert!(now >= 950_000, "its own silence counts from there");
+    assert!(now < 4_000_000);
+}
+
+/// However long the backoff, every fifth round tries somebody who is not linked.
+#[test]
+fn every_fifth_round_looks_outward() {
+    let mut config = config();
+    (config.backoff_min_ms, config.backoff_max_ms) = (86_400_000, 86_400_000);
+    let mut replica = alone(config);
+    replica.handle(at(0), Input::Candidate { address: "there".into() });
+    let mut dials = Vec::new();
+    while let Some(due) = replica.next_deadline().map(Timestamp::as_millis).filter(|due| *due < 36_000_000) {
+        replica.handle(at(due), Input::Tick);
+        for output in outputs(&mut replica) {
+            if let Output::Connect { address } = output {
+                dials.push(due);
+                replica.handle(at(due), Input::ConnectFailed { address });
+            }
+        }
+    }
+    assert!(dials.windows(2).all(|pair| pair[1] - pair[0] <= 5 * 72_000), "{dials:?}");
+    assert!(dials.len() >= 36_000 / 360);
+}
+
 #[test]
 fn probes_keep_a_quiet_link_alive() {
     let mut world = ReplicaWorld::new(3, 2, |_, config| config.sync_interval_ms = 3_600_000);

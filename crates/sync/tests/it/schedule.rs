@@ -88,6 +88,42 @@ fn urgent_versions_are_pushed_at_once_and_relayed_once() {
     world.check_converged().unwrap();
 }
 
+/// When two halves of a large network meet again, all become equal soon, and nobody is overrun.
+#[test]
+fn trap_16_heal_of_hundred_is_calm() {
+    let count = if cfg!(debug_assertions) { 24 } else { 100 };
+    let mut world = settled(16, count);
+    let half = count / 2;
+    for a in 0..half {
+        for b in half..count {
+            world.cut(a, b, true);
+        }
+    }
+    for node in 0..count {
+        world.write(node, vec![put(&format!("by/{node}"), "x")]);
+    }
+    world.run_for(120_000);
+    let before: Vec<_> = (0..count).map(|node| *world.replica(node).stats()).collect();
+    let log = record(&mut world, |_, _, _| true);
+    world.heal_all();
+    // The greatest backoff of a dial, and a dozen rounds of the cascade.
+    world.run_for(200_000);
+    world.check_converged().unwrap();
+    for (node, before) in before.iter().enumerate() {
+        let now = world.replica(node).stats();
+        let rounds = now.rounds - before.rounds;
+        assert!(rounds < 220, "node {node}: {rounds} rounds");
+        let duplicates = now.duplicates_received - before.duplicates_received;
+        assert!(duplicates < 4 * count as u64, "node {node} got {duplicates} versions again");
+    }
+    let sent = count_of(&log, DELTA);
+    assert!(sent < 40 * count, "{sent} chunks for {count} brokers");
+    world.run_for(60_000);
+    let log = record(&mut world, |_, _, _| true);
+    world.run_for(120_000);
+    assert_eq!(count_of(&log, DELTA) + count_of(&log, CLAIM), 0, "and then it is quiet");
+}
+
 #[test]
 fn lost_pushes_are_brought_by_sessions() {
     let mut world = settled(6, 3);
