@@ -73,6 +73,11 @@ impl<F: Facts> Chain<F> {
         KeyBreakdown::of_chain(facts.id(), readings)
     }
 
+    fn rank_word(&self, facts: &F, round: &F::Round, index: usize) -> u64 {
+        // The id, like all that is past it, reads as 0.
+        self.links.get(index).map_or(0, |link| link.read(facts, round))
+    }
+
     fn words(&self) -> impl Iterator<Item = &Link<F>> {
         self.links.iter().take_while(|link| !link.is_id())
     }
@@ -90,6 +95,22 @@ impl ContentionStrategy for Chain<JobFacts> {
     fn explain(&self, job: &JobFacts, round: &RoundFacts) -> KeyBreakdown {
         self.breakdown(job, round)
     }
+
+    fn word(&self, job: &JobFacts, round: &RoundFacts, index: usize) -> u64 {
+        self.rank_word(job, round, index)
+    }
+
+    fn least_words(&self, job: &JobFacts, round: &RoundFacts) -> [u64; 2] {
+        let mut least = [0; 2];
+        for (word, link) in least.iter_mut().zip(self.words()) {
+            let (bound, exact) = link.least(job, round);
+            *word = bound;
+            if !exact {
+                break;
+            }
+        }
+        least
+    }
 }
 
 impl ReconcileStrategy for Chain<VersionFacts> {
@@ -103,6 +124,10 @@ impl ReconcileStrategy for Chain<VersionFacts> {
 
     fn explain(&self, version: &VersionFacts) -> KeyBreakdown {
         self.breakdown(version, &())
+    }
+
+    fn word(&self, version: &VersionFacts, index: usize) -> u64 {
+        self.rank_word(version, &(), index)
     }
 }
 

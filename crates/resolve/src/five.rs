@@ -237,6 +237,14 @@ macro_rules! answer_by_chains {
                 self.contention().explain(job, round)
             }
 
+            fn word(&self, job: &JobFacts, round: &RoundFacts, index: usize) -> u64 {
+                self.contention().word(job, round, index)
+            }
+
+            fn least_words(&self, job: &JobFacts, round: &RoundFacts) -> [u64; 2] {
+                self.contention().least_words(job, round)
+            }
+
             $($own)*
         }
 
@@ -251,6 +259,10 @@ macro_rules! answer_by_chains {
 
             fn explain(&self, version: &VersionFacts) -> KeyBreakdown {
                 self.reconcile().explain(version)
+            }
+
+            fn word(&self, version: &VersionFacts, index: usize) -> u64 {
+                self.reconcile().word(version, index)
             }
         }
     )+};

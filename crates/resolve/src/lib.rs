@@ -56,6 +56,7 @@ mod packing;
 mod placement;
 mod policy;
 mod preemption;
+mod radix;
 mod ranking;
 
 pub use crate::ageing::{AgeingRules, LateRule, Lateness, SharesTooLarge, TierShares, inherit_levels};

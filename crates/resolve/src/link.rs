@@ -121,9 +121,22 @@ impl<F: Facts> Link<F> {
             Source::TieHash => tie_hash(facts.subject(), facts.id()),
             Source::Id => 0,
         };
-        let word = word / self.bucket;
+        let word = if self.bucket == NonZeroU64::MIN { word } else { word / self.bucket };
         // The complement is `u64::MAX − word`.
         if self.reversed { !word } else { word }
+    }
+
+    /// A word that is no greater than what [`read`](Self::read) gives, and whether it is equal to it, without reading
+    /// factors.
+    pub(crate) fn least(&self, facts: &F, round: &F::Round) -> (u64, bool) {
+        match &self.source {
+            Source::Word(_) | Source::Id => (self.read(facts, round), true),
+            Source::HeadStart(terms) if !self.reversed => {
+                let most = terms.iter().fold(0, |sum: u64, term| sum.saturating_add(term.earned_ms(BasisPoints::FULL)));
+                (facts.stands_since_ms().saturating_add(HEAD_START_ORIGIN).saturating_sub(most) / self.bucket, false)
+            }
+            Source::HeadStart(_) | Source::Weighted(_) | Source::TieHash => (0, false),
+        }
     }
 
     pub(crate) fn explain(&self, facts: &F, round: &F::Round) -> LinkReading {

@@ -17,6 +17,19 @@ pub trait ContentionStrategy: Send + Sync {
     /// The same key taken apart.
     fn explain(&self, job: &JobFacts, round: &RoundFacts) -> KeyBreakdown;
 
+    /// Word `index` of the key, 0 past the last. To be overridden where one word is cheaper than all of them: rankings
+    /// ask for later words only where earlier ones tie.
+    fn word(&self, job: &JobFacts, round: &RoundFacts, index: usize) -> u64 {
+        self.key(job, round).word(index)
+    }
+
+    /// Two words that are no greater than the first two of the key, compared left to right. To be overridden where
+    /// such a bound is cheaper than the key: [`top`](crate::top) passes over jobs that cannot be among the first.
+    fn least_words(&self, job: &JobFacts, round: &RoundFacts) -> [u64; 2] {
+        let _ = (job, round);
+        [0; 2]
+    }
+
     /// Where the waiting jobs go in this round. Greedy unless a strategy knows better: job by job in rank order, each to
     /// the executor that it leaves most balanced, under the view's rules for deadlines, reservations and reserved
     /// shares. `now` decides what is late and for how long somebody has waited, never the order.
@@ -33,4 +46,10 @@ pub trait ReconcileStrategy: Send + Sync {
     fn key(&self, version: &VersionFacts) -> RankKey;
     /// The same key taken apart.
     fn explain(&self, version: &VersionFacts) -> KeyBreakdown;
+
+    /// Word `index` of the key, 0 past the last. To be overridden where one word is cheaper than all of them:
+    /// [`resolve`](crate::resolve) asks for later words only where earlier ones tie.
+    fn word(&self, version: &VersionFacts, index: usize) -> u64 {
+        self.key(version).word(index)
+    }
 }
