@@ -31,7 +31,6 @@ mod plan;
 mod service;
 mod show;
 mod signals;
-mod swf;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();

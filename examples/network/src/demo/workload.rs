@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, path::Path};
 
 use reconvene_executor::{JobSpec, TraceJob};
+use reconvene_sim::swf::{self, SwfError, SwfJob};
 
 use super::Options;
-use crate::swf::{self, SwfError, SwfJob};
 
 /// Everything that will be submitted, in the order in which it will be.
 #[derive(Clone, Debug)]

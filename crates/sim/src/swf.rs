@@ -15,29 +15,30 @@ use flate2::bufread::MultiGzDecoder;
 
 /// One job of a trace, in the trace's own units; `None` where the trace says −1, "unknown".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SwfJob {
+#[expect(clippy::exhaustive_structs, reason = "fields of a fixed format; tests build jobs of their own")]
+pub struct SwfJob {
     /// Number of the line, the first being 1.
-    pub(crate) line: u64,
+    pub line: u64,
     /// When the job was submitted, since the start of the trace.
-    pub(crate) submit_ms: u64,
+    pub submit_ms: u64,
     /// How long it ran.
-    pub(crate) run_ms: Option<u64>,
+    pub run_ms: Option<u64>,
     /// How long its user asked for.
-    pub(crate) requested_ms: Option<u64>,
+    pub requested_ms: Option<u64>,
     /// Processors it was given.
-    pub(crate) processors: Option<u64>,
+    pub processors: Option<u64>,
     /// Who submitted it.
-    pub(crate) user: Option<u64>,
+    pub user: Option<u64>,
     /// The group of that user.
-    pub(crate) group: Option<u64>,
+    pub group: Option<u64>,
     /// The part of the machine, or the site, that it ran on.
-    pub(crate) partition: Option<u64>,
+    pub partition: Option<u64>,
 }
 
 /// Why a workload was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum SwfError {
+pub enum SwfError {
     /// The file could not be opened.
     #[error("cannot open the workload {}", path.display())]
     Open {
@@ -112,7 +113,7 @@ pub(crate) enum SwfError {
 ///
 /// # Errors
 /// [`SwfError`], naming the file and where it applies the line and the field.
-pub(crate) fn read_file(path: &Path, limit: usize) -> Result<Vec<SwfJob>, SwfError> {
+pub fn read_file(path: &Path, limit: usize) -> Result<Vec<SwfJob>, SwfError> {
     let file = File::open(path).map_err(|source| SwfError::Open { path: path.to_owned(), source })?;
     read(path, BufReader::new(file), limit)
 }
@@ -121,7 +122,7 @@ pub(crate) fn read_file(path: &Path, limit: usize) -> Result<Vec<SwfJob>, SwfErr
 ///
 /// # Errors
 /// [`SwfError`], as [`read_file`].
-pub(crate) fn read(path: &Path, mut source: impl BufRead, limit: usize) -> Result<Vec<SwfJob>, SwfError> {
+pub fn read(path: &Path, mut source: impl BufRead, limit: usize) -> Result<Vec<SwfJob>, SwfError> {
     let read_error = |line, source| SwfError::Read { path: path.to_owned(), line, source };
     // By content, not by name: traces are often renamed.
     let compressed = source.fill_buf().map_err(|error| read_error(1, error))?.starts_with(&GZIP_MAGIC);
