@@ -122,8 +122,8 @@ impl fmt::Display for Report {
         for found in &self.decisions {
             writeln!(
                 f,
-                "{}: decisions a second: bare set {:.0}, ours {:.0}, explained {:.0}",
-                found.trace, found.bare_set_per_s, found.ours_per_s, found.explained_per_s
+                "{}: starts a second: bare set {:.0}, FIRST_COME_FIRST_SERVED {:.0}, PRIORITY_BASED {:.0}, explained {:.0}",
+                found.trace, found.bare_set_per_s, found.ours_per_s, found.priority_per_s, found.explained_per_s
             )?;
         }
         writeln!(f, "longest wait of life safety with preemption: {} s", self.preemptions.emergency_wait_max_s)?;
