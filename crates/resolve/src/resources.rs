@@ -138,7 +138,7 @@ pub(crate) fn share(amount: u64, whole: u64) -> u64 {
         return 0;
     }
     // Amounts below 2^44, which is all real ones, need no wide division.
-    if let (Some(scaled), true) = (amount.checked_mul(SHARE_ONE), whole > 0) {
+    if let Some(scaled) = amount.checked_mul(SHARE_ONE) {
         return scaled.checked_div(whole).unwrap_or(u64::MAX);
     }
     let scaled = u128::from(amount).saturating_mul(u128::from(SHARE_ONE));
