@@ -31,6 +31,7 @@ mod message;
 mod ranges;
 mod replica;
 mod rng;
+mod sketch;
 mod stats;
 mod transport;
 mod wire;

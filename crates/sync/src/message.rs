@@ -4,14 +4,17 @@ use reconvene_clock::{Dot, DotRange, NodeId, ReplicaId, VectorClock};
 use reconvene_store::{Digest, Key, Version};
 
 use crate::RejectReason;
+use crate::sketch::Cell;
 
 /// The highest wire version of this crate.
 pub(crate) const WIRE_VERSION: u8 = 1;
 /// The lowest wire version that it still speaks.
 pub(crate) const LOWEST_VERSION: u8 = 1;
-/// What this crate can do beyond its wire version: nothing yet. Bit 0 compression, 1 coded-symbol repair, 2 bundles,
-/// 3 origin proofs, 4 datagrams.
-pub(crate) const CAPABILITIES: u16 = 0;
+/// What this crate can do beyond its wire version. Bit 0 compression, 1 coded-symbol repair, 2 bundles, 3 origin proofs,
+/// 4 datagrams.
+pub(crate) const CAPABILITIES: u16 = CODED_REPAIR;
+/// Repairs may send a sketch of a list instead of the list.
+pub(crate) const CODED_REPAIR: u16 = 1 << 1;
 
 /// The highest wire version that a peer which speaks these, lowest and highest, has in common with us.
 pub(crate) fn common_version((lowest, highest): (u8, u8)) -> Option<u8> {
@@ -137,15 +140,20 @@ pub(crate) struct Repair {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RepairStep {
     /// What the asking side holds: one print for each bucket. `knowledge` is the hash of what it knows.
-    Buckets { scope: Scope, knowledge: u64, prints: Vec<u64> },
+    /// `coded` says that a sketch will do for a list.
+    Buckets { scope: Scope, coded: bool, knowledge: u64, prints: Vec<u64> },
     /// All live dots of some buckets that differ, ascending, each with part of its print; whether more buckets differ.
     Dots { buckets: Vec<u8>, dots: Vec<(Dot, u32)>, more: bool },
+    /// The same, as a sketch of the whole prints: what differs can be told from it, if that is not too much.
+    Sketch { buckets: Vec<u8>, cells: Vec<Cell>, more: bool },
+    /// It was too much: the list of these buckets, please.
+    List,
     /// The next buckets, please.
     Next,
-    /// Versions that are lacking, by dot or by key, and versions that the other side lacks.
-    Ask { dots: Vec<Dot>, keys: Vec<Key>, given: Vec<(Key, Version)> },
-    /// What was asked for, as far as it is there: all live versions of the first `covered` keys and dots, keys before
-    /// dots. What did not fit is to be asked for again.
+    /// Versions that are lacking, by dot, print or key, and versions that the other side lacks.
+    Ask { dots: Vec<Dot>, prints: Vec<u64>, keys: Vec<Key>, given: Vec<(Key, Version)> },
+    /// What was asked for, as far as it is there: all live versions of the first `covered` keys, dots and prints, in
+    /// this order. What did not fit is to be asked for again.
     Answer { covered: u32, versions: Vec<(Key, Version)> },
     /// Nothing is left that differs.
     Done,

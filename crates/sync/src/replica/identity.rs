@@ -6,7 +6,7 @@ use reconvene_clock::{Dot, Knowledge, NodeId, ReplicaId, VectorClock};
 use reconvene_store::{Frozen, Plan, SessionNonce};
 
 use super::Replica;
-use crate::message::{Hello, SessionId, common_version};
+use crate::message::{Hello, SessionId, common_capabilities, common_version};
 use crate::{Event, PeerState, RejectReason};
 
 /// The openings of a peer's store that it was met in, the latest last.
@@ -83,6 +83,13 @@ impl Replica {
         peer.replica = Some(replica);
         if peer.state == PeerState::Retired {
             self.set_state(node, PeerState::Alive);
+        }
+    }
+
+    /// A peer said what it can do.
+    pub(super) fn capable(&mut self, node: NodeId, capabilities: u16) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.capabilities = common_capabilities(capabilities);
         }
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Peer {
     pub(super) base: Option<Known>,
     pub(super) converged: Option<(Timestamp, Arc<Knowledge>)>,
     pub(super) recent_sessions: VecDeque<SessionId>,
+    /// What both sides can do beyond the wire version.
+    pub(super) capabilities: u16,
     /// When it was last asked to compare.
     pub(super) repaired_at: Option<Timestamp>,
     /// Sessions that found nothing to do since both last compared everything.
@@ -348,6 +350,7 @@ impl Peer {
             base: None,
             converged: None,
             recent_sessions: VecDeque::new(),
+            capabilities: 0,
             repaired_at: None,
             unaudited: 0,
             openings: Openings::default(),

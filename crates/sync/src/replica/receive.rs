@@ -97,6 +97,7 @@ impl Replica {
             return;
         }
         self.verified(from, hello.from);
+        self.capable(from, hello.capabilities);
         let known = self.known();
         if hello.digest.knowledge == known.digest.knowledge {
             self.answer_equal_knowledge(key, bytes, &hello, known);
@@ -172,7 +173,6 @@ impl Replica {
         session.progressed = self.now;
         session.told = known;
         session.theirs = theirs;
-        session.capabilities = common_capabilities(hello.capabilities);
         self.start_sending(key);
     }
 
@@ -184,7 +184,6 @@ impl Replica {
         session.bytes = session.bytes.saturating_add(bytes);
         session.progressed = self.now;
         session.window_bytes = back.window_bytes.min(self.config.window_bytes);
-        session.capabilities = common_capabilities(back.capabilities);
         let objection = match common_version((back.version, back.version)) {
             Some(_) => self.objection_to_replica(from, back.from),
             None => Some(RejectReason::Version),
@@ -196,6 +195,7 @@ impl Replica {
             return;
         }
         self.verified(from, back.from);
+        self.capable(from, back.capabilities);
         let told = self.sessions.get(&key).map(|open| open.told.clone());
         if let Some(told) = told.filter(|told| told.digest.knowledge == back.digest.knowledge) {
             let told_root = told.digest.root;

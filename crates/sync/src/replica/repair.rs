@@ -11,9 +11,10 @@ use reconvene_store::{Fingerprint, Key, Record, Version};
 
 use super::Replica;
 use super::apply::Job;
-use super::scan::{Listed, Printer, Prints, Scan};
+use super::scan::{Listed, Printer, Prints, Scan, shortened};
 use super::session::SessionKey;
-use crate::message::{BUCKETS, MAX_ASKED, Message, Repair, RepairStep, Scope};
+use crate::message::{BUCKETS, CODED_REPAIR, MAX_ASKED, Message, Repair, RepairStep, Scope};
+use crate::sketch::Sketch;
 use crate::wire::encoded_bytes;
 use crate::{Event, Output, RejectReason, Ticket, ViewId, Want};
 
@@ -23,6 +24,8 @@ pub(super) struct Repairing {
     /// Whether this side asks.
     asks: bool,
     scope: Scope,
+    /// A sketch may go instead of a list.
+    coded: bool,
     pub(super) progressed: Timestamp,
     printer: Printer,
     view: ViewId,
@@ -37,6 +40,8 @@ pub(super) struct Repairing {
     /// The answering side's buckets that differ and were not listed yet.
     unequal: VecDeque<u8>,
     counts: Vec<usize>,
+    /// About how many versions differ.
+    differing: usize,
     listed: Listed,
     exchange: Exchange,
 }
@@ -46,11 +51,20 @@ enum Phase {
     /// Reading the view for prints; the answering side has those of the other.
     Printing { scan: Scan, prints: Prints, theirs: Vec<u64> },
     /// Reading the view for a list of some buckets; the asking side has the other's.
-    Listing { scan: Scan, theirs: Vec<(Dot, u32)> },
+    Listing { scan: Scan, theirs: Theirs },
     /// Reading versions to be sent.
-    Reading { ticket: Ticket, dots: BTreeSet<Dot>, keys: Vec<Key> },
+    Reading { ticket: Ticket, dots: Vec<Dot>, keys: Vec<Key> },
     /// It is the other side's turn, or the store's.
     Waiting,
+}
+
+/// What the answering side said of some buckets.
+#[derive(Debug)]
+enum Theirs {
+    /// Nothing: this is the answering side.
+    Unsaid,
+    Dots(Vec<(Dot, u32)>),
+    Sketch(Sketch),
 }
 
 /// What the asking side still has to do about the buckets at hand.
@@ -58,6 +72,8 @@ enum Phase {
 struct Exchange {
     /// Dots whose versions are to be asked for.
     fetch: VecDeque<Dot>,
+    /// The same by print, where only that is known.
+    fetch_prints: VecDeque<u64>,
     /// Dots whose versions the other side lacks.
     give: VecDeque<Dot>,
     /// Live dots that the other side knows and does not hold, by key.
@@ -65,6 +81,7 @@ struct Exchange {
     /// What the last question asked for, keys before dots.
     asked_dead: Vec<(Key, Vec<Dot>)>,
     asked_dots: Vec<Dot>,
+    asked_prints: Vec<u64>,
     /// Whether more buckets differ.
     more: bool,
 }
@@ -73,6 +90,9 @@ struct Exchange {
 const LISTED_AT_ONCE: usize = 16_384;
 /// Repairs under way at once, asking and answering.
 const MAX_REPAIRS: usize = 2;
+/// About what a cell of a sketch, and a dot of a list, take in a frame.
+const CELL_BYTES: usize = 13;
+const DOT_BYTES: usize = 6;
 /// Keys of one question.
 const KEYS_AT_ONCE: usize = 64;
 
@@ -85,7 +105,8 @@ impl Replica {
             return;
         }
         peer.repaired_at = Some(now);
-        self.open_repair(key, true, Scope::Divergence, None, None, Vec::new());
+        let coded = peer.capabilities & CODED_REPAIR != 0;
+        self.open_repair(key, true, Scope::Divergence, coded, None, None, Vec::new());
     }
 
     /// Whether it is time to compare everything with a peer, after many sessions that took equal hashes for granted.
@@ -105,7 +126,8 @@ impl Replica {
         if self.repairs.len() >= MAX_REPAIRS || self.repairs.contains_key(&key) {
             return false;
         }
-        self.open_repair(key, true, Scope::BehindFloor, None, Some(covered), Vec::new());
+        // By print alone, a dot with two contents would look as if the other side did not hold it.
+        self.open_repair(key, true, Scope::BehindFloor, false, None, Some(covered), Vec::new());
         true
     }
 
@@ -114,6 +136,7 @@ impl Replica {
         key: SessionKey,
         asks: bool,
         scope: Scope,
+        coded: bool,
         view: Option<(ViewId, Knowledge, Fingerprint)>,
         limit: Option<Knowledge>,
         theirs: Vec<u64>,
@@ -128,6 +151,7 @@ impl Replica {
         let repairing = Repairing {
             asks,
             scope,
+            coded,
             progressed: self.now,
             printer: Printer::new(self.config.network, key.1),
             view,
@@ -138,6 +162,7 @@ impl Replica {
             limit,
             unequal: VecDeque::new(),
             counts: Vec::new(),
+            differing: 0,
             listed: Listed::default(),
             exchange: Exchange::default(),
         };
@@ -157,7 +182,7 @@ impl Replica {
         }
         match std::mem::replace(&mut repairing.phase, Phase::Waiting) {
             Phase::Printing { prints, theirs, .. } => self.printed(key, prints, &theirs),
-            Phase::Listing { theirs, .. } => self.listed(key, &theirs),
+            Phase::Listing { theirs, .. } => self.listed(key, theirs),
             Phase::Reading { .. } | Phase::Waiting => {}
         }
     }
@@ -219,10 +244,11 @@ impl Replica {
         }
         let Some(repairing) = self.repairs.get_mut(&key) else { return };
         if repairing.asks {
-            let scope = repairing.scope;
-            self.send_repair(key, RepairStep::Buckets { scope, knowledge, prints: prints.buckets });
+            let (scope, coded) = (repairing.scope, repairing.coded);
+            self.send_repair(key, RepairStep::Buckets { scope, coded, knowledge, prints: prints.buckets });
         } else {
             repairing.unequal = prints.unequal(theirs).into();
+            repairing.differing = estimate(repairing.unequal.len());
             repairing.counts = prints.counts;
             self.list_next(key);
         }
@@ -245,10 +271,10 @@ impl Replica {
             self.end_repair(key, true);
             return;
         }
-        self.list(key, buckets, Vec::new());
+        self.list(key, buckets, Theirs::Unsaid);
     }
 
-    fn list(&mut self, key: SessionKey, buckets: Vec<u8>, theirs: Vec<(Dot, u32)>) {
+    fn list(&mut self, key: SessionKey, buckets: Vec<u8>, theirs: Theirs) {
         let Some(repairing) = self.repairs.get_mut(&key) else { return };
         repairing.listed = Listed::of(buckets);
         repairing.phase = Phase::Listing { scan: Scan::new(repairing.view, &repairing.knowledge), theirs };
@@ -256,21 +282,58 @@ impl Replica {
     }
 
     /// The view was read for a list.
-    fn listed(&mut self, key: SessionKey, theirs: &[(Dot, u32)]) {
+    fn listed(&mut self, key: SessionKey, theirs: Theirs) {
         let Some(repairing) = self.repairs.get_mut(&key) else { return };
-        if repairing.asks {
-            let more = repairing.exchange.more;
-            repairing.exchange = match (repairing.scope, &repairing.limit) {
-                (Scope::BehindFloor, Some(covered)) => dead_here(&repairing.listed, theirs, covered),
-                (Scope::BehindFloor | Scope::Divergence, _) => lacking(&repairing.listed, theirs),
-            };
-            repairing.exchange.more = more;
-            self.ask_next(key);
+        let listed = &repairing.listed;
+        let exchange = match theirs {
+            Theirs::Unsaid => {
+                self.send_list(key);
+                return;
+            }
+            Theirs::Dots(theirs) => match &repairing.limit {
+                Some(covered) => {
+                    dead_here(listed, |dot| theirs.binary_search_by_key(&dot, |(dot, _)| *dot).is_ok(), covered)
+                }
+                None => lacking(listed, &theirs),
+            },
+            Theirs::Sketch(sketch) => {
+                let Some(found) = sketch.difference(listed.dots.values().map(|(_, print)| *print)) else {
+                    self.send_repair(key, RepairStep::List);
+                    return;
+                };
+                let own: BTreeSet<u64> = found.own.into_iter().collect();
+                let only_here = listed.dots.iter().filter(|(_, (_, print))| own.contains(print));
+                Exchange {
+                    fetch_prints: found.theirs.into(),
+                    give: only_here.map(|(dot, _)| *dot).collect(),
+                    ..Exchange::default()
+                }
+            }
+        };
+        let more = repairing.exchange.more;
+        repairing.exchange = Exchange { more, ..exchange };
+        self.ask_next(key);
+    }
+
+    /// The answering side says what it has in the buckets at hand: by a sketch where that is shorter, and will do.
+    fn send_list(&mut self, key: SessionKey) {
+        let Some(repairing) = self.repairs.get_mut(&key) else { return };
+        let listed = &repairing.listed;
+        let buckets: Vec<u8> = listed.buckets.iter().copied().collect();
+        let more = !repairing.unequal.is_empty();
+        // Each item that differs may have a counterpart.
+        let cells = Sketch::cells_for(repairing.differing.saturating_mul(2));
+        let coded = std::mem::take(&mut repairing.coded)
+            && cells.saturating_mul(CELL_BYTES) < listed.dots.len().saturating_mul(DOT_BYTES);
+        let step = if coded {
+            let sketch = Sketch::of(listed.dots.values().map(|(_, print)| *print), cells);
+            RepairStep::Sketch { buckets, cells: sketch.cells().to_vec(), more }
         } else {
-            let buckets = repairing.listed.buckets.iter().copied().collect();
-            let dots = repairing.listed.dots.iter().map(|(dot, (_, print))| (*dot, *print)).collect();
-            let more = !repairing.unequal.is_empty();
-            self.send_repair(key, RepairStep::Dots { buckets, dots, more });
+            let dots = listed.dots.iter().map(|(dot, (_, print))| (*dot, shortened(*print))).collect();
+            RepairStep::Dots { buckets, dots, more }
+        };
+        if !self.send_repair(key, step) {
+            self.end_repair(key, false);
         }
     }
 
@@ -279,7 +342,7 @@ impl Replica {
         let ticket = self.fresh_ticket();
         let Some(repairing) = self.repairs.get_mut(&key) else { return };
         let exchange = &mut repairing.exchange;
-        if exchange.fetch.is_empty() && exchange.give.is_empty() && exchange.dead.is_empty() {
+        if exchange.is_empty() {
             if exchange.more {
                 self.send_repair(key, RepairStep::Next);
             } else {
@@ -292,15 +355,15 @@ impl Replica {
         let keys: BTreeSet<Key> =
             dots.iter().filter_map(|dot| repairing.listed.dots.get(dot)).map(|(key, _)| key.clone()).collect();
         if keys.is_empty() {
-            self.ask(key, &dots, &[]);
+            self.ask(key, &dots.into_iter().collect::<Vec<_>>(), &[]);
             return;
         }
-        repairing.phase = Phase::Reading { ticket, dots, keys: Vec::new() };
+        repairing.phase = Phase::Reading { ticket, dots: dots.into_iter().collect(), keys: Vec::new() };
         self.outputs.push_back(Output::Load { ticket, view: Some(repairing.view), want: Want::Keys(keys) });
     }
 
     /// Gives what was read, and asks.
-    fn ask(&mut self, key: SessionKey, dots: &BTreeSet<Dot>, records: &[Record]) {
+    fn ask(&mut self, key: SessionKey, dots: &[Dot], records: &[Record]) {
         let limit = self.config.chunk_bytes;
         let Some(repairing) = self.repairs.get_mut(&key) else { return };
         let exchange = &mut repairing.exchange;
@@ -322,17 +385,20 @@ impl Replica {
         exchange.asked_dead = exchange.dead.drain(..count).collect();
         let count = exchange.fetch.len().min(MAX_ASKED);
         exchange.asked_dots = exchange.fetch.drain(..count).collect();
+        exchange.asked_dots.sort_unstable();
+        let count = exchange.fetch_prints.len().min(MAX_ASKED);
+        exchange.asked_prints = exchange.fetch_prints.drain(..count).collect();
         let keys = exchange.asked_dead.iter().map(|(key, _)| key.clone()).collect();
-        let dots = exchange.asked_dots.clone();
+        let (dots, prints) = (exchange.asked_dots.clone(), exchange.asked_prints.clone());
         let given: Vec<_> = given.into_values().collect();
         self.stats.repaired = self.stats.repaired.saturating_add(u64::try_from(given.len()).unwrap_or(u64::MAX));
-        if !self.send_repair(key, RepairStep::Ask { dots, keys, given }) {
+        if !self.send_repair(key, RepairStep::Ask { dots, prints, keys, given }) {
             self.end_repair(key, false);
         }
     }
 
     /// The answering side sends what was asked for, as much as fits a chunk.
-    fn answer(&mut self, key: SessionKey, dots: &BTreeSet<Dot>, keys: &[Key], records: &[Record]) {
+    fn answer(&mut self, key: SessionKey, dots: &[Dot], keys: &[Key], records: &[Record]) {
         let limit = self.config.chunk_bytes;
         let by_key: BTreeMap<&Key, &Record> = records.iter().map(|record| (record.key(), record)).collect();
         let (mut versions, mut bytes, mut covered) = (BTreeMap::new(), 0_usize, 0_u32);
@@ -360,8 +426,8 @@ impl Replica {
     /// One frame of a repair.
     pub(super) fn on_repair(&mut self, from: NodeId, repair: Repair) {
         let key = (from, repair.session);
-        if let RepairStep::Buckets { scope, knowledge, prints } = repair.step {
-            self.answer_buckets(key, scope, knowledge, prints);
+        if let RepairStep::Buckets { scope, coded, knowledge, prints } = repair.step {
+            self.answer_buckets(key, scope, coded, knowledge, prints);
             return;
         }
         let now = self.now;
@@ -374,32 +440,41 @@ impl Replica {
         match (repairing.asks, repair.step) {
             (true, RepairStep::Dots { buckets, dots, more }) => {
                 repairing.exchange.more = more;
-                self.list(key, buckets, dots);
+                self.list(key, buckets, Theirs::Dots(dots));
             }
+            (true, RepairStep::Sketch { buckets, cells, more }) if repairing.coded => {
+                repairing.exchange.more = more;
+                if let Some(sketch) = Sketch::from_cells(cells) {
+                    self.list(key, buckets, Theirs::Sketch(sketch));
+                }
+            }
+            (false, RepairStep::List) => self.send_list(key),
             (true, RepairStep::Answer { covered, versions }) => self.answered(key, covered, versions),
             (_, RepairStep::Done) => self.end_repair(key, true),
             (false, RepairStep::Next) => self.list_next(key),
-            (false, RepairStep::Ask { dots, keys, given }) => {
+            (false, RepairStep::Ask { mut dots, prints, keys, given }) => {
                 let ticket = self.fresh_ticket();
                 if !given.is_empty() {
                     self.enqueue(Job::Restore { key, asked: false, versions: given });
                 }
                 let Some(repairing) = self.repairs.get_mut(&key) else { return };
+                dots.extend(repairing.listed.named_by(&prints));
                 let of_dots = dots.iter().filter_map(|dot| repairing.listed.dots.get(dot)).map(|(key, _)| key.clone());
                 let wanted: BTreeSet<Key> = keys.iter().cloned().chain(of_dots).collect();
                 let view = repairing.view;
-                repairing.phase = Phase::Reading { ticket, dots: dots.into_iter().collect(), keys };
+                repairing.phase = Phase::Reading { ticket, dots, keys };
                 self.outputs.push_back(Output::Load { ticket, view: Some(view), want: Want::Keys(wanted) });
             }
-            // A peer that mixes up the sides.
-            (true, RepairStep::Next | RepairStep::Ask { .. })
-            | (false, RepairStep::Dots { .. } | RepairStep::Answer { .. })
+            // A peer that mixes up the sides, or sends what was not asked for.
+            (true, RepairStep::Sketch { .. })
+            | (true, RepairStep::Next | RepairStep::List | RepairStep::Ask { .. })
+            | (false, RepairStep::Dots { .. } | RepairStep::Sketch { .. } | RepairStep::Answer { .. })
             | (_, RepairStep::Buckets { .. }) => {}
         }
     }
 
     /// A peer wants to compare.
-    fn answer_buckets(&mut self, key: SessionKey, scope: Scope, knowledge: u64, prints: Vec<u64>) {
+    fn answer_buckets(&mut self, key: SessionKey, scope: Scope, coded: bool, knowledge: u64, prints: Vec<u64>) {
         let known = self.known();
         let verified = self.peers.get(&key.0).is_some_and(|peer| peer.verified);
         if !verified || prints.len() != BUCKETS || self.repairs.contains_key(&key) {
@@ -415,11 +490,11 @@ impl Replica {
             Scope::Divergence if knowledge != known.digest.knowledge => {
                 self.send_repair(key, RepairStep::Done);
             }
-            Scope::Divergence => self.open_repair(key, false, scope, None, None, prints),
+            Scope::Divergence => self.open_repair(key, false, scope, coded, None, None, prints),
             Scope::BehindFloor => {
                 let view = self.sessions.get(&key).and_then(|open| open.outgoing.as_ref()?.claimed_view());
                 if let Some(view) = view {
-                    self.open_repair(key, false, scope, Some(view), None, prints);
+                    self.open_repair(key, false, scope, coded, Some(view), None, prints);
                 }
             }
         }
@@ -431,6 +506,7 @@ impl Replica {
         let exchange = &mut repairing.exchange;
         let covered = usize::try_from(covered).unwrap_or(usize::MAX);
         let asked = exchange.asked_dead.len().saturating_add(exchange.asked_dots.len());
+        let asked = asked.saturating_add(exchange.asked_prints.len());
         if covered == 0 && asked > 0 {
             self.end_repair(key, false);
             return;
@@ -440,8 +516,13 @@ impl Replica {
         let again = dead.split_off(of_keys);
         exchange.dead.extend(again);
         let mut dots = std::mem::take(&mut exchange.asked_dots);
-        let again = dots.split_off(covered.saturating_sub(of_keys).min(dots.len()));
+        let of_dots = covered.saturating_sub(of_keys).min(dots.len());
+        let again = dots.split_off(of_dots);
         exchange.fetch.extend(again);
+        let mut prints = std::mem::take(&mut exchange.asked_prints);
+        let of_prints = covered.saturating_sub(of_keys).saturating_sub(of_dots).min(prints.len());
+        let again = prints.split_off(of_prints);
+        exchange.fetch_prints.extend(again);
         match repairing.scope {
             Scope::BehindFloor => self.enqueue(Job::Verdict { key, dead, versions }),
             Scope::Divergence => self.enqueue(Job::Restore { key, asked: true, versions }),
@@ -505,6 +586,17 @@ impl Replica {
     }
 }
 
+/// About how many versions differ, if so many of the buckets do. Rather more: x / (1 - x) is above -ln(1 - x).
+fn estimate(unequal: usize) -> usize {
+    unequal.saturating_mul(BUCKETS).checked_div(BUCKETS.saturating_sub(unequal)).unwrap_or(usize::MAX)
+}
+
+impl Exchange {
+    fn is_empty(&self) -> bool {
+        self.fetch.is_empty() && self.fetch_prints.is_empty() && self.give.is_empty() && self.dead.is_empty()
+    }
+}
+
 /// Whether a side whose rows and prints do not agree may go on: never to say what is dead.
 fn may_go_on_damaged(repairing: &Repairing) -> bool {
     repairing.asks || repairing.scope == Scope::Divergence
@@ -519,18 +611,18 @@ fn live(record: &Record, wanted: impl Fn(&Version) -> bool) -> Vec<(Key, Version
 fn lacking(own: &Listed, theirs: &[(Dot, u32)]) -> Exchange {
     let held: BTreeMap<Dot, u32> = theirs.iter().copied().collect();
     let differs = |dot: &Dot, print: u32, other: Option<u32>| (other != Some(print)).then_some(*dot);
-    let give = own.dots.iter().filter_map(|(dot, (_, print))| differs(dot, *print, held.get(dot).copied()));
-    let fetch =
-        theirs.iter().filter_map(|(dot, print)| differs(dot, *print, own.dots.get(dot).map(|(_, print)| *print)));
+    let give = own.dots.iter().filter_map(|(dot, (_, print))| differs(dot, shortened(*print), held.get(dot).copied()));
+    let fetch = theirs
+        .iter()
+        .filter_map(|(dot, print)| differs(dot, *print, own.dots.get(dot).map(|(_, print)| shortened(*print))));
     Exchange { fetch: fetch.collect(), give: give.collect(), ..Exchange::default() }
 }
 
 /// The live dots here that the other side knows and does not hold: it has seen the end of them.
-fn dead_here(own: &Listed, theirs: &[(Dot, u32)], covered: &Knowledge) -> Exchange {
-    let held: BTreeSet<Dot> = theirs.iter().map(|(dot, _)| *dot).collect();
+fn dead_here(own: &Listed, held: impl Fn(Dot) -> bool, covered: &Knowledge) -> Exchange {
     let mut dead: BTreeMap<Key, Vec<Dot>> = BTreeMap::new();
     for (dot, (key, _)) in &own.dots {
-        if covered.contains(*dot) && !held.contains(dot) {
+        if covered.contains(*dot) && !held(*dot) {
             dead.entry(key.clone()).or_default().push(*dot);
         }
     }

@@ -74,12 +74,11 @@ impl Printer {
         bytes.extend_from_slice(body.unwrap_or_default());
         sip24_64(&self.0, &bytes)
     }
+}
 
-    /// What travels of the print of one version.
-    pub(super) fn short_print(&self, key: &Key, version: &Version) -> u32 {
-        let [a, b, c, d, ..] = self.print(key, version).to_be_bytes();
-        u32::from_be_bytes([a, b, c, d])
-    }
+/// What travels of a print in a list.
+pub(super) fn shortened(print: u64) -> u32 {
+    u32::try_from(print >> 32).unwrap_or(0)
 }
 
 /// What a walk over a view comes to.
@@ -137,7 +136,8 @@ impl Prints {
 #[derive(Debug, Default)]
 pub(super) struct Listed {
     pub(super) buckets: BTreeSet<u8>,
-    pub(super) dots: BTreeMap<Dot, (Key, u32)>,
+    /// Each with its key and its whole print.
+    pub(super) dots: BTreeMap<Dot, (Key, u64)>,
 }
 
 impl Listed {
@@ -149,9 +149,15 @@ impl Listed {
     pub(super) fn add(&mut self, printer: &Printer, page: BTreeMap<Dot, (Key, Version)>) {
         for (dot, (key, version)) in page {
             if self.buckets.contains(&printer.bucket(&key)) {
-                let print = printer.short_print(&key, &version);
+                let print = printer.print(&key, &version);
                 self.dots.insert(dot, (key, print));
             }
         }
+    }
+
+    /// The dots with these prints, in the order of the prints, as far as there are such.
+    pub(super) fn named_by(&self, prints: &[u64]) -> Vec<Dot> {
+        let by_print: BTreeMap<u64, Dot> = self.dots.iter().map(|(dot, (_, print))| (*print, *dot)).collect();
+        prints.iter().filter_map(|print| by_print.get(print).copied()).collect()
     }
 }

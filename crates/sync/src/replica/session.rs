@@ -26,8 +26,6 @@ pub(super) struct Session {
     /// What the peer said it knows, once that is clear.
     pub(super) theirs: Option<Knowledge>,
     pub(super) window_bytes: u64,
-    /// What both sides can do beyond the wire version.
-    pub(super) capabilities: u16,
     /// Bytes of frames of this session, both ways.
     pub(super) bytes: u64,
     pub(super) incoming: IncomingDirection,
@@ -61,7 +59,6 @@ impl Session {
             told,
             theirs: None,
             window_bytes,
-            capabilities: 0,
             bytes: 0,
             incoming: IncomingDirection::default(),
             outgoing: None,

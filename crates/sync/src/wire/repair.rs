@@ -9,6 +9,7 @@ use crate::codec::{CodecError, CodecProblem, List};
 use crate::columns::{pack, unpack};
 use crate::message::{BUCKETS, MAX_ASKED, Repair, RepairStep, Scope};
 use crate::ranges::WireRanges;
+use crate::sketch::{Cell, MAX_CELLS};
 
 /// Dots of one frame; the frame bounds them as well.
 const MAX_DOTS: usize = 1 << 20;
@@ -23,6 +24,7 @@ struct WireRepair {
 enum WireStep {
     Buckets {
         floor: bool,
+        coded: bool,
         knowledge: Id,
         prints: List<Id, BUCKETS>,
     },
@@ -33,10 +35,17 @@ enum WireStep {
         prints: List<[u8; 4], MAX_DOTS>,
         more: bool,
     },
+    Sketch {
+        buckets: List<u8, BUCKETS>,
+        cells: List<(Id, [u8; 4], i32), MAX_CELLS>,
+        more: bool,
+    },
+    List,
     Next,
     /// Columns of what is given follow.
     Ask {
         dots: WireRanges,
+        prints: List<Id, MAX_ASKED>,
         keys: List<List<u8, MAX_KEY_BYTES>, MAX_ASKED>,
     },
     /// Columns follow.
@@ -51,7 +60,8 @@ pub(super) fn encode_repair(repair: &Repair) -> Result<Vec<u8>, CodecError> {
     let mut columns = Vec::new();
     let ranges = |dots: &mut dyn Iterator<Item = Dot>| WireRanges::new(runs_of(dots));
     let step = match &repair.step {
-        RepairStep::Buckets { scope, knowledge, prints } => WireStep::Buckets {
+        RepairStep::Buckets { scope, coded, knowledge, prints } => WireStep::Buckets {
+            coded: *coded,
             floor: *scope == Scope::BehindFloor,
             knowledge: knowledge.to_be_bytes(),
             prints: List(prints.iter().map(|print| print.to_be_bytes()).collect()),
@@ -62,11 +72,18 @@ pub(super) fn encode_repair(repair: &Repair) -> Result<Vec<u8>, CodecError> {
             prints: List(dots.iter().map(|(_, print)| print.to_be_bytes()).collect()),
             more: *more,
         },
+        RepairStep::Sketch { buckets, cells, more } => {
+            let cell = |cell: &Cell| (cell.items.to_be_bytes(), cell.checks.to_be_bytes(), cell.count);
+            let cells = List(cells.iter().map(cell).collect());
+            WireStep::Sketch { buckets: List(buckets.clone()), cells, more: *more }
+        }
+        RepairStep::List => WireStep::List,
         RepairStep::Next => WireStep::Next,
-        RepairStep::Ask { dots, keys, given } => {
+        RepairStep::Ask { dots, prints, keys, given } => {
             columns = pack(given)?;
             let keys = List(keys.iter().map(|key| List(key.as_bytes().to_vec())).collect());
-            WireStep::Ask { dots: ranges(&mut dots.iter().copied()), keys }
+            let prints = List(prints.iter().map(|print| print.to_be_bytes()).collect());
+            WireStep::Ask { dots: ranges(&mut dots.iter().copied()), prints, keys }
         }
         RepairStep::Answer { covered, versions } => {
             columns = pack(versions)?;
@@ -82,7 +99,8 @@ pub(super) fn decode_repair(body: &[u8]) -> Result<Repair, CodecError> {
     let (WireRepair { session, step }, columns) = split(body)?;
     let none_follow = columns.is_empty();
     let step = match step {
-        WireStep::Buckets { floor, knowledge, prints } if none_follow => RepairStep::Buckets {
+        WireStep::Buckets { floor, coded, knowledge, prints } if none_follow => RepairStep::Buckets {
+            coded,
             scope: if floor { Scope::BehindFloor } else { Scope::Divergence },
             knowledge: u64::from_be_bytes(knowledge),
             prints: prints.0.into_iter().map(u64::from_be_bytes).collect(),
@@ -98,15 +116,33 @@ pub(super) fn decode_repair(body: &[u8]) -> Result<Repair, CodecError> {
             let prints = prints.0.into_iter().map(u32::from_be_bytes);
             RepairStep::Dots { buckets: buckets.0, dots: named.into_iter().zip(prints).collect(), more }
         }
+        WireStep::Sketch { buckets, cells, more } if none_follow => {
+            if !buckets.0.is_sorted_by(|left, right| left < right) {
+                return Err(CodecProblem::NotCanonical.into());
+            }
+            let cell = |(items, checks, count): (Id, [u8; 4], i32)| Cell {
+                items: u64::from_be_bytes(items),
+                checks: u32::from_be_bytes(checks),
+                count,
+            };
+            RepairStep::Sketch { buckets: buckets.0, cells: cells.0.into_iter().map(cell).collect(), more }
+        }
+        WireStep::List if none_follow => RepairStep::List,
         WireStep::Next if none_follow => RepairStep::Next,
         WireStep::Done if none_follow => RepairStep::Done,
-        WireStep::Ask { dots, keys } => RepairStep::Ask {
+        WireStep::Ask { dots, prints, keys } => RepairStep::Ask {
+            prints: prints.0.into_iter().map(u64::from_be_bytes).collect(),
             dots: expand(&dots.read()?, MAX_ASKED)?,
             keys: keys.0.iter().map(|key| Key::new(&key.0)).collect::<Result<_, _>>().map_err(|_| KEY)?,
             given: unpack(columns)?,
         },
         WireStep::Answer { covered } => RepairStep::Answer { covered, versions: unpack(columns)? },
-        WireStep::Buckets { .. } | WireStep::Dots { .. } | WireStep::Next | WireStep::Done => {
+        WireStep::Buckets { .. }
+        | WireStep::Dots { .. }
+        | WireStep::Sketch { .. }
+        | WireStep::List
+        | WireStep::Next
+        | WireStep::Done => {
             return Err(CodecProblem::NotCanonical.into());
         }
     };

@@ -6,6 +6,7 @@ use reconvene_store::{Body, Class, KeyContext};
 
 use super::*;
 use crate::message::{Repair, RepairStep, Scope};
+use crate::sketch::Cell;
 
 const LIMIT: usize = 1 << 20;
 
@@ -106,6 +107,7 @@ fn golden() -> Vec<(&'static str, Message)> {
             "repair-buckets",
             repair(RepairStep::Buckets {
                 scope: Scope::BehindFloor,
+                coded: true,
                 knowledge: 0x0123_4567_89ab_cdef,
                 prints: vec![0x5555_5555_5555_5555; 256],
             }),
@@ -118,11 +120,21 @@ fn golden() -> Vec<(&'static str, Message)> {
                 more: true,
             }),
         ),
+        (
+            "repair-sketch",
+            repair(RepairStep::Sketch {
+                buckets: vec![0, 7],
+                cells: vec![Cell { items: 0x6666_6666_6666_6666, checks: 0x7777_7777, count: -1 }; 4],
+                more: false,
+            }),
+        ),
+        ("repair-list", repair(RepairStep::List)),
         ("repair-next", repair(RepairStep::Next)),
         (
             "repair-ask",
             repair(RepairStep::Ask {
                 dots: vec![a_dot(0xa, 1)],
+                prints: vec![0x5555_5555_5555_5555],
                 keys: vec![Key::new("job/1").unwrap()],
                 given: golden_versions(),
             }),

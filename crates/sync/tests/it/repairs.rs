@@ -85,3 +85,38 @@ fn an_audit_of_equal_stores_changes_nothing() {
     assert_eq!(before, (world.digest(0), world.replica(0).head().revision()));
     assert!(!world.events(0).iter().any(|event| matches!(event, Event::Divergence { .. } | Event::Damaged { .. })));
 }
+
+/// Of many versions few are damaged: what it costs to find and mend them depends on the few.
+#[test]
+fn repair_costs_little_beyond_what_it_brings() {
+    let (count, lost) = if cfg!(debug_assertions) { (4_000, 20) } else { (100_000, 100) };
+    let mut world = settled_with(16, 2, |_, config| config.audit_every = 0);
+    for part in 0..count / 100 {
+        world.write(0, (0..100).map(|number| put(&format!("job/{part:04}/{number:02}"), &"v".repeat(48))).collect());
+    }
+    // On its way, some of them turned into something else.
+    let step = count / lost;
+    let seen = std::cell::Cell::new(0);
+    world.set_tamper(move |_, _, frame| {
+        let edited = forge::edit_chunk(&frame, |name, version| {
+            if name.as_bytes().starts_with(b"job/") {
+                seen.set(seen.get() + 1);
+                if seen.get() % step == 1 {
+                    version.body = reconvene_store::Body::of("w".repeat(48));
+                }
+            }
+        });
+        Some(edited.unwrap_or(frame))
+    });
+    while world.records(1).len() < count {
+        world.run_for(1_000);
+    }
+    let log = record(&mut world, |_, _, _| true);
+    world.run_for(400_000);
+    assert_eq!(world.digest(0), world.digest(1));
+    let bytes: usize = log.borrow().iter().filter(|(_, _, frame)| frame[0] == 14).map(|(_, _, f)| f.len()).sum();
+    // Both contents of each travel: a key of 12 bytes and a value of 48, with their dots.
+    let payload = 2 * lost * 60;
+    println!("{bytes} bytes of repair, {payload} of them keys and values");
+    assert!(bytes <= payload + 10_000, "{bytes} bytes for {lost} of {count}");
+}
