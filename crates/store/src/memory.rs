@@ -8,16 +8,17 @@ use parking_lot::RwLock;
 use reconvene_clock::{Dot, DotRange, ReplicaId};
 
 use self::tree::Tree;
+use crate::record::row_bytes;
 use crate::version::is_tombstone;
 use crate::{
     Batch, Capabilities, ChangeFeed, Changes, CheckReport, Checker, CommitError, Cursor, Durability, Fact, FactKind,
     Head, Identity, IndexChange, Key, Limits, MetadataStore, NetworkId, Page, PageLimit, Prefix, Record, Revision,
-    Snapshot, StoreError, Tombstones,
+    Snapshot, StoreError, Tombstones, Version,
 };
 
 /// Keeps everything in memory, within bounds: when it is full it says so, and evicts nothing.
 ///
-/// A snapshot clones three pointers; readers then hold no lock, and a commit copies only what a snapshot still shares
+/// A snapshot clones one pointer; readers then hold no lock, and a commit copies only what a snapshot still shares
 /// on the paths it changes. Rows, index and head change together under one lock, so that taking a snapshot waits at most
 /// while another thread puts a batch into memory. Every future is [`ready`](crate::ready) at its first poll.
 ///
@@ -35,15 +36,21 @@ use crate::{
 #[derive(Debug)]
 pub struct MemoryStore {
     limits: Limits,
-    state: RwLock<MemorySnapshot>,
+    state: RwLock<Arc<State>>,
     feed: ChangeFeed,
 }
 
 /// A frozen view of a [`MemoryStore`]. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct MemorySnapshot {
-    head: Arc<Head>,
-    records: Tree<Key, Record>,
+    state: Arc<State>,
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    head: Head,
+    /// The versions of each key: a record without its key, which is here already.
+    records: Tree<Key, Arc<[Version]>>,
     /// The key of each live dot.
     live: Tree<Dot, Key>,
     /// The key of each live tombstone.
@@ -86,13 +93,13 @@ impl MemoryStore {
                     tombstones.insert(version.dot, record.key().clone());
                 }
             }
-            records.insert(record.key().clone(), record);
+            records.insert(record.key().clone(), Arc::clone(record.versions()));
         }
         for fact in known {
             facts.insert((fact.kind(), fact.id()), fact);
         }
-        let state = MemorySnapshot { head: Arc::new(head), records, live, tombstones, facts, bytes };
-        Self { limits, state: RwLock::new(state), feed }
+        let state = State { head, records, live, tombstones, facts, bytes };
+        Self { limits, state: RwLock::new(Arc::new(state)), feed }
     }
 
     fn apply(&self, batch: &Batch) -> Result<Revision, CommitError> {
@@ -101,7 +108,8 @@ impl MemoryStore {
         };
         refused("rows", batch.len(), self.limits.batch_rows)?;
         refused("bytes", batch.byte_len(), self.limits.batch_bytes)?;
-        let mut state = self.state.write();
+        let mut shared = self.state.write();
+        let state = &**shared;
         let (store, planned_for) = (state.head.identity().replica, batch.planned_for());
         if planned_for != store {
             return Err(CommitError::Foreign { planned_for, store });
@@ -109,11 +117,13 @@ impl MemoryStore {
         if batch.based_on() != state.head.revision() {
             return Err(CommitError::Conflict { head: state.head.revision(), based_on: batch.based_on() });
         }
-        state.bytes = state.room_for(batch, &self.limits)?;
-        // Nothing can fail from here on.
+        let bytes = state.room_for(batch, &self.limits)?;
+        // Nothing can fail from here on. If a snapshot shares the state, this clones it: a few pointers and the head.
+        let state = Arc::make_mut(&mut shared);
+        state.bytes = bytes;
         for row in batch.rows() {
             match row.after() {
-                Some(record) => drop(state.records.insert(row.key().clone(), record.clone())),
+                Some(record) => drop(state.records.insert(row.key().clone(), Arc::clone(record.versions()))),
                 None => drop(state.records.remove(row.key())),
             }
         }
@@ -139,21 +149,21 @@ impl MemoryStore {
             joined.merge(fact);
             state.facts.insert(id, joined);
         }
-        state.head = Arc::new(batch.head().clone());
+        state.head = batch.head().clone();
         // Under the lock, so that the feed hears of batches in their order.
         self.feed.committed(batch);
         Ok(batch.head().revision())
     }
 }
 
-impl MemorySnapshot {
+impl State {
     /// The bytes of all records after `batch`, if they and their number stay within `limits`.
     fn room_for(&self, batch: &Batch, limits: &Limits) -> Result<usize, CommitError> {
         let (mut rows, mut bytes) = (self.records.len(), self.bytes);
         for row in batch.rows() {
             if let Some(before) = self.records.get(row.key()) {
                 rows = rows.saturating_sub(1);
-                bytes = bytes.saturating_sub(before.byte_len());
+                bytes = bytes.saturating_sub(row_bytes(row.key(), before.iter()));
             }
             if let Some(after) = row.after() {
                 rows = rows.saturating_add(1);
@@ -177,7 +187,7 @@ impl MetadataStore for MemoryStore {
     }
 
     async fn snapshot(&self) -> Result<MemorySnapshot, StoreError> {
-        Ok(self.state.read().clone())
+        Ok(MemorySnapshot { state: Arc::clone(&self.state.read()) })
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Revision, CommitError> {
@@ -189,11 +199,11 @@ impl MetadataStore for MemoryStore {
     }
 
     async fn check(&self) -> Result<CheckReport, StoreError> {
-        let snapshot = self.state.read().clone();
-        let mut checker = Checker::new(&snapshot.head);
-        snapshot.records.iter_from(|_| false).for_each(|(_, record)| checker.row(record));
-        snapshot.live.iter_from(|_| false).for_each(|(dot, key)| checker.live(*dot, key));
-        snapshot.tombstones.iter_from(|_| false).for_each(|(dot, key)| checker.tombstone(*dot, key));
+        let state = Arc::clone(&self.state.read());
+        let mut checker = Checker::new(&state.head);
+        state.records.iter_from(|_| false).for_each(|entry| checker.row(&record_of(entry)));
+        state.live.iter_from(|_| false).for_each(|(dot, key)| checker.live(*dot, key));
+        state.tombstones.iter_from(|_| false).for_each(|(dot, key)| checker.tombstone(*dot, key));
         Ok(checker.finish())
     }
 
@@ -204,27 +214,27 @@ impl MetadataStore for MemoryStore {
 
 impl Snapshot for MemorySnapshot {
     fn head(&self) -> &Head {
-        &self.head
+        &self.state.head
     }
 
     async fn record(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        Ok(self.records.get(key).cloned())
+        Ok(self.state.records.get_entry(key).map(record_of))
     }
 
     async fn by_prefix(&self, at: &Cursor<Prefix>) -> Result<Page<Record, Prefix>, StoreError> {
         let prefix = at.range();
-        let walk = self.records.iter_from(|key| match at.after() {
+        let walk = self.state.records.iter_from(|key| match at.after() {
             Some(after) => key <= after || key.as_bytes() < prefix.as_bytes(),
             None => key.as_bytes() < prefix.as_bytes(),
         });
-        let records = walk.take_while(|(key, _)| prefix.matches(key)).map(|(_, record)| record.clone());
+        let records = walk.take_while(|(key, _)| prefix.matches(key)).map(record_of);
         Ok(Page::fill(at, records, |record| (record.key().clone(), record.byte_len())))
     }
 
     async fn by_origin(&self, at: &Cursor<DotRange>) -> Result<Page<(Dot, Key), DotRange>, StoreError> {
         let range = at.range();
         let first = Dot::new(range.replica(), range.first());
-        let walk = self.live.iter_from(|dot| match at.after() {
+        let walk = self.state.live.iter_from(|dot| match at.after() {
             Some(after) => *dot <= Dot::new(range.replica(), *after) || *dot < first,
             None => *dot < first,
         });
@@ -233,12 +243,16 @@ impl Snapshot for MemorySnapshot {
     }
 
     async fn tombstones(&self, at: &Cursor<Tombstones>) -> Result<Page<(Dot, Key), Tombstones>, StoreError> {
-        let dots = self.tombstones.iter_from(|dot| at.after().is_some_and(|after| dot <= after)).cloned();
+        let dots = self.state.tombstones.iter_from(|dot| at.after().is_some_and(|after| dot <= after)).cloned();
         Ok(Page::fill(at, dots, |(dot, key)| (*dot, key.as_bytes().len().saturating_add(16))))
     }
 
     async fn facts(&self, kind: FactKind) -> Result<Vec<Fact>, StoreError> {
-        let walk = self.facts.iter_from(|(other, _)| *other < kind);
+        let walk = self.state.facts.iter_from(|(other, _)| *other < kind);
         Ok(walk.take_while(|((other, _), _)| *other == kind).map(|(_, fact)| fact.clone()).collect())
     }
+}
+
+fn record_of((key, versions): &(Key, Arc<[Version]>)) -> Record {
+    Record::of_versions(key.clone(), Arc::clone(versions))
 }

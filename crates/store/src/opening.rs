@@ -283,6 +283,7 @@ pub fn open(found: &Found<'_>, policy: AfterCrash, fresh: Fresh, known_incarnati
 
 /// Creates a store where there is none: its head, before any batch, and what goes with it. `witness` is that of a store
 /// which was there once.
+#[must_use = "a creation that is not written is none"]
 pub fn create(
     identity: Identity,
     network: NetworkId,

@@ -68,6 +68,16 @@ impl Record {
         (!cell.live.is_empty()).then(|| Self { key, versions: versions() })
     }
 
+    /// The record of versions that were part of one.
+    pub(crate) fn of_versions(key: Key, versions: Arc<[Version]>) -> Self {
+        Self { key, versions }
+    }
+
+    /// The versions, which belong to [`of_versions`](Self::of_versions) alone.
+    pub(crate) fn versions(&self) -> &Arc<[Version]> {
+        &self.versions
+    }
+
     /// The key.
     #[must_use]
     pub fn key(&self) -> &Key {

@@ -22,6 +22,8 @@ type Child<K, V> = (K, Arc<Node<K, V>>);
 
 /// A node never has more entries or children.
 const MAX: usize = 32;
+/// Room that a list makes when it has none.
+const SPARE: usize = 4;
 /// A node with fewer is joined with its neighbour.
 const MIN: usize = 8;
 
@@ -38,13 +40,17 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
     }
 
     pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.get_entry(key).map(|(_, value)| value)
+    }
+
+    pub(super) fn get_entry(&self, key: &K) -> Option<&(K, V)> {
         let mut node = &*self.root;
         loop {
             match node {
                 Node::Inner(children) => node = &children.get(child_for(children, key))?.1,
                 Node::Leaf(entries) => {
                     let place = entries.binary_search_by(|(held, _)| held.cmp(key)).ok()?;
-                    return entries.get(place).map(|(_, value)| value);
+                    return entries.get(place);
                 }
             }
         }
@@ -127,7 +133,7 @@ fn insert<K: Ord + Clone, V: Clone>(node: &mut Arc<Node<K, V>>, key: K, value: V
             {
                 return (Some(core::mem::replace(old, value)), None);
             }
-            entries.insert(place, (key, value));
+            put(entries, place, (key, value));
             let right = split(entries);
             (None, right.map(|(key, right)| (key, Arc::new(Node::Leaf(right)))))
         }
@@ -141,12 +147,20 @@ fn insert<K: Ord + Clone, V: Clone>(node: &mut Arc<Node<K, V>>, key: K, value: V
             }
             let (previous, grown) = insert(child, key, value);
             if let Some(right) = grown {
-                children.insert(place.saturating_add(1), right);
+                put(children, place.saturating_add(1), right);
             }
             let right = split(children);
             (previous, right.map(|(key, right)| (key, Arc::new(Node::Inner(right)))))
         }
     }
+}
+
+/// Inserts into a list that keeps little room to spare: lists that double take up to twice what is in them.
+fn put<T>(list: &mut Vec<T>, place: usize, entry: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(SPARE);
+    }
+    list.insert(place, entry);
 }
 
 /// Halves a list that became too long; returns the right half and its first key.
@@ -155,6 +169,7 @@ fn split<K: Clone, T>(list: &mut Vec<(K, T)>) -> Option<(K, Vec<(K, T)>)> {
         return None;
     }
     let right = list.split_off(list.len() / 2);
+    list.shrink_to(list.len().saturating_add(SPARE));
     let key = right.first()?.0.clone();
     Some((key, right))
 }
@@ -203,7 +218,7 @@ fn join<K: Clone, V: Clone>(children: &mut Vec<Child<K, V>>, left: usize) {
         }
     };
     if let Some(new) = new {
-        children.insert(left.saturating_add(1), new);
+        put(children, left.saturating_add(1), new);
     }
 }
 

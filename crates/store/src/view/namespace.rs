@@ -13,6 +13,7 @@ pub struct Namespace {
 /// Why a name is none of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a namespace has 1 to {} bytes, none of them zero", Namespace::MAX_BYTES)]
+#[non_exhaustive]
 pub struct NamespaceError;
 
 impl Namespace {

@@ -105,7 +105,7 @@ fn one_dot_with_two_contents_is_a_collision() {
         assert_eq!(replica.apply(0, first), Ok(Applied::Known));
         assert_eq!(replica.apply(0, second), Ok(Applied::Known));
         let row = &replica.rows[&key(0)];
-        assert_eq!(row.siblings(), [lesser.clone()], "the lesser content hash is shown");
+        assert_eq!(row.siblings(), std::slice::from_ref(lesser), "the lesser content hash is shown");
         assert_eq!(row.evidence().len(), 1, "and the other is kept");
         assert_ne!(row.evidence(), row.siblings());
     }

@@ -262,7 +262,7 @@ proptest! {
                         prop_assert!(given.insert(dot), "{} was given out twice", dot);
                     }
                     disk.open(&mut draw, witnessed);
-                    disk.witness = disk.witness.filter(|witness| witness.covers(&disk.head)).or(Some(Witness::of(&disk.head, &disk.lineage)));
+                    disk.witness = disk.witness.filter(|witness| witness.covers(&disk.head)).or_else(|| Some(Witness::of(&disk.head, &disk.lineage)));
                 }
                 4 => {
                     disk.close();
