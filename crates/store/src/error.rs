@@ -2,7 +2,7 @@
 
 use core::error::Error;
 
-use reconvene_clock::{ClockError, Dot, ReplicaId};
+use reconvene_clock::{ClockError, Dot, NodeId, ReplicaId};
 
 use crate::{Frozen, Key, MAX_KEY_BYTES, NetworkId, Prefix, Revision};
 
@@ -228,6 +228,16 @@ pub enum OpenError {
         /// The network that was asked for.
         wanted: NetworkId,
     },
+    /// It belongs to another broker.
+    #[error("the store at {store} belongs to broker {found}, not to {wanted}: check the configuration")]
+    OtherNode {
+        /// Where.
+        store: String,
+        /// The broker of the store.
+        found: NodeId,
+        /// The broker that was asked for.
+        wanted: NodeId,
+    },
     /// Another process has it open.
     #[error("the store at {store} is in use by another process: stop that one first")]
     InUse {
@@ -334,6 +344,13 @@ pub enum CommitError {
         count: usize,
         /// The limit.
         limit: usize,
+    },
+    /// The values of the batch were not sealed, so that none of it was written.
+    #[error("the values of the batch were not sealed")]
+    Seal {
+        /// The cause.
+        #[source]
+        source: Source,
     },
     /// The medium has no room for the batch. Reads go on; once there is room, commit it again.
     #[error("the medium has no room for the batch")]
