@@ -1,0 +1,59 @@
+//! What says, beside the rows, that a store is the newest copy of itself.
+
+use std::io;
+
+use reconvene_store::Head;
+use reconvene_store::codec::encode_lineage;
+use reconvene_store::opening::{Lineage, Witness};
+
+use crate::engine::Changes;
+use crate::witness::WitnessFile;
+
+/// The row of `meta` that says what is known of the store's openings, with the token of an orderly end.
+pub(crate) const IDENTITY: &str = "identity";
+
+/// Keeps the identity row and the witness in step with the head.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    file: WitnessFile,
+    lineage: Lineage,
+    written: Witness,
+}
+
+impl Keeper {
+    /// The keeper of a store that was opened like this: its witness is written.
+    pub(crate) fn begin(file: WitnessFile, lineage: Lineage, witness: Witness) -> io::Result<Self> {
+        file.write(&witness)?;
+        Ok(Self { file, lineage, written: witness })
+    }
+
+    /// What goes into the transaction of batches that lead to `head`: nothing unless they renew the identity.
+    pub(crate) fn beside(&self, head: &Head) -> Option<Changes> {
+        let after = self.lineage.after(head);
+        (after != self.lineage).then(|| identity_row(&after))
+    }
+
+    /// After the batches that led to `head` are durable, and before anybody hears of them: what others have seen must
+    /// not be taken for unused by an older copy.
+    pub(crate) fn keep(&mut self, head: &Head) -> io::Result<()> {
+        self.lineage = self.lineage.after(head);
+        if self.written.covers(head) {
+            return Ok(());
+        }
+        let witness = Witness::of(head, &self.lineage);
+        self.file.write(&witness)?;
+        self.written = witness;
+        Ok(())
+    }
+
+    /// The token of an orderly end at this head.
+    pub(crate) fn token(&self, head: &Head) -> Changes {
+        identity_row(&self.lineage.closed(head))
+    }
+}
+
+pub(crate) fn identity_row(lineage: &Lineage) -> Changes {
+    let mut row = Vec::new();
+    encode_lineage(lineage, &mut row);
+    Changes { meta: vec![(IDENTITY, row)], ..Changes::default() }
+}

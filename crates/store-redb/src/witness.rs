@@ -1,0 +1,59 @@
+//! The file that speaks for the newest copy of a store.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use reconvene_store::codec::{decode_witness, encode_witness};
+use reconvene_store::opening::Witness;
+
+/// Far more than a witness has.
+const MAX_LEN: u64 = 4_096;
+
+/// Where a witness is kept.
+#[derive(Debug)]
+pub(crate) struct WitnessFile(PathBuf);
+
+impl WitnessFile {
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// The witness, or `None` if there is none or it does not read: it is then as good as lost.
+    pub(crate) fn read(&self) -> io::Result<Option<Witness>> {
+        let file = match File::open(&self.0) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        file.take(MAX_LEN).read_to_end(&mut bytes)?;
+        Ok(decode_witness(&bytes).ok())
+    }
+
+    /// Puts a witness in the place of the one before, durably: either is there at any moment.
+    pub(crate) fn write(&self, witness: &Witness) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        encode_witness(witness, &mut bytes);
+        let mut name = self.0.clone().into_os_string();
+        name.push(".new");
+        let new = PathBuf::from(name);
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&new)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        drop(file);
+        std::fs::rename(&new, &self.0)?;
+        sync_folder_of(&self.0)
+    }
+}
+
+/// Makes the names in the folder of `path` durable.
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    // Other systems keep names without being asked, and some do not open folders.
+    if cfg!(unix) { File::open(folder_of(path))?.sync_all() } else { Ok(()) }
+}
+
+/// The folder that `path` is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
