@@ -1,5 +1,6 @@
 //! Commands and options.
 
+mod kills;
 mod replay;
 mod sabotage;
 mod seeds;
@@ -26,6 +27,10 @@ pub(crate) struct Args {
 enum Command {
     /// Runs one seed, or the plan in a file, again.
     Replay(replay::Replay),
+    Kills(kills::Kills),
+    /// The process that `kills` kills.
+    #[command(hide = true)]
+    KillsWriter(kills::Writer),
 }
 
 /// Runs what was asked for.
@@ -36,6 +41,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             None => seeds::run(&args.seeds),
         },
         Some(Command::Replay(args)) => replay::run(args),
+        Some(Command::Kills(args)) => kills::run(args),
+        Some(Command::KillsWriter(args)) => kills::write(args),
     }
 }
 
@@ -49,6 +56,20 @@ pub(crate) enum Failure {
         path: String,
         /// Why not.
         source: std::io::Error,
+    },
+    /// A process could not be run.
+    #[error("{doing} failed: {source}")]
+    Process {
+        /// What was attempted.
+        doing: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A store failed.
+    #[error("the store failed: {source}")]
+    Store {
+        /// Why.
+        source: Box<dyn core::error::Error + Send + Sync>,
     },
     /// A plan could not be read.
     #[error("cannot read a plan from {path}: {source}")]
