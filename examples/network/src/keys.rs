@@ -77,6 +77,18 @@ pub(crate) fn identity(authority: &Authority, dir: &Path, name: Option<&NodeName
     }
 }
 
+/// The node that keeps its key in `dir`, which is its own, whatever it is called.
+///
+/// # Errors
+/// If keys cannot be read or made.
+pub(crate) fn kept_identity(
+    authority: &Authority,
+    dir: &Path,
+    name: Option<&NodeName>,
+) -> Result<Identity, AuthorityError> {
+    authority.load_or_issue(dir, name.map_or("broker", NodeName::as_str)).map(|(identity, _)| identity)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod data;
 mod demo;
 mod duration;
 mod exit;

@@ -12,13 +12,14 @@ use anyhow::Context as _;
 use clap::Args;
 use reconvene_broker::{Broker, BrokerError, Config as Lifecycle, EventsError, StartError, StrategyKind};
 use reconvene_clock::{NodeId, ReplicaId, SystemTimeSource, TimeSource as _};
-use reconvene_store::{Identity, Limits, MemoryStore};
+use reconvene_store::{Identity, Limits, MemoryStore, MetadataStore};
 use reconvene_sync::Config as Sync;
 use reconvene_transport_quic::{Advertise, Endpoint, EndpointConfig, Protocol};
 
 use crate::{
     cli::Common,
     config::{Document, HostPort, Layers, NodeName, Plain, lifecycle_knobs, sync_knobs},
+    data,
     exit::Failure,
     keys,
     service::{self, End},
@@ -29,7 +30,8 @@ use crate::{
 /// Runs one broker until Ctrl-C
 ///
 /// Brokers that reach one another by --peer, directly or through others, form a network; executors and clients connect
-/// to the same address. This version keeps everything in memory: what a broker knows outlives it only at its peers.
+/// to the same address. With --data a broker keeps its key and what it knows in files, and is the same broker after any end;
+/// without it everything is in memory, and outlives it only at its peers.
 ///
 /// Each flag can also be set in the environment (RECONVENE_SYNC_INTERVAL for --sync-interval) and in a file.
 #[derive(Args, Debug)]
@@ -47,7 +49,7 @@ pub(crate) struct BrokerArgs {
     /// The name under which its key is kept, so that it is the same node after a restart [default: a new node].
     #[arg(long, value_name = "NAME", value_parser = NodeName::read)]
     name: Option<NodeName>,
-    /// A durable store (not built into this version).
+    /// The directory for its key and its store; made if missing [default: everything in memory].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Where the network's keys are; made if missing [default: reconvene/keys in the user's data directory].
@@ -81,6 +83,7 @@ struct Settings {
     advertise: Option<HostPort>,
     peers: Vec<HostPort>,
     name: Option<NodeName>,
+    data: Option<PathBuf>,
     keys: PathBuf,
     time: Option<Duration>,
     shutdown_timeout: Duration,
@@ -128,14 +131,8 @@ impl BrokerArgs {
         layers.table("sync", &sync_knobs(), &mut sync)?;
         let shown = layers.finish()?;
 
-        if data.is_some() {
-            return Err(Failure::usage(
-                "a broker with --data needs a durable store, which is not built into this version; without --data it \
-                 runs in memory",
-            ));
-        }
         let lifecycle = lifecycle.build().map_err(|error| contradiction(&error))?;
-        let settings = Settings { listen, advertise, peers, name, keys, time, shutdown_timeout, lifecycle, sync };
+        let settings = Settings { listen, advertise, peers, name, data, keys, time, shutdown_timeout, lifecycle, sync };
         Ok((settings, shown))
     }
 }
@@ -144,7 +141,13 @@ async fn serve(settings: Settings, common: &Common) -> Result<(), Failure> {
     // Before anything else: a Ctrl-C during the start is no crash either.
     let interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
     let authority = keys::load_or_make(&settings.keys, common)?;
-    let identity = keys::identity(&authority, &settings.keys, settings.name.as_ref())?;
+    let identity = match &settings.data {
+        Some(dir) => {
+            data::prepare(dir)?;
+            keys::kept_identity(&authority, &dir.join(data::IDENTITY), settings.name.as_ref())?
+        }
+        None => keys::identity(&authority, &settings.keys, settings.name.as_ref())?,
+    };
     let advertise = settings.advertise.as_ref().map(|address| address.as_str().to_owned());
     let config = EndpointConfig::default()
         .with_network(service::network())
@@ -159,10 +162,19 @@ async fn serve(settings: Settings, common: &Common) -> Result<(), Failure> {
                  this broker"
             );
         }
-        eprintln!("this broker keeps everything in memory: what it knows outlives it only at its peers");
+        if settings.data.is_none() {
+            eprintln!("this broker keeps everything in memory: what it knows outlives it only at its peers");
+        }
     }
 
-    let broker = start(&endpoint, &settings, advertise).await?;
+    let broker = match &settings.data {
+        Some(dir) => start(data::store(dir, endpoint.node_id(), common)?, &endpoint, &settings, advertise).await?,
+        None => {
+            let replica = new_replica(endpoint.node_id())?;
+            let store = MemoryStore::for_network(replica, service::network(), Limits::default());
+            start(store, &endpoint, &settings, advertise).await?
+        }
+    };
     let mut events = broker.events();
     let name = settings
         .name
@@ -195,9 +207,13 @@ async fn serve(settings: Settings, common: &Common) -> Result<(), Failure> {
     }
 }
 
-async fn start(endpoint: &Endpoint, settings: &Settings, advertise: Option<String>) -> Result<Broker, Failure> {
+async fn start<S: MetadataStore>(
+    store: S,
+    endpoint: &Endpoint,
+    settings: &Settings,
+    advertise: Option<String>,
+) -> Result<Broker, Failure> {
     let links = |protocol| endpoint.links(protocol).context("the endpoint serves a protocol twice");
-    let store = MemoryStore::for_network(new_replica(endpoint.node_id())?, service::network(), Limits::default());
     let mut builder = Broker::builder(store, settings.sync.clone())
         .transport(links(Protocol::Sync)?)
         .executors(links(Protocol::Executor)?)
@@ -236,6 +252,7 @@ const EXAMPLES: &str = "\
 Examples:
   reconvene broker
   reconvene broker --listen 127.0.0.1:0 --peer 127.0.0.1:7400 --sync-interval 5s
+  reconvene broker --data /var/lib/reconvene
   reconvene broker --config broker.toml --print-config
 
 A configuration file:

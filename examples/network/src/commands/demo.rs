@@ -7,7 +7,7 @@ use reconvene_resolve::StrategyKind;
 
 use crate::{
     cli::Common,
-    demo::{self, Options, TransportKind},
+    demo::{self, Options, StoreKind, TransportKind},
     duration,
     exit::Failure,
 };
@@ -45,8 +45,8 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_enum, default_value_t = TransportKind::Quic)]
     transport: TransportKind,
     /// Where brokers keep what they know.
-    #[arg(long, value_enum, default_value_t = StoreKind::Memory)]
-    store: StoreKind,
+    #[arg(long, value_enum, default_value_t = StoreName::Memory)]
+    store: StoreName,
     /// Where a durable store keeps its files; without it in a temporary directory.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -70,15 +70,20 @@ impl DemoArgs {
     /// # Errors
     /// [`Failure`] if the flags contradict each other, a file cannot be read or written, or a check did not hold.
     pub(crate) fn run(&self, common: &Common) -> Result<(), Failure> {
-        if self.store == StoreKind::Redb {
-            return Err(Failure::usage(
-                "invalid value 'redb' for '--store <STORE>': the durable store is not built into this version; \
-                 use '--store memory'",
-            ));
-        }
-        if self.data.is_some() {
-            return Err(Failure::usage("'--data <DIR>' needs a durable store, and '--store memory' keeps no files"));
-        }
+        let store = match (self.store, &self.data) {
+            (StoreName::Memory, None) => StoreKind::Memory,
+            (StoreName::Memory, Some(_)) => {
+                return Err(Failure::usage("'--data <DIR>' needs '--store redb': '--store memory' keeps no files"));
+            }
+            // Virtual time does not wait for a disk.
+            (StoreName::Redb, _) if self.transport == TransportKind::Memory => {
+                return Err(Failure::usage(
+                    "'--store redb' needs '--transport quic': with '--transport memory' time is virtual, and no disk \
+                     keeps up with it",
+                ));
+            }
+            (StoreName::Redb, data) => StoreKind::Redb { data: data.clone() },
+        };
         let options = Options {
             brokers: count(self.brokers),
             executors: count(self.executors),
@@ -89,6 +94,7 @@ impl DemoArgs {
             sync_interval_ms: u64::try_from(self.sync_interval.as_millis()).unwrap_or(u64::MAX),
             seed: self.seed,
             transport: self.transport,
+            store,
             time_scale: u64::from(self.time_scale),
             faults: !self.no_faults,
             json: self.json.clone(),
@@ -151,10 +157,10 @@ impl StrategyName {
 
 /// Where brokers keep what they know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum StoreKind {
+enum StoreName {
     /// In memory, for as long as the demo runs.
     Memory,
-    /// In files (not built into this version).
+    /// In files.
     Redb,
 }
 
@@ -162,6 +168,7 @@ const EXAMPLES: &str = "\
 Examples:
   reconvene demo
   reconvene demo --transport memory --seed 11 --json -
+  reconvene demo --store redb
   reconvene demo --workload LCG.swf.gz --jobs 2000 --brokers 5 --executors 20 --timeline run.html";
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::{io::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
+use reconvene_store::{Identity, Limits, MemoryStore};
+use reconvene_store_redb::RedbStore;
 
 use crate::{exit::Failure, signals};
 
@@ -20,7 +22,7 @@ mod settings;
 mod timeline;
 mod workload;
 
-pub(crate) use self::options::{Options, TransportKind};
+pub(crate) use self::options::{Options, StoreKind, TransportKind};
 
 use self::{
     network::Network,
@@ -87,13 +89,40 @@ async fn tell(options: &Options, workload: &Workload) -> Result<Story> {
             let network = memory::MemoryNetwork::start(options, workload.slots)?;
             play_on(network, options, workload, &script, &mut progress).await
         }
-        TransportKind::Quic => {
-            let network = quic::QuicNetwork::start(options, workload.slots).await?;
-            play_on(network, options, workload, &script, &mut progress).await
-        }
+        TransportKind::Quic => play_on_sockets(options, workload, &script, &mut progress).await,
     };
     progress.finish();
     story
+}
+
+async fn play_on_sockets(
+    options: &Options,
+    workload: &Workload,
+    script: &Script,
+    progress: &mut Progress,
+) -> Result<Story> {
+    let network = settings::network();
+    match &options.store {
+        StoreKind::Memory => {
+            let make = |_, identity| Ok(MemoryStore::for_network(identity, network, Limits::default()));
+            let network = quic::QuicNetwork::start(options, workload.slots, make).await?;
+            play_on(network, options, workload, script, progress).await
+        }
+        StoreKind::Redb { data } => {
+            // Removed at the end, unless the user named another.
+            let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
+            let dir = data.as_deref().unwrap_or(temporary.path());
+            std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
+            let make = |broker, identity: Identity| {
+                let path = dir.join(format!("{}.redb", BrokerName(broker)));
+                let mut settings = reconvene_store_redb::Settings::new(network, identity.node);
+                settings.replica = Some(identity.replica);
+                RedbStore::create(&path, &settings).context("cannot create a store")
+            };
+            let network = quic::QuicNetwork::start(options, workload.slots, make).await?;
+            play_on(network, options, workload, script, progress).await
+        }
+    }
 }
 
 async fn play_on<N: Network>(
@@ -132,7 +161,7 @@ fn report(options: &Options, story: &Story, elapsed_ms: u64) -> Report {
         seed: options.seed,
         strategy: options.strategy_name.to_owned(),
         transport: options.transport.name().to_owned(),
-        store: "memory".to_owned(),
+        store: options.store.name().to_owned(),
         brokers: options.brokers,
         executors: options.executors,
         elapsed_ms,
@@ -215,6 +244,7 @@ pub(crate) mod tests {
             sync_interval_ms: 1_000,
             seed: 7,
             transport: TransportKind::Memory,
+            store: StoreKind::Memory,
             time_scale: 1_000,
             faults: true,
             json: None,

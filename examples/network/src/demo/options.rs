@@ -17,6 +17,7 @@ pub(crate) struct Options {
     pub(crate) sync_interval_ms: u64,
     pub(crate) seed: u64,
     pub(crate) transport: TransportKind,
+    pub(crate) store: StoreKind,
     pub(crate) time_scale: u64,
     pub(crate) faults: bool,
     pub(crate) json: Option<PathBuf>,
@@ -33,6 +34,28 @@ impl Options {
 
 /// The period that the durations of the designs belong to.
 const DEFAULT_SYNC_INTERVAL_MS: u64 = 60_000;
+
+/// Where brokers keep what they know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    /// In memory.
+    Memory,
+    /// In files, in this directory or a temporary one.
+    Redb {
+        /// The directory.
+        data: Option<PathBuf>,
+    },
+}
+
+impl StoreKind {
+    /// The name on the command line and in the report.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redb { .. } => "redb",
+        }
+    }
+}
 
 /// What carries frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

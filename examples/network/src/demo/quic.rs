@@ -11,8 +11,8 @@ use reconvene_executor::{
     TraceRunner,
 };
 use reconvene_store::{
-    Batch, Capabilities, Changes, CheckReport, CommitError, Identity, Limits, MemorySnapshot, MemoryStore,
-    MetadataStore, PageLimit, Record, Revision, StoreError,
+    Batch, Capabilities, Changes, CheckReport, CommitError, Identity, MetadataStore, PageLimit, Record, Revision,
+    StoreError,
 };
 use reconvene_transport_quic::{Advertise, Authority, Endpoint, EndpointConfig, Protocol};
 use tokio::{sync::mpsc, time::Instant};
@@ -26,8 +26,8 @@ use super::{
 
 /// Brokers and executors on sockets of this machine.
 #[derive(Debug)]
-pub(crate) struct QuicNetwork {
-    brokers: Vec<BrokerSide>,
+pub(crate) struct QuicNetwork<S> {
+    brokers: Vec<BrokerSide<S>>,
     executors: Vec<ExecutorSide>,
     journal: Journal,
     happened: mpsc::UnboundedReceiver<Happened>,
@@ -35,10 +35,10 @@ pub(crate) struct QuicNetwork {
 }
 
 #[derive(Debug)]
-struct BrokerSide {
+struct BrokerSide<S> {
     endpoint: Endpoint,
     broker: Broker,
-    store: SharedStore,
+    store: SharedStore<S>,
 }
 
 #[derive(Debug)]
@@ -48,17 +48,23 @@ struct ExecutorSide {
 }
 
 /// A store that the demo reads while a broker owns it.
-#[derive(Clone, Debug)]
-struct SharedStore(Arc<MemoryStore>);
+#[derive(Debug)]
+struct SharedStore<S>(Arc<S>);
 
-impl MetadataStore for SharedStore {
-    type Snapshot = MemorySnapshot;
+impl<S> Clone for SharedStore<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: MetadataStore> MetadataStore for SharedStore<S> {
+    type Snapshot = S::Snapshot;
 
     fn capabilities(&self) -> Capabilities {
         self.0.capabilities()
     }
 
-    async fn snapshot(&self) -> Result<MemorySnapshot, StoreError> {
+    async fn snapshot(&self) -> Result<S::Snapshot, StoreError> {
         self.0.snapshot().await
     }
 
@@ -75,7 +81,7 @@ impl MetadataStore for SharedStore {
     }
 
     async fn close(self) -> Result<(), CommitError> {
-        // The demo still reads; there is nothing to close in memory.
+        // The demo still reads; a store on a disk ends as in a crash, once nobody does.
         Ok(())
     }
 }
@@ -98,24 +104,29 @@ impl Journal {
     }
 }
 
-impl QuicNetwork {
+impl<S: MetadataStore> QuicNetwork<S> {
     /// Brokers and executors that run, and are about to find each other.
     ///
     /// # Errors
     /// If a socket cannot be bound or somebody does not start.
-    pub(crate) async fn start(options: &Options, slots: u32) -> Result<Self> {
+    pub(crate) async fn start(
+        options: &Options,
+        slots: u32,
+        make: impl Fn(usize, Identity) -> Result<S>,
+    ) -> Result<Self> {
         let (sender, happened) = mpsc::unbounded_channel();
         let journal = Journal { since: Instant::now(), happened: sender };
         let authority = Authority::generate().context("cannot make a network root")?;
 
-        let mut brokers: Vec<BrokerSide> = Vec::new();
+        let mut brokers: Vec<BrokerSide<S>> = Vec::new();
         for broker in 0..options.brokers {
             let name = BrokerName(broker);
             let endpoint =
                 bind(options, &authority, Advertise::Bound).with_context(|| format!("{name} cannot start"))?;
             let seed = brokers.first().map(|first| first.endpoint.local_addr());
-            let (handle, store) =
-                start_broker(options, &endpoint, seed).await.with_context(|| format!("{name} cannot start"))?;
+            let (handle, store) = start_broker(options, &endpoint, seed, |identity| make(broker, identity))
+                .await
+                .with_context(|| format!("{name} cannot start"))?;
             follow(handle.events(), broker, journal.clone());
             brokers.push(BrokerSide { endpoint, broker: handle, store });
         }
@@ -167,16 +178,17 @@ fn bind(options: &Options, authority: &Authority, advertise: Advertise) -> Resul
     Ok(Endpoint::bind(any_port, &identity, config)?)
 }
 
-async fn start_broker(
+async fn start_broker<S: MetadataStore>(
     options: &Options,
     endpoint: &Endpoint,
     seed: Option<SocketAddr>,
-) -> Result<(Broker, SharedStore)> {
+    make: impl FnOnce(Identity) -> Result<S>,
+) -> Result<(Broker, SharedStore<S>)> {
     let node = endpoint.node_id();
     // As random as the key it was hashed from, and never zero.
     let replica = ReplicaId::new(first_half(node).max(1)).context("a replica id is not zero")?;
     let identity = Identity { node, replica, incarnation: 1 };
-    let store = SharedStore(Arc::new(MemoryStore::for_network(identity, settings::network(), Limits::default())));
+    let store = SharedStore(Arc::new(make(identity)?));
     let peers = endpoint.links(Protocol::Sync).context("the endpoint has no links for brokers")?;
     let executors = endpoint.links(Protocol::Executor).context("the endpoint has no links for executors")?;
     let mut builder = Broker::builder(store.clone(), settings::sync(options, options.seed.wrapping_add(replica.get())))
@@ -240,7 +252,7 @@ impl Drop for Running {
     }
 }
 
-impl Network for QuicNetwork {
+impl<S: MetadataStore> Network for QuicNetwork<S> {
     fn start_clock(&mut self) {
         self.started_ms = self.journal.now_ms();
     }

@@ -63,3 +63,11 @@ fn a_network_of_real_sockets_comes_together_again() {
     let report = report(&["--jobs", "60"]);
     assert_eq!((&report["transport"], &report["jobs"]["completed"]), (&"quic".into(), &60.into()));
 }
+
+#[test]
+fn a_network_with_stores_on_disk_comes_together_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = report(&["--jobs", "60", "--store", "redb", "--data", dir.path().to_str().unwrap()]);
+    assert_eq!((&report["store"], &report["jobs"]["completed"]), (&"redb".into(), &60.into()));
+    assert!(dir.path().join("broker-1.redb").exists());
+}

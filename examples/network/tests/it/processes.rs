@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait for other processes by the clock on the wall")]
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -46,7 +47,11 @@ impl Site {
                 command.env_remove(variable);
             }
         }
-        command.env("XDG_DATA_HOME", self.dir.path()).current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+            .env("XDG_DATA_HOME", self.dir.path())
+            .env("XDG_STATE_HOME", self.dir.path().join("state"))
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
         command
     }
 
@@ -242,6 +247,74 @@ fn executors_work_for_another_broker_when_theirs_is_killed() {
     }
     third.signal("-INT");
     assert_eq!(third.ends(), Some(0), "{}", third.log());
+}
+
+/// The ids of the jobs that a broker knows.
+fn known_jobs(site: &Site, broker: &Served) -> BTreeSet<String> {
+    let known = site.json(&["jobs", "--connect", &broker.address]);
+    known["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn submit(site: &Site, broker: &Served, plan: &str) -> BTreeSet<String> {
+    let submitted = site.json(&["submit", &site.plan(plan), "--connect", &broker.address]);
+    submitted["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_broker_with_files_outlives_its_kill() {
+    let site = Site::new();
+    let kept = ["--data", "kept"];
+    // Nobody else knows of these jobs when the broker dies, and no executor is there to run them.
+    let mut alone = site.broker(&kept);
+    let mut jobs = BTreeSet::new();
+    for job in ["one", "two", "three"] {
+        jobs.extend(submit(&site, &alone, &format!("run = \"100ms\"\ninput = \"{job}\"\n")));
+    }
+    assert_eq!(jobs.len(), 3);
+    alone.crash();
+
+    let mut peer = site.broker(&["--data", "other"]);
+    let later = submit(&site, &peer, "run = \"100ms\"\ninput = \"four\"\n");
+    let mut back = site.broker(&[&kept[..], &["--peer", &peer.address]].concat());
+    assert_eq!((&back.name, &back.node), (&alone.name, &alone.node), "the same broker");
+    assert!(!back.log().contains("new incarnation"), "{}", back.log());
+    assert!(known_jobs(&site, &back).is_superset(&jobs), "what was acknowledged is there at once");
+    jobs.extend(later);
+    let agree = || {
+        let digest = |broker: &Served| site.status(broker)["digest"].clone();
+        let all = |broker: &Served| known_jobs(&site, broker) == jobs;
+        (all(&peer) && all(&back) && digest(&peer) == digest(&back)).then_some(())
+    };
+    until("both brokers know all jobs", Duration::from_secs(15), agree);
+
+    // And it goes on: the jobs are run, and the results survive another kill.
+    let executor = site.executor(&back, &[]);
+    have_executors(&site, &[&back], &[&executor], Duration::from_secs(15));
+    for job in &jobs {
+        until("the job completes", Duration::from_secs(20), || {
+            let job = site.json(&["job", job, "--connect", &peer.address]);
+            (job["status"] == "completed").then_some(())
+        });
+    }
+    until("the result is known here too", Duration::from_secs(10), agree);
+    back.crash();
+    let mut again = site.broker(&kept);
+    for job in &jobs {
+        assert_eq!(site.json(&["job", job, "--connect", &again.address])["status"], "completed");
+    }
+    for broker in [&mut again, &mut peer] {
+        broker.signal("-INT");
+        assert_eq!(broker.ends(), Some(0), "{}", broker.log());
+    }
+
+    // In use by nobody, and damaged: refused by name, and left alone.
+    let store = site.path("kept").join("broker.redb");
+    let sound = fs::read(&store).unwrap();
+    fs::write(&store, &sound[..sound.len() / 2]).unwrap();
+    let (status, _, stderr) = site.run(&["broker", "--config", "broker.toml", "--data", "kept"]);
+    assert_eq!(status, Some(1), "{stderr}");
+    assert!(stderr.contains("broker.redb") && stderr.contains("damaged"), "{stderr}");
+    assert_eq!(fs::read(&store).unwrap(), sound[..sound.len() / 2]);
 }
 
 #[test]
@@ -457,7 +530,6 @@ fn wrong_usage_of_each_command_is_named() {
         (&["broker", "--strategy", "coin-toss"], "fcfs, priority, emergency, resource or causal"),
         (&["broker", "--sync-interval", "60"], "--sync-interval"),
         (&["broker", "--sync-interval", "10m"], "owner_timeout"),
-        (&["broker", "--data", "somewhere"], "not built into this version"),
         (&["broker", "--name", "Not A Name"], "Not A Name"),
         (&["executor", "--data", "somewhere"], "not built into this version"),
         (&["executor", "--slots", "0"], "slots is 0"),

@@ -20,7 +20,7 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         (&["demo", "--executors", "many"], "many"),
         (&["demo", "--sync-interval", "1"], "--sync-interval"),
         (&["demo", "--sync-interval", "1ms"], "200ms"),
-        (&["demo", "--store", "redb"], "not built into this version"),
+        (&["demo", "--store", "redb", "--transport", "memory"], "--transport quic"),
         (&["demo", "--data", "somewhere"], "--data"),
         (&["demo", "--log", "=nonsense="], "--log"),
         (&["demo", "-v", "-q"], "cannot be used with"),
