@@ -163,13 +163,14 @@ fn a_reservation_lasts_until_its_job_starts_and_moves_if_its_place_goes() {
     view.running[0].ends = Some(at(NOW + 50));
     let second = plan(std::slice::from_ref(&large), &view);
     assert_eq!((second.reservations[0].executor, second.reservations[0].from), (0, at(NOW + 50)));
+    // Its job has become part of an emergency.
+    let grave = JobFacts { level: Level::ELEVATED, ..large.clone() };
+    let held = plan(&[grave], &view).reservations[0];
+    assert_eq!((held.executor, held.level), (0, Level::ELEVATED));
     // Its executor is gone.
     view.executors[0].capacity = cpu(500);
     let third = plan(std::slice::from_ref(&large), &view);
     assert_eq!((third.reservations[0].executor, third.reservations[0].from), (1, at(NOW + 1)));
-    // Its job has become part of an emergency.
-    let grave = JobFacts { level: Level::ELEVATED, ..large.clone() };
-    assert_eq!(plan(&[grave], &view).reservations[0].level, Level::ELEVATED);
     // Its job no longer waits.
     assert!(plan(&[], &view).reservations.is_empty());
     // Its place is free: it starts there, although the others are as good.
