@@ -140,6 +140,7 @@ fn least(rounds: usize, mut left: impl FnMut(), mut right: impl FnMut()) -> (Dur
     best
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "never by zero")]
 fn show(what: &str, ours: Duration, plain: Duration, times: u32, goal: &str) {
     let ratio = plain.as_secs_f64() / ours.as_secs_f64();
     println!("{what:<44} {:>10.1?} {:>10.1?}   {ratio:.2}x (goal {goal})", ours / times, plain / times);
@@ -152,6 +153,7 @@ fn p99(keys: &[Key], mut get: impl FnMut(&Key)) -> Duration {
     times.get(times.len().saturating_mul(99) / 100).copied().unwrap_or_default()
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "never by zero")]
 fn ratios() {
     println!("\n{:<44} {:>10} {:>10}   speed, ours to a plain map", "", "ours", "plain");
     for rows in [10_000, 100_000, 1_000_000] {
