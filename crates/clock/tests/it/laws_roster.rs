@@ -121,6 +121,7 @@ fn a_roster_is_sorted_bounded_and_named() {
     let sorted = Roster::new(3, [B, A].map(id), &limits).unwrap();
     assert_eq!((sorted.ids(), sorted.epoch(), sorted.len(), sorted.is_empty()), (&[A, B].map(id)[..], 3, 2, false));
     assert_eq!((sorted.position(id(B)), sorted.position(id(7))), (Some(1), None));
+    assert!(Roster::new(3, [0; 0].map(id), &limits).unwrap().is_empty());
     let endless = (1..).map(id);
     let kind = ClockError::LimitExceeded { what: "replicas of a roster", limit: 2 };
     assert_eq!(Roster::new(3, endless, &limits), Err(kind));
