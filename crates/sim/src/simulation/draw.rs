@@ -1,6 +1,7 @@
 //! Plans from seeds: each class of faults is in a run or not, and is rare or frequent there.
 
 use super::chance::Chance;
+use super::node::IMAGES;
 use super::plan::{Act, Options, Plan, PlannedWrite, Restart, Side, Step};
 
 /// Which faults a run may meet, and how brokers are to be counted.
@@ -99,10 +100,15 @@ enum Class {
     StoreFull,
     StoreFails,
     StoreSlow,
+    LostTail,
+    Empty,
+    Backup,
+    Moved,
+    Retire,
 }
 
 /// In this order for ever: the place of a class is the name of its stream of chance.
-const CLASSES: [Class; 23] = [
+const CLASSES: [Class; 28] = [
     Class::Part,
     Class::OneWay,
     Class::Bridge,
@@ -126,6 +132,11 @@ const CLASSES: [Class; 23] = [
     Class::StoreFull,
     Class::StoreFails,
     Class::StoreSlow,
+    Class::LostTail,
+    Class::Empty,
+    Class::Backup,
+    Class::Moved,
+    Class::Retire,
 ];
 
 impl Draw<'_> {
@@ -170,7 +181,9 @@ impl Draw<'_> {
         if !chance.per_mille(self.faults.class_per_mille) {
             return;
         }
-        let times = chance.log_between(1, 12);
+        // Each of those is a new incarnation, of which a network sees few.
+        let rare = matches!(class, Class::LostTail | Class::Empty | Class::Backup | Class::Moved | Class::Retire);
+        let times = chance.log_between(1, if rare { 3 } else { 12 });
         // What a rate is, is drawn once, so that a run may be rough or gentle.
         let rate = chance.log_between(1, 500);
         let longest = chance.log_between(2, 1_200) * 1_000;
@@ -186,6 +199,10 @@ impl Draw<'_> {
         let node = chance.index(brokers);
         let other = (node + 1 + chance.index(brokers - 1)) % brokers;
         let restart = Restart::Full;
+        let lose = |chance: &mut Chance, restart| {
+            let noticed = chance.one_in(2);
+            Act::Crash { node, noticed, restart, down_ms: for_ms }
+        };
         let act = match class {
             Class::Part => Act::Part { side: side(chance, brokers), noticed: chance.one_in(2), for_ms },
             Class::OneWay => {
@@ -217,6 +234,20 @@ impl Draw<'_> {
             Class::StoreFull => Act::StoreFull { node, for_ms: for_ms.min(5 * MINUTE_MS) },
             Class::StoreFails => Act::StoreFails { node, commit: chance.below(6), made: chance.one_in(2) },
             Class::StoreSlow => Act::StoreSlow { node, ms: chance.log_between(1, 5_000), for_ms },
+            Class::LostTail => {
+                let commits = some(chance, 12);
+                lose(chance, Restart::LostTail { commits })
+            }
+            Class::Empty => {
+                let witness_gone = chance.one_in(2);
+                lose(chance, Restart::Empty { witness_gone })
+            }
+            Class::Backup => {
+                let commits = some(chance, IMAGES);
+                lose(chance, Restart::Backup { commits })
+            }
+            Class::Moved => lose(chance, Restart::Moved),
+            Class::Retire => Act::Retire { node, by: other },
         };
         self.steps.push(Step { at_ms, act });
     }
@@ -246,6 +277,11 @@ fn side(chance: &mut Chance, brokers: usize) -> Side {
 fn span(chance: &mut Chance, most: u64) -> i64 {
     let size = i64::try_from(chance.log_between(1, most)).unwrap_or(0);
     if chance.one_in(2) { size } else { -size }
+}
+
+/// From 1 to `most`.
+fn some(chance: &mut Chance, most: usize) -> usize {
+    usize::try_from(chance.log_between(1, u64::try_from(most).unwrap_or(1))).unwrap_or(1)
 }
 
 pub(super) const MINUTE_MS: u64 = 60_000;

@@ -52,6 +52,18 @@ marks! {
     Returned = "an unreachable peer came back",
     FarAhead = "a stamp was too far ahead to follow",
     ProbeAnswered = "a quiet peer answered a probe",
+    // Deletes, names and repair.
+    Collected = "a tombstone was collected",
+    CollectionBlocked = "a delete waited long for a member",
+    FloorRepair = "a value was dropped whose tombstone others had collected",
+    Divergence = "equal knowledge, different values",
+    Amnesia = "a peer knew of writes that a store had lost",
+    Frozen = "a replica gave up its name",
+    Renewed = "a store went on under a new name",
+    NewIncarnation = "a store could not prove that it was the newest copy of itself",
+    Relapsed = "a store went back in time and could not know it",
+    Retired = "a replica was retired",
+    Rejected = "a retired or copied replica was refused a session",
     // Faults.
     Partitioned = "the network was parted",
     OneWayCut = "a link was cut one way",

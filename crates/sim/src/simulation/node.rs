@@ -1,9 +1,13 @@
 //! One machine: clocks, a store, and a process that comes and goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use reconvene_clock::{NodeId, Now, ReplicaId};
-use reconvene_store::{Cursor, Identity, Key, MemoryStore, MetadataStore, Prefix, Record, Snapshot, Version, ready};
+use reconvene_store::opening::{self, AfterCrash, Found, Fresh, HostMarker, Lineage, Witness};
+use reconvene_store::{
+    Cursor, FactKind, Head, Identity, Key, MemorySnapshot, MemoryStore, MetadataStore, Prefix, Record, SessionNonce,
+    Snapshot, Version, ready,
+};
 use reconvene_sync::{Config, Input, NetworkId, Replica, StoreDriver};
 
 use super::clock::SimClock;
@@ -18,6 +22,14 @@ pub(super) struct SimNode {
     pub(super) config: Config,
     pub(super) clock: SimClock,
     pub(super) store: StoreDriver<MemoryStore>,
+    /// What the store says of its own history, and what a file outside of it does.
+    lineage: Lineage,
+    witness: Option<Witness>,
+    host: HostMarker,
+    /// The store as it was after its last commits, the latest last.
+    images: VecDeque<(MemorySnapshot, Lineage)>,
+    /// What names and nonces are drawn from.
+    drawn: u64,
     /// The process, if it runs.
     pub(super) replica: Option<Replica>,
     /// Which process this is: what was meant for an earlier one does not reach it.
@@ -66,7 +78,10 @@ impl SimNode {
         config.window_bytes = options.window_bytes;
         config.cascade_on_local_writes = options.cascade_on_local_writes;
         let identity = Identity { node: id, replica, incarnation: 1 };
-        let store = StoreDriver::new(MemoryStore::for_network(identity, config.network, config.store));
+        let host = HostMarker::from_bytes([number; 16]);
+        let nonce = SessionNonce::new(number.into());
+        let (_, head, lineage, witness) = opening::create(identity, config.network, nonce, host, None);
+        let store = StoreDriver::new(MemoryStore::holding(head, [], [], config.store));
         let ahead_ms = options.skew_ms.get(index).copied().unwrap_or(0);
         Self {
             id,
@@ -74,6 +89,11 @@ impl SimNode {
             config,
             clock: SimClock::new(ahead_ms),
             store,
+            lineage,
+            witness: Some(witness),
+            host,
+            images: VecDeque::new(),
+            drawn: options.seed ^ u64::from(number) << 56,
             replica: None,
             life: 0,
             paused: 0,
@@ -102,18 +122,103 @@ impl SimNode {
     /// What the replica refuses.
     pub(super) fn start(&mut self, at: u64) -> Result<(), String> {
         self.clock.restart(at);
-        let views = std::mem::replace(&mut self.store, StoreDriver::new(placeholder()));
-        self.store = StoreDriver::new(views.into_store());
         let head = self.snapshot().head().clone();
-        let members = self.read(Prefix::new(Replica::FACTS).map_err(|error| error.to_string())?);
+        let facts = self.read(Prefix::new(Replica::FACTS).map_err(|error| error.to_string())?);
         self.config.seed = self.config.seed.rotate_left(7) ^ 0x5bd1_e995;
-        let replica = Replica::open(self.config.clone(), head, members, self.now(at));
+        let replica = Replica::open(self.config.clone(), head, facts, self.now(at));
         self.replica = Some(replica.map_err(|error| error.to_string())?);
         self.urgent = 0;
         self.stuck = 0;
         self.sessions_before = 0;
         self.busy_until = at;
         Ok(())
+    }
+
+    /// Opens the store as this restart finds it. What it then holds may be less than what it held before.
+    pub(super) fn reopen(&mut self, restart: Restart) {
+        let back = match restart {
+            Restart::Full | Restart::Moved => 0,
+            Restart::LostTail { commits } | Restart::Backup { commits } => commits,
+            Restart::Empty { witness_gone } => {
+                self.create(witness_gone);
+                return;
+            }
+        };
+        let kept = self.images.len().saturating_sub(back).max(1);
+        self.images.truncate(kept);
+        let (snapshot, lineage) = match self.images.back() {
+            Some((snapshot, lineage)) => (snapshot.clone(), *lineage),
+            None => (self.snapshot(), self.lineage),
+        };
+        if matches!(restart, Restart::Moved) {
+            let next = self.draw().to_be_bytes();
+            self.host = HostMarker::of([next.as_slice()]);
+        }
+        let fresh = self.fresh();
+        let found = Found {
+            head: snapshot.head(),
+            lineage: &lineage,
+            witness: self.witness.as_ref(),
+            host: self.host,
+            // An engine that loses what it said was durable cannot prove anything.
+            proves_last_commit: !matches!(restart, Restart::LostTail { .. }),
+            taken: false,
+        };
+        let opened = opening::open(&found, AfterCrash::KeepIfProven, fresh, 0);
+        let facts = [FactKind::Member, FactKind::Ack].map(|kind| ready(snapshot.facts(kind)).and_then(Result::ok));
+        let records = all(&snapshot, Prefix::all());
+        let facts = facts.into_iter().flatten().flatten();
+        let store = MemoryStore::holding(snapshot.head().clone(), records, facts, self.config.store);
+        let committed = ready(store.commit(&opened.batch));
+        assert!(matches!(committed, Some(Ok(_))), "an opening is committed: {committed:?}");
+        self.store = StoreDriver::new(store);
+        self.lineage = opened.lineage;
+        self.witness = Some(opened.witness);
+        self.keep_image();
+    }
+
+    /// A new store where there is none.
+    fn create(&mut self, witness_gone: bool) {
+        let witness = self.witness.filter(|_| !witness_gone);
+        let Fresh { replica, session } = self.fresh();
+        // Without a witness nobody here knows how many there were before.
+        let identity = Identity { node: self.id, replica, incarnation: 1 };
+        let (_, head, lineage, witness) =
+            opening::create(identity, self.config.network, session, self.host, witness.as_ref());
+        self.store = StoreDriver::new(MemoryStore::holding(head, [], [], self.config.store));
+        (self.lineage, self.witness) = (lineage, Some(witness));
+        self.images.clear();
+    }
+
+    /// A batch was committed, which leaves `head`.
+    pub(super) fn committed(&mut self, head: &Head) {
+        self.lineage = self.lineage.after(head);
+        if self.witness.is_none_or(|witness| !witness.covers(head)) {
+            self.witness = Some(Witness::of(head, &self.lineage));
+        }
+        self.keep_image();
+    }
+
+    fn keep_image(&mut self) {
+        if self.images.len() >= IMAGES {
+            self.images.pop_front();
+        }
+        self.images.push_back((self.snapshot(), self.lineage));
+    }
+
+    fn fresh(&mut self) -> Fresh {
+        let replica = loop {
+            if let Some(replica) = ReplicaId::new(self.draw()) {
+                break replica;
+            }
+        };
+        Fresh { replica, session: SessionNonce::new(self.draw()) }
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.drawn = self.drawn.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.drawn ^ (self.drawn >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed ^ (mixed >> 27)
     }
 
     /// Ends the process, wherever it is.
@@ -124,7 +229,7 @@ impl SimNode {
         self.wake = None;
     }
 
-    pub(super) fn snapshot(&self) -> <MemoryStore as MetadataStore>::Snapshot {
+    pub(super) fn snapshot(&self) -> MemorySnapshot {
         ready(self.store.store().snapshot()).and_then(Result::ok).expect("memory is always there")
     }
 
@@ -139,9 +244,13 @@ impl SimNode {
     }
 
     fn read(&self, prefix: Prefix) -> Vec<Record> {
-        let all = Cursor::new(prefix).with_rows(usize::MAX).with_bytes(usize::MAX);
-        ready(self.snapshot().by_prefix(&all)).and_then(Result::ok).expect("memory is always there").items
+        all(&self.snapshot(), prefix)
     }
+}
+
+fn all(snapshot: &MemorySnapshot, prefix: Prefix) -> Vec<Record> {
+    let all = Cursor::new(prefix).with_rows(usize::MAX).with_bytes(usize::MAX);
+    ready(snapshot.by_prefix(&all)).and_then(Result::ok).expect("memory is always there").items
 }
 
 /// The network that is simulated.
@@ -149,9 +258,5 @@ pub(super) fn network() -> NetworkId {
     NetworkId::of_name("simulated")
 }
 
-/// Stands in for a store that is being moved out of its driver.
-fn placeholder() -> MemoryStore {
-    let identity =
-        Identity { node: NodeId::from_bytes([0; 16]), replica: ReplicaId::new(1).expect("not zero"), incarnation: 1 };
-    MemoryStore::for_network(identity, network(), reconvene_store::Limits::default())
-}
+/// Earlier states that a store can be put back to.
+pub(super) const IMAGES: usize = 64;

@@ -23,8 +23,10 @@ pub(super) struct Oracle {
     last_own: BTreeMap<ReplicaId, (Counter, Hlc)>,
     /// The greatest wall time that each broker ever saw on its own clock.
     walls: Vec<u64>,
-    /// Whether a store's rows were ever damaged.
-    checks: u64,
+    /// Writes that a store lost and may count as numbers it never used, until a peer shows them to it.
+    doubtful: BTreeSet<Dot>,
+    /// Whether a fault took anything from any store.
+    lossy: bool,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,9 @@ struct Written {
 struct Shadow {
     records: BTreeMap<Key, Vec<Version>>,
     knowledge: Knowledge,
+    replica: Option<ReplicaId>,
+    /// It went back to an earlier state under the same name.
+    relapsed: bool,
 }
 
 /// A batch about to be made durable, as far as it must be looked at afterwards.
@@ -98,6 +103,8 @@ pub(super) struct Did {
     pub(super) unknown_class: bool,
     pub(super) cloud: bool,
     pub(super) part: bool,
+    pub(super) collected: bool,
+    pub(super) dropped_dead: bool,
 }
 
 impl Oracle {
@@ -143,8 +150,12 @@ impl Oracle {
             keys.push(key);
         }
         did.cloud = !knowledge.ranges().is_empty();
+        if self.stores[node].replica.replace(own).is_some_and(|before| before != own) {
+            self.stores[node].relapsed = false;
+        }
         let before = std::mem::replace(&mut self.stores[node].knowledge, knowledge);
-        if !self.stores[node].knowledge.covers(&before) {
+        // A store that lost writes takes them out again when it hears of them.
+        if !self.lossy && !self.stores[node].knowledge.covers(&before) {
             return Err(Violation::new("S7", format!("broker {node} knows less than before, without a fault")));
         }
         // A claim may teach anything; a chunk or a write teaches of its own keys alone.
@@ -217,6 +228,11 @@ impl Oracle {
                 continue;
             }
             if gone.body.value().is_some() {
+                // Repair behind a floor: a peer has seen the end of it, and collected the tombstone since.
+                if self.is_settled(key, gone.dot) {
+                    did.dropped_dead = true;
+                    continue;
+                }
                 let what = format!("broker {node} dropped {} of {key}, which nothing there replaces", gone.dot);
                 return Err(Violation::new("S1", what));
             }
@@ -226,8 +242,32 @@ impl Oracle {
             && before.iter().any(|version| after.iter().any(|kept| kept.dot == version.dot))
             && before.len() > 1
             && after.len() > 1;
+        for tombstone in &collected {
+            if !self.is_settled(key, tombstone.dot) {
+                self.check_collected(node, key, tombstone)?;
+            }
+        }
         if !collected.is_empty() {
+            did.collected = true;
             self.settled.entry(key.clone()).or_default().extend(collected);
+        }
+        Ok(())
+    }
+
+    /// A tombstone was collected: every member that is known there and not retired has it, or what replaced it.
+    fn check_collected(&self, node: usize, key: &Key, tombstone: &Version) -> Result<(), Violation> {
+        let records = &self.stores[node].records;
+        for (at, other) in self.stores.iter().enumerate().filter(|(at, other)| *at != node && !other.relapsed) {
+            let Some(replica) = other.replica else { continue };
+            let is_member = records.keys().any(|key| key.as_str() == Some(&format!("sys/member/{replica}")));
+            let retired = format!("sys/retire/{replica}/");
+            let is_retired = records.keys().any(|key| key.as_str().is_some_and(|key| key.starts_with(&retired)));
+            let has = other.knowledge.contains(tombstone.dot);
+            if is_member && !is_retired && !has {
+                let dot = tombstone.dot;
+                let what = format!("broker {node} collected the tombstone {dot} of {key}, which broker {at} has not seen");
+                return Err(Violation::new("S5", what));
+            }
         }
         Ok(())
     }
@@ -250,31 +290,71 @@ impl Oracle {
         Ok(())
     }
 
-    /// A broker was started again: what its store has must be what it had made durable.
+    /// A broker was started again, and its store has this. Without loss it must be what it had made durable.
     pub(super) fn reopened(
-        &self,
+        &mut self,
         node: usize,
+        replica: ReplicaId,
         knowledge: &Knowledge,
         records: &BTreeMap<Key, Vec<Version>>,
+        loses: bool,
     ) -> Result<(), Violation> {
-        let shadow = &self.stores[node];
-        if shadow.knowledge != *knowledge || shadow.records != *records {
-            return Err(Violation::new("S6", format!("the store of broker {node} came back with something else")));
+        let shadow = &mut self.stores[node];
+        if !loses {
+            if !knowledge.covers(&shadow.knowledge) || shadow.records != *records {
+                return Err(Violation::new("S6", format!("the store of broker {node} came back with something else")));
+            }
+            shadow.knowledge = knowledge.clone();
+            shadow.replica = Some(replica);
+            return Ok(());
+        }
+        self.lossy = true;
+        let kept = shadow.replica == Some(replica);
+        *shadow = Shadow { records: records.clone(), knowledge: knowledge.clone(), replica: Some(replica), relapsed: kept };
+        let mut gone = Vec::new();
+        for (dot, written) in self.versions.iter().filter(|(_, written)| !written.lost) {
+            let live = |shadow: &Shadow| shadow.records.get(&written.key).is_some_and(|live| is_accounted(live, *dot));
+            if !live(&self.stores[node]) && self.stores[node].knowledge.contains(*dot) {
+                self.doubtful.insert(*dot);
+            }
+            if !self.is_settled(&written.key, *dot) && !self.stores.iter().any(live) {
+                gone.push(*dot);
+            }
+        }
+        for dot in gone {
+            if let Some(written) = self.versions.get_mut(&dot) {
+                written.lost = true;
+            }
         }
         Ok(())
     }
 
+    /// Whether a fault took anything from any store.
+    pub(super) fn is_lossy(&self) -> bool {
+        self.lossy
+    }
+
+    /// The replica that a store goes under.
+    pub(super) fn replica_of(&self, node: usize) -> Option<ReplicaId> {
+        self.stores[node].replica
+    }
+
+    /// How many tombstones a store holds.
+    pub(super) fn tombstones(&self, node: usize) -> usize {
+        let live = self.stores[node].records.values().flatten();
+        live.filter(|version| version.body == Body::Tombstone).count()
+    }
+
     /// Whether everything that a store knows is live there or was replaced by something there.
     pub(super) fn check_store(&mut self, node: usize) -> Result<(), Violation> {
-        self.checks += 1;
         self.by_key.keys().try_for_each(|key| self.check_key(node, key))
     }
 
     fn check_key(&self, node: usize, key: &Key) -> Result<(), Violation> {
-        let Shadow { records, knowledge } = &self.stores[node];
+        let Shadow { records, knowledge, .. } = &self.stores[node];
         let live = records.get(key).map_or(&[] as &[Version], Vec::as_slice);
         for dot in self.by_key.get(key).into_iter().flatten().filter(|dot| knowledge.contains(**dot)) {
-            if !is_accounted(live, *dot) && !self.is_settled(key, *dot) {
+            if !is_accounted(live, *dot) && !self.is_settled(key, *dot) && !self.doubtful.contains(dot) {
                 let what = format!("broker {node} knows {dot} of {key} and holds neither it nor what replaced it");
                 return Err(Violation::new("S7", what));
             }

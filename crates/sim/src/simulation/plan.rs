@@ -119,6 +119,8 @@ pub enum Act {
     StoreFails { node: usize, commit: u64, made: bool },
     /// Its store takes this long for each batch.
     StoreSlow { node: usize, ms: u64, for_ms: u64 },
+    /// `by` retires the replica that `node` uses.
+    Retire { node: usize, by: usize },
 }
 
 impl Act {
@@ -147,6 +149,7 @@ impl Act {
             | Self::Crash { .. }
             | Self::CrashAtCommit { .. }
             | Self::Jump { .. }
+            | Self::Retire { .. }
             | Self::StoreFails { .. } => None,
         }
     }
@@ -158,6 +161,23 @@ impl Act {
 pub enum Restart {
     /// All that its store committed.
     Full,
+    /// All but the last commits, which the engine said were durable.
+    LostTail {
+        /// How many are lost.
+        commits: usize,
+    },
+    /// Nothing, and no sign that there was anything but what is kept outside of the store, if that is there.
+    Empty {
+        /// Whether the witness of the store is gone too.
+        witness_gone: bool,
+    },
+    /// A copy of the store from some commits ago, restored from a backup.
+    Backup {
+        /// How many commits ago the copy was made.
+        commits: usize,
+    },
+    /// The store on another machine, as when a disk is moved, at its last commit.
+    Moved,
 }
 
 /// One write of a batch.

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use reconvene_store::{Body, Class, Key, Replaces, Snapshot as _, ready};
-use reconvene_sync::{Event as Told, Input, NewWrite, Output, PeerState, Performed, Ticket};
+use reconvene_store::{Body, Class, Key, PlanError, Replaces, Snapshot as _, ready};
+use reconvene_sync::{Event as Told, Input, NewWrite, Output, PeerState, Performed, RejectReason, Ticket};
 
 use super::chance::Chance;
 use super::marks::{Mark, Marks};
@@ -31,6 +31,10 @@ pub(super) struct Run<'a> {
     pub(super) calm: bool,
     /// Flapping links that are down.
     pub(super) flapped: BTreeSet<usize>,
+    /// Whether any replica was retired or took another name.
+    pub(super) renamed: bool,
+    /// Versions by the time all had become equal.
+    written: usize,
     chance: Chance,
 }
 
@@ -131,6 +135,8 @@ impl<'a> Run<'a> {
             tickets: 0,
             calm: false,
             flapped: BTreeSet::new(),
+            renamed: false,
+            written: 0,
             chance: Chance::new(options.seed, 3),
         }
     }
@@ -327,12 +333,13 @@ impl<'a> Run<'a> {
             self.crash(node, true, Restart::Full, REOPEN_MS)?;
             return Ok(false);
         }
-        let commit = Commit::of(batch);
+        let (commit, head) = (Commit::of(batch), batch.head().clone());
         slot.urgent += commit.urgent();
         let done = ready(slot.store.perform(output));
         if !matches!(done, Some(Ok(Performed::Done))) {
             return Err(Violation::new("S13", format!("broker {node} could not commit: {done:?}")));
         }
+        slot.committed(&head);
         self.trace.commit(self.now, node, &commit);
         let did = self.oracle.committed(node, commit)?;
         for (met, mark) in [
@@ -344,6 +351,8 @@ impl<'a> Run<'a> {
             (did.collapsed, Mark::Collapsed),
             (did.unknown_class, Mark::UnknownClass),
             (did.cloud, Mark::CloudRange),
+            (did.collected, Mark::Collected),
+            (did.dropped_dead, Mark::FloorRepair),
         ] {
             self.marks.meet_if(met, mark);
         }
@@ -466,11 +475,23 @@ impl<'a> Run<'a> {
     fn start(&mut self, node: usize, restart: Option<Restart>) -> Result<(), Violation> {
         let now = self.now;
         let slot = &mut self.nodes[node];
-        slot.start(now).map_err(|error| Violation::new("L4", format!("broker {node} does not start: {error}")))?;
-        if let Some(Restart::Full) = restart {
-            let head = slot.snapshot();
-            self.oracle.reopened(node, head.head().knowledge(), &slot.records())?;
+        if let Some(restart) = restart {
+            slot.reopen(restart);
+            let snapshot = slot.snapshot();
+            let head = snapshot.head();
+            let loses = match restart {
+                Restart::Full | Restart::Moved => false,
+                Restart::LostTail { .. } | Restart::Empty { .. } | Restart::Backup { .. } => true,
+            };
+            let replica = head.identity().replica;
+            let renamed = self.oracle.replica_of(node).is_some_and(|before| before != replica);
+            self.renamed |= renamed;
+            self.marks.meet_if(renamed, Mark::NewIncarnation);
+            self.marks.meet_if(loses && !renamed, Mark::Relapsed);
+            self.oracle.reopened(node, replica, head.knowledge(), &slot.records(), loses)?;
         }
+        let slot = &mut self.nodes[node];
+        slot.start(now).map_err(|error| Violation::new("L4", format!("broker {node} does not start: {error}")))?;
         self.trace.note(now, node, &|| "starts".into());
         let known = if self.plan.options.chained { node.saturating_sub(1) } else { 0 };
         if known != node {
@@ -537,17 +558,39 @@ impl<'a> Run<'a> {
             Told::PeerState { state: PeerState::Alive, .. } => self.marks.meet(Mark::Returned),
             Told::AheadOfBound { .. } => self.marks.meet(Mark::FarAhead),
             Told::Divergence { .. } => {
-                return Err(Violation::new(
-                    "S3",
-                    format!("broker {node} knows the same as a peer and differs: {told:?}"),
-                ));
+                self.marks.meet(Mark::Divergence);
+                if !self.oracle.is_lossy() {
+                    let what = format!("broker {node} knows the same as a peer and differs: {told:?}");
+                    return Err(Violation::new("S3", what));
+                }
             }
             Told::DotCollision { .. } => {
                 return Err(Violation::new("S8", format!("broker {node} met one dot with two contents: {told:?}")));
             }
             Told::Amnesia { .. } => {
-                return Err(Violation::new("S6", format!("broker {node} lost what a peer knows it wrote: {told:?}")));
+                self.marks.meet(Mark::Amnesia);
+                if !self.oracle.is_lossy() {
+                    let what = format!("broker {node} lost what a peer knows it wrote: {told:?}");
+                    return Err(Violation::new("S6", what));
+                }
             }
+            Told::Rejected { why: RejectReason::Retired | RejectReason::Incarnation | RejectReason::Identity, .. }
+                if self.renamed =>
+            {
+                self.marks.meet(Mark::Rejected);
+            }
+            Told::Frozen { .. } => {
+                self.marks.meet(Mark::Frozen);
+                // The driver opens the store again, under the name that the replica then takes.
+                self.crash(node, true, Restart::Full, REOPEN_MS)?;
+            }
+            Told::Renewed { .. } => {
+                self.renamed = true;
+                self.marks.meet(Mark::Renewed);
+            }
+            Told::Retired { .. } => self.marks.meet(Mark::Retired),
+            Told::CollectionBlocked { .. } => self.marks.meet(Mark::CollectionBlocked),
+            Told::Refused { error: PlanError::Clock(_) | PlanError::UnusedDot { .. }, .. } if self.oracle.is_lossy() => {}
             Told::Refused { .. } | Told::LimitReached { .. } | Told::Rejected { .. } => {
                 return Err(Violation::new("S12", format!("honest brokers refuse each other: {node}, {told:?}")));
             }
@@ -559,6 +602,14 @@ impl<'a> Run<'a> {
     fn index_of(&self, id: reconvene_clock::NodeId) -> Option<usize> {
         let number = usize::from(id.as_bytes()[0]);
         number.checked_sub(1).filter(|index| *index < self.nodes.len())
+    }
+
+    /// An operator's word.
+    pub(super) fn retire(&mut self, node: usize, by: usize) -> Result<(), Violation> {
+        let Some(replica) = self.oracle.replica_of(node) else { return Ok(()) };
+        self.tickets += 1;
+        self.renamed = true;
+        self.feed(by, Input::Retire { ticket: Ticket(self.tickets), replica })
     }
 
     /// A client's batch.
@@ -616,14 +667,18 @@ impl<'a> Run<'a> {
                 }
                 Ok(())
             }
-            Check::Equal => self.check_equal("L1", "since the last writes"),
+            Check::Equal => {
+                self.written = self.oracle.len();
+                self.check_equal("L1", "since the last writes")
+            }
             Check::End => {
                 if self.plan.options.calm_ms < self.healed_after() {
                     return Ok(());
                 }
                 self.check_equal("L1", "at the end")?;
                 (0..self.nodes.len()).try_for_each(|node| self.check_counters(node))?;
-                self.oracle.check_end()
+                self.oracle.check_end()?;
+                self.check_quiet()
             }
         }
     }
@@ -644,6 +699,21 @@ impl<'a> Run<'a> {
             let what = format!("brokers 0 and {node} differ {since}: {} and {}", digests[0], digests[node]);
             let promise = if digests[node].knowledge == digests[0].knowledge { "S3" } else { promise };
             return Err(Violation::new(promise, what));
+        }
+        Ok(())
+    }
+
+    /// When all is done, nothing is written any more, and nothing is left of deletes.
+    fn check_quiet(&self) -> Result<(), Violation> {
+        if self.written > 0 && self.oracle.len() > self.written {
+            let more = self.oracle.len() - self.written;
+            return Err(Violation::new("L1", format!("{more} more versions were written though nobody wrote any")));
+        }
+        for node in 0..self.nodes.len() {
+            let left = self.oracle.tombstones(node);
+            if left > 0 {
+                return Err(Violation::new("L6", format!("broker {node} still holds {left} tombstones at the end")));
+            }
         }
         Ok(())
     }

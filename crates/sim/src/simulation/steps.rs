@@ -110,6 +110,11 @@ impl Run<'_> {
                     self.nodes[node].slowing.begin(step, ms);
                 }
             }
+            Act::Retire { node, by } => {
+                if self.are_two(node, by) && self.runs(by) {
+                    self.retire(node, by)?;
+                }
+            }
         }
         Ok(())
     }
@@ -172,6 +177,7 @@ impl Run<'_> {
             | Act::Crash { .. }
             | Act::CrashAtCommit { .. }
             | Act::Jump { .. }
+            | Act::Retire { .. }
             | Act::StoreFails { .. } => {}
         }
         Ok(())
@@ -292,7 +298,8 @@ impl Act {
             | Self::Drift { .. }
             | Self::StoreFull { .. }
             | Self::StoreFails { .. }
-            | Self::StoreSlow { .. } => false,
+            | Self::StoreSlow { .. }
+            | Self::Retire { .. } => false,
         }
     }
 }
