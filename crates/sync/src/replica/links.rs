@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use reconvene_clock::{Knowledge, NodeId, ReplicaId, Timestamp};
 
+use reconvene_store::Frozen;
+
 use super::apply::Job;
 use super::identity::Openings;
 use super::session::SessionKey;
@@ -302,7 +304,23 @@ impl Replica {
             {
                 self.set_state(member.node, PeerState::Alive);
             }
+            self.outgrow(&member);
             self.notify(Event::Member(member));
+        }
+    }
+
+    /// Another replica of this very node: what it was before it lost its store, as its peers remember it. It is retired,
+    /// or would hold back collection for ever. One with a greater incarnation number shows that this one was given out
+    /// by a store that knew too little.
+    fn outgrow(&mut self, member: &Member) {
+        let Member { replica, incarnation, .. } = *member;
+        if !self.is_open || member.node != self.node() || self.members.is_retired(replica) {
+            return;
+        }
+        if incarnation > self.head.identity().incarnation {
+            self.freeze(Frozen::Cloned, None);
+        } else {
+            self.enqueue(Job::Retire { ticket: None, replica });
         }
     }
 
