@@ -67,6 +67,9 @@ pub enum Lane {
 #[must_use]
 pub fn frame_lane(frame: &[u8]) -> Lane {
     let bulk = [Kind::Delta as u8, Kind::Repair as u8];
+    if reconvene_store::sabotage::on(24) && frame.first() == Some(&(Kind::Push as u8)) {
+        return Lane::Bulk;
+    }
     if frame.first().is_some_and(|kind| bulk.contains(kind)) { Lane::Bulk } else { Lane::Urgent }
 }
 

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use reconvene_clock::digest::sip24_64;
 use reconvene_clock::{Counter, Dot, Hlc, Knowledge, NodeId, Now, ReplicaId, Timestamp, WallTime};
+use reconvene_store::sabotage;
 use reconvene_store::{Digest, Frozen, Head, NetworkId, Record};
 
 use self::apply::{Applying, Job};
@@ -164,7 +165,7 @@ impl Replica {
             return Err(OpenError::WrongNetwork { store: head.network(), configured: config.network });
         }
         config.check()?;
-        let hlc = head.stamped().unwrap_or_default();
+        let hlc = head.stamped().filter(|_| !sabotage::on(19)).unwrap_or_default();
         let mut rng = Rng::new(seed_of(&config, &head, now));
         let opening = SessionId(rng.next()).opening();
         let schedule = Schedule::new(now.mono, &config, &mut rng);

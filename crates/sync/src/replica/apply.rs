@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use reconvene_clock::{ClockError, Dot, Hlc, MaxAhead, NodeId, ReplicaId};
+use reconvene_clock::{ClockError, Dot, Hlc, MaxAhead, NodeId, ReplicaId, VectorClock};
+use reconvene_store::sabotage;
 use reconvene_store::{Applied, Batch, Class, Frozen, Key, LocalWrite, Plan, PlanError, Record, Version};
 
 use super::Replica;
@@ -141,6 +142,14 @@ impl Replica {
         let Some(Applying { keys, job, .. }) = self.applying.take_if(|applying| applying.ticket == ticket) else {
             return;
         };
+        if let Job::Chunk { versions, .. } = &job
+            && sabotage::on(2)
+        {
+            let mut early = Plan::new(self.head.clone(), [], [], &self.config.store);
+            if early.claim(&versions.iter().map(|(_, version)| version.dot).collect(), &VectorClock::new()).is_ok() {
+                self.persist(early.finish(), |_| false);
+            }
+        }
         let plan = Plan::new(self.head.clone(), keys, records, &self.config.store);
         match job {
             Job::Local { ticket, writes } => self.apply_local(plan, ticket, writes),
@@ -171,8 +180,10 @@ impl Replica {
                 }
             }
         }
+        let early = ticket.filter(|_| sabotage::on(1));
+        self.outputs.extend(early.map(|ticket| Output::Written { ticket, dots: dots.clone() }));
         let urgent = if dots.is_empty() { Vec::new() } else { self.persist(plan.finish(), |_| true) };
-        self.outputs.extend(ticket.map(|ticket| Output::Written { ticket, dots }));
+        self.outputs.extend(ticket.filter(|_| early.is_none()).map(|ticket| Output::Written { ticket, dots }));
         let hops = self.hop_limit();
         self.push(None, hops, urgent);
         if self.config.cascade_on_local_writes {
@@ -235,7 +246,11 @@ impl Replica {
     }
 
     fn apply_push(&mut self, plan: Plan, from: NodeId, hops: u8, versions: Vec<(Key, Version)>) {
-        let result = self.apply_versions(plan, from, versions);
+        let all = if sabotage::on(23) { versions.clone() } else { Vec::new() };
+        let mut result = self.apply_versions(plan, from, versions);
+        if sabotage::on(23) {
+            result.urgent = all;
+        }
         if let Some(hops) = hops.checked_sub(1) {
             self.push(Some(from), hops, result.urgent);
         }
@@ -255,7 +270,14 @@ impl Replica {
         let mut planned = false;
         while let Some((key, version)) = versions.next() {
             let (dot, hlc) = (version.dot, version.hlc);
-            match plan.apply(key.clone(), version.clone()) {
+            if sabotage::on(15) && self.members.is_retired(dot.replica) {
+                continue;
+            }
+            let arrived = match sabotage::on(2) {
+                true => plan.restore(key.clone(), version.clone()),
+                false => plan.apply(key.clone(), version.clone()),
+            };
+            match arrived {
                 Ok(Applied::Known) => {
                     self.stats.duplicates_received = self.stats.duplicates_received.saturating_add(1);
                 }
@@ -284,7 +306,8 @@ impl Replica {
             }
             planned = true;
             // The version is stored as it is; only this replica's clock refuses to follow it too far.
-            match self.hlc.observe_at(self.wall, hlc, self.config.max_ahead) {
+            let max_ahead = if sabotage::on(20) { MaxAhead::from_millis(u64::MAX) } else { self.config.max_ahead };
+            match self.hlc.observe_at(self.wall, hlc, max_ahead) {
                 Ok(hlc) => self.hlc = hlc,
                 Err(_) => {
                     let by_ms = hlc.wall().saturating_since(self.wall);
@@ -326,6 +349,10 @@ impl Replica {
             self.learn_fact(fact);
         }
         for (key, count) in siblings {
+            if sabotage::on(5) && !key.as_bytes().starts_with(b"sys/") {
+                let writes = vec![NewWrite::new(key.clone(), Class::NORMAL, reconvene_store::Body::of("merged"))];
+                self.enqueue(Job::Local { ticket: None, writes });
+            }
             self.notify(Event::Siblings { key, count });
         }
         if shrunk {

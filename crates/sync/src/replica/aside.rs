@@ -27,6 +27,9 @@ impl SetAside {
             return;
         }
         self.dots.insert(version.dot);
+        if reconvene_store::sabotage::on(44) {
+            return;
+        }
         self.dots.extend(context.dots());
         self.replicas.extend(context.upto().iter().map(|end| end.replica));
     }

@@ -1,6 +1,7 @@
 //! The end of a direction: what its sender knew becomes known here, and what it saw the end of goes.
 
 use reconvene_clock::{Dot, VectorClock};
+use reconvene_store::sabotage;
 use reconvene_store::{Applied, Key, Plan, PlanError, Version};
 
 use super::Replica;
@@ -70,6 +71,10 @@ impl Replica {
         let mut restored = 0_u64;
         let mut left = Vec::new();
         for (name, version) in versions {
+            let others = plan.siblings(&name).map(|live| live.iter().map(|held| held.dot).collect::<Vec<_>>());
+            for dot in others.unwrap_or_default().into_iter().filter(|dot| *dot != version.dot && sabotage::on(32)) {
+                drop(plan.drop_dead(&name, dot));
+            }
             match plan.restore(name.clone(), version.clone()) {
                 Ok(Applied::New | Applied::Concurrent) => restored = restored.saturating_add(1),
                 Ok(Applied::Collided) => {
@@ -124,7 +129,7 @@ fn plan_verdict(plan: &mut Plan, dead: &[(Key, Vec<Dot>)], versions: Vec<(Key, V
             dropped = dropped.saturating_add(plan.drop_dead(key, *dot)?.into());
         }
     }
-    for (key, version) in versions {
+    for (key, version) in versions.into_iter().filter(|_| !sabotage::on(45)) {
         plan.apply(key, version)?;
     }
     Ok(dropped)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene_clock::{Dot, ReplicaId, Timestamp, VectorClock};
+use reconvene_store::sabotage;
 use reconvene_store::{Batch, Body, Key, LocalWrite, Plan, Record, Replaces, Version};
 
 use super::Replica;
@@ -131,7 +132,7 @@ impl Replica {
 
     /// What belongs to deletes in a round: at most one acknowledgement, and what can be forgotten.
     pub(super) fn tend_deletes(&mut self) {
-        if self.deletes.waiting.is_empty() {
+        if self.deletes.waiting.is_empty() && !sabotage::on(43) {
             return;
         }
         self.acknowledge_deletes();
@@ -142,7 +143,8 @@ impl Replica {
 
     /// Writes down what is durable here, if that helps a delete to be forgotten.
     fn acknowledge_deletes(&mut self) {
-        if !self.is_alone() && self.deletes.is_due(self.head.knowledge().vector()) {
+        let moved = sabotage::on(43) && self.deletes.acknowledged != *self.head.knowledge().vector();
+        if !self.is_alone() && (moved || self.deletes.is_due(self.head.knowledge().vector())) {
             self.deletes.acknowledging = true;
             self.enqueue(Job::Acknowledge);
         }
@@ -167,12 +169,27 @@ impl Replica {
 
     /// What every member has, oneself and the unreachable included.
     pub(super) fn stable(&self) -> VectorClock {
+        if sabotage::on(6) {
+            let is_linked = |replica| {
+                let node = self.members.get(replica).map(|member| member.node);
+                node.and_then(|node| self.peers.get(&node)).is_some_and(|peer| peer.linked)
+            };
+            return self.members.stable_among(self.replica(), self.head.knowledge().vector(), is_linked);
+        }
+        if sabotage::on(7) && self.deletes.waiting.values().any(|waiting| self.is_old(waiting)) {
+            return self.head.knowledge().vector().clone();
+        }
         self.members.stable(self.replica(), self.head.knowledge().vector())
+    }
+
+    /// A delete that has waited for a few rounds: of no account, but to whoever breaks rules.
+    fn is_old(&self, waiting: &Waiting) -> bool {
+        self.now.saturating_since(waiting.since) >= self.config.sync_interval_ms.saturating_mul(3)
     }
 
     /// Begins to forget deletes that everybody has, one bounded step at a time.
     pub(super) fn collect_settled(&mut self) {
-        if self.deletes.collecting || !self.deletes.moved {
+        if self.deletes.collecting || (!self.deletes.moved && !sabotage::on(7)) {
             return;
         }
         let settled = self.deletes.settled(&self.stable());

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use reconvene_clock::{Dot, Knowledge, NodeId, ReplicaId, VectorClock};
+use reconvene_store::sabotage;
 use reconvene_store::{Frozen, Plan, SessionNonce};
 
 use super::Replica;
@@ -131,6 +132,9 @@ impl Replica {
     /// Notes that the present name may not be used any more, since two stores have used it, or one lost what it did with
     /// it. A plan may be under way, so the batch that says so comes at the end of this input.
     pub(super) fn freeze(&mut self, why: Frozen, lost: Option<Dot>) {
+        if sabotage::on(18) && why == Frozen::Retired {
+            return;
+        }
         self.freezing.get_or_insert((why, lost));
     }
 
@@ -156,6 +160,9 @@ impl Replica {
     pub(super) fn renew_if_needed(&mut self) {
         let own = self.replica();
         let frozen = self.head.marks().frozen().is_some();
+        if sabotage::on(18) && !frozen {
+            return;
+        }
         if !frozen && !self.members.is_retired(own) && !self.belongs_to_another(self.node(), own) {
             return;
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use reconvene_clock::{Dot, DotRange, Knowledge, Timestamp, VectorClock};
+use reconvene_store::sabotage;
 use reconvene_store::{Fingerprint, Key, Record, Version};
 
 use super::session::SessionKey;
@@ -144,8 +145,10 @@ impl Replica {
     fn next_step(&mut self, key: SessionKey) -> Option<Step> {
         let (chunk_bytes, max_chunks, max_frame) =
             (self.config.chunk_bytes, self.config.max_chunks, self.config.max_frame_bytes);
+        let moving = sabotage::on(8).then(|| self.known());
         let session = self.sessions.get_mut(&key)?;
-        let window = session.window_bytes;
+        let window = if sabotage::on(34) { u64::MAX } else { session.window_bytes };
+        let theirs = session.theirs.clone().filter(|_| moving.is_some());
         let outgoing = session.outgoing.as_mut()?;
         if outgoing.claimed || outgoing.loading.is_some() {
             return None;
@@ -155,6 +158,10 @@ impl Replica {
         }
         if let Some(step) = outgoing.next_read(chunk_bytes) {
             return Some(step);
+        }
+        if let Some((moving, theirs)) = moving.zip(theirs).filter(|_| outgoing.ready.is_empty()) {
+            outgoing.missing = moving.knowledge.missing_from(&theirs).collect();
+            outgoing.known = moving;
         }
         if outgoing.ready.is_empty() {
             return Some(Step::Claim(Claim {
@@ -366,6 +373,9 @@ impl OutgoingDirection {
 
     fn make_ready(&mut self, versions: impl IntoIterator<Item = (Key, Version)>) {
         for (key, version) in versions {
+            if sabotage::on(37) && version.class > reconvene_store::Class::BULK {
+                continue;
+            }
             self.ready_bytes = self.ready_bytes.saturating_add(encoded_bytes(&key, &version));
             self.ready.push_back((key, version));
         }

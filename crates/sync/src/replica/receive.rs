@@ -1,6 +1,7 @@
 //! What each kind of frame changes.
 
 use reconvene_clock::{Knowledge, NodeId};
+use reconvene_store::sabotage;
 use reconvene_store::{Digest, Key, Version};
 
 use super::apply::Job;
@@ -23,6 +24,7 @@ impl Replica {
         }
         let Ok(message) = decode_message(frame, self.config.max_frame_bytes) else {
             self.stats.frames_refused = self.stats.frames_refused.saturating_add(1);
+            self.leaving |= sabotage::on(38);
             return;
         };
         let hello = matches!(message, Message::Hello(_));
@@ -124,7 +126,7 @@ impl Replica {
         let from = key.0;
         self.abandon_hello(from);
         self.end(key);
-        if hello.digest.root == known.digest.root {
+        if hello.digest.root == known.digest.root || sabotage::on(11) {
             let check = self.in_sync_check(key.1, &known.digest);
             let answered = self.send(from, &Message::InSync { session: key.1, check }).unwrap_or(0);
             self.stats.converged_exchange_bytes = bytes.saturating_add(answered);
@@ -198,7 +200,7 @@ impl Replica {
         self.capable(from, back.capabilities);
         let told = self.sessions.get(&key).map(|open| open.told.clone());
         if let Some(told) = told.filter(|told| told.digest.knowledge == back.digest.knowledge) {
-            let told_root = told.digest.root;
+            let told_root = if sabotage::on(11) { back.digest.root } else { told.digest.root };
             if told.digest.root == back.digest.root {
                 self.found_equal(from, told);
             } else {
@@ -322,7 +324,10 @@ impl Replica {
         let base_of = |hash: u64| base.filter(|base| base.digest.knowledge == hash);
         match summary {
             Summary::Unchanged => base_of(knowledge_hash).map(|base| (*base.knowledge).clone()),
-            Summary::Since { base, added } => base_of(*base).map(|base| union((*base.knowledge).clone(), added)),
+            Summary::Since { base: hash, added } => base
+                .filter(|_| sabotage::on(9))
+                .or_else(|| base_of(*hash))
+                .map(|base| union((*base.knowledge).clone(), added)),
             Summary::Full(ranges) => Some(union(Knowledge::new(), ranges)),
         }
     }

@@ -2,6 +2,8 @@
 
 use reconvene_clock::{NodeId, Timestamp};
 
+use reconvene_store::sabotage;
+
 use super::Replica;
 use super::session::SessionKey;
 use crate::rng::Rng;
@@ -124,6 +126,12 @@ impl Replica {
             peer.linked && peer.state != PeerState::Left && peer.retry_at.is_none() && !self.in_session_with(**node)
         });
         let mut candidates: Vec<NodeId> = idle.map(|(node, _)| *node).collect();
+        if sabotage::on(22) {
+            let number = |node: NodeId| node.as_bytes().first().copied().unwrap_or(0);
+            let partner = number(self.node()) ^ 1;
+            candidates.sort_by_key(|node| (number(*node) != partner, *node));
+            candidates.truncate(1);
+        }
         let last = |node: &NodeId| self.peers.get(node).and_then(|peer| peer.last_session);
         let longest = (0..candidates.len()).min_by_key(|index| candidates.get(*index).and_then(last));
         if let Some(longest) = longest {

@@ -2,6 +2,8 @@
 
 use reconvene_clock::{NodeId, Timestamp};
 
+use reconvene_store::sabotage;
+
 use super::Replica;
 use super::links::Peer;
 use crate::detector::Threshold;
@@ -158,7 +160,7 @@ impl Replica {
         let down = self.addresses.iter().filter(|(_, entry)| {
             let node = entry.node();
             let linked = node.and_then(|node| self.peers.get(&node)).is_some_and(|peer| peer.linked);
-            !linked && node != Some(own) && !entry.is_dialling()
+            !linked && node != Some(own) && !entry.is_dialling() && !sabotage::on(21) && !sabotage::on(35)
         });
         let mut down: Vec<String> = down.map(|(address, _)| address.clone()).collect();
         self.rng.draw(&mut down, 1);
