@@ -105,10 +105,11 @@ enum Class {
     Backup,
     Moved,
     Retire,
+    Carry,
 }
 
 /// In this order for ever: the place of a class is the name of its stream of chance.
-const CLASSES: [Class; 28] = [
+const CLASSES: [Class; 29] = [
     Class::Part,
     Class::OneWay,
     Class::Bridge,
@@ -137,6 +138,7 @@ const CLASSES: [Class; 28] = [
     Class::Backup,
     Class::Moved,
     Class::Retire,
+    Class::Carry,
 ];
 
 impl Draw<'_> {
@@ -248,6 +250,11 @@ impl Draw<'_> {
             }
             Class::Moved => lose(chance, Restart::Moved),
             Class::Retire => Act::Retire { node, by: other },
+            Class::Carry => {
+                let (addressed, again) = (!chance.one_in(3), chance.one_in(3));
+                let lost = if chance.one_in(2) { 0 } else { 1 << chance.below(32) | 1 << chance.below(4) };
+                Act::Carry { from: node, to: other, addressed, again, lost, takes_ms: for_ms }
+            }
         };
         self.steps.push(Step { at_ms, act });
     }

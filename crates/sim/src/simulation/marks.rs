@@ -59,11 +59,14 @@ marks! {
     Divergence = "equal knowledge, different values",
     Amnesia = "a peer knew of writes that a store had lost",
     Frozen = "a replica gave up its name",
-    Renewed = "a store went on under a new name",
     NewIncarnation = "a store could not prove that it was the newest copy of itself",
     Relapsed = "a store went back in time and could not know it",
     Retired = "a replica was retired",
     Rejected = "a retired or copied replica was refused a session",
+    // Bundles.
+    BundleCarried = "a bundle was carried",
+    FragmentLost = "a fragment of a bundle was lost",
+    BundleClaimed = "a bundle's claim was joined",
     // Faults.
     Partitioned = "the network was parted",
     OneWayCut = "a link was cut one way",

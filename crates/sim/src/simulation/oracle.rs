@@ -193,6 +193,14 @@ impl Oracle {
             }
             return Ok(());
         }
+        let retired = format!("sys/retire/{own}/");
+        let retired = |key: &Key| key.as_str().is_some_and(|key| key.starts_with(&retired));
+        if dot.replica == own && self.stores[node].records.keys().any(retired) {
+            return Err(Violation::new(
+                "S8",
+                format!("broker {node} wrote {dot} under a name that it knows is retired"),
+            ));
+        }
         if dot.replica != own {
             let what = format!("broker {node} holds {dot} of {key}, which its author never made durable");
             return Err(Violation::new("S6", what));
@@ -265,7 +273,8 @@ impl Oracle {
             let has = other.knowledge.contains(tombstone.dot);
             if is_member && !is_retired && !has {
                 let dot = tombstone.dot;
-                let what = format!("broker {node} collected the tombstone {dot} of {key}, which broker {at} has not seen");
+                let what =
+                    format!("broker {node} collected the tombstone {dot} of {key}, which broker {at} has not seen");
                 return Err(Violation::new("S5", what));
             }
         }
@@ -310,7 +319,8 @@ impl Oracle {
         }
         self.lossy = true;
         let kept = shadow.replica == Some(replica);
-        *shadow = Shadow { records: records.clone(), knowledge: knowledge.clone(), replica: Some(replica), relapsed: kept };
+        *shadow =
+            Shadow { records: records.clone(), knowledge: knowledge.clone(), replica: Some(replica), relapsed: kept };
         let mut gone = Vec::new();
         for (dot, written) in self.versions.iter().filter(|(_, written)| !written.lost) {
             let live = |shadow: &Shadow| shadow.records.get(&written.key).is_some_and(|live| is_accounted(live, *dot));
@@ -339,10 +349,12 @@ impl Oracle {
         self.stores[node].replica
     }
 
-    /// How many tombstones a store holds.
-    pub(super) fn tombstones(&self, node: usize) -> usize {
-        let live = self.stores[node].records.values().flatten();
-        live.filter(|version| version.body == Body::Tombstone).count()
+    /// The tombstones that a store holds.
+    pub(super) fn tombstones(&self, node: usize) -> String {
+        let live =
+            self.stores[node].records.iter().flat_map(|(key, live)| live.iter().map(move |version| (key, version)));
+        let left = live.filter(|(_, version)| version.body == Body::Tombstone);
+        left.map(|(key, version)| format!("{} of {key} ", version.dot)).collect()
     }
 
     /// Whether everything that a store knows is live there or was replaced by something there.

@@ -119,6 +119,9 @@ pub enum Act {
     StoreFails { node: usize, commit: u64, made: bool },
     /// Its store takes this long for each batch.
     StoreSlow { node: usize, ms: u64, for_ms: u64 },
+    /// `from` makes a bundle, which is carried to `to` and takes that long. Fragment `n` is lost if bit `n % 32` of `lost`
+    /// says so; some arrive twice, in another order.
+    Carry { from: usize, to: usize, addressed: bool, again: bool, lost: u32, takes_ms: u64 },
     /// `by` retires the replica that `node` uses.
     Retire { node: usize, by: usize },
 }
@@ -150,6 +153,7 @@ impl Act {
             | Self::CrashAtCommit { .. }
             | Self::Jump { .. }
             | Self::Retire { .. }
+            | Self::Carry { .. }
             | Self::StoreFails { .. } => None,
         }
     }

@@ -1,7 +1,7 @@
 //! One run: one thread, one queue of events, one number.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use reconvene_store::{Body, Class, Key, PlanError, Replaces, Snapshot as _, ready};
 use reconvene_sync::{Event as Told, Input, NewWrite, Output, PeerState, Performed, RejectReason, Ticket};
@@ -29,6 +29,8 @@ pub(super) struct Run<'a> {
     steps: u64,
     tickets: u64,
     pub(super) calm: bool,
+    /// Bundles that are being made, to be carried.
+    carried: BTreeMap<Ticket, Carried>,
     /// Flapping links that are down.
     pub(super) flapped: BTreeSet<usize>,
     /// Whether any replica was retired or took another name.
@@ -65,6 +67,11 @@ pub(super) enum Event {
         life: u64,
         restart: Restart,
     },
+    /// A fragment of a bundle was carried to a broker, whatever has become of it meanwhile.
+    Fragment {
+        to: usize,
+        bytes: Vec<u8>,
+    },
     Begin {
         step: usize,
     },
@@ -88,6 +95,14 @@ pub(super) enum Check {
     Write,
     Equal,
     End,
+}
+
+/// Where a bundle is carried, what is lost of it, and how long that takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Carried {
+    pub(super) to: usize,
+    pub(super) lost: u32,
+    pub(super) takes_ms: u64,
 }
 
 struct Queued {
@@ -134,6 +149,7 @@ impl<'a> Run<'a> {
             steps: 0,
             tickets: 0,
             calm: false,
+            carried: BTreeMap::new(),
             flapped: BTreeSet::new(),
             renamed: false,
             written: 0,
@@ -228,6 +244,10 @@ impl<'a> Run<'a> {
                     self.start(node, Some(restart))?;
                 }
                 Ok(())
+            }
+            Event::Fragment { to, bytes } => {
+                self.tickets += 1;
+                self.feed(to, Input::BundleFragment { ticket: Ticket(self.tickets), bytes })
             }
             Event::Begin { step } => self.begin(step),
             Event::End { step } => self.end(step),
@@ -418,7 +438,19 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             // Nobody carries bundles here.
-            Output::BundleReady { .. } | Output::BundleTaken { .. } | Output::BundleRefused { .. } => Ok(()),
+            Output::BundleReady { ticket, fragments, .. } => {
+                self.set_out(ticket, fragments);
+                Ok(())
+            }
+            Output::BundleTaken { progress, .. } => {
+                self.trace.note(self.now, node, &|| format!("takes in a fragment: {progress:?}"));
+                self.marks.meet_if(progress.claimed, Mark::BundleClaimed);
+                Ok(())
+            }
+            Output::BundleRefused { error, .. } => {
+                self.trace.note(self.now, node, &|| format!("refuses a bundle: {error}"));
+                Ok(())
+            }
             Output::Notify(told) => {
                 self.trace.note(self.now, node, &|| format!("{told:?}"));
                 self.told(node, &told)
@@ -574,9 +606,9 @@ impl<'a> Run<'a> {
                     return Err(Violation::new("S6", what));
                 }
             }
-            Told::Rejected { why: RejectReason::Retired | RejectReason::Incarnation | RejectReason::Identity, .. }
-                if self.renamed =>
-            {
+            Told::Rejected {
+                why: RejectReason::Retired | RejectReason::Incarnation | RejectReason::Identity, ..
+            } if self.renamed => {
                 self.marks.meet(Mark::Rejected);
             }
             Told::Frozen { .. } => {
@@ -584,13 +616,11 @@ impl<'a> Run<'a> {
                 // The driver opens the store again, under the name that the replica then takes.
                 self.crash(node, true, Restart::Full, REOPEN_MS)?;
             }
-            Told::Renewed { .. } => {
-                self.renamed = true;
-                self.marks.meet(Mark::Renewed);
-            }
+            Told::Renewed { .. } => self.renamed = true,
             Told::Retired { .. } => self.marks.meet(Mark::Retired),
             Told::CollectionBlocked { .. } => self.marks.meet(Mark::CollectionBlocked),
-            Told::Refused { error: PlanError::Clock(_) | PlanError::UnusedDot { .. }, .. } if self.oracle.is_lossy() => {}
+            Told::Refused { error: PlanError::Clock(_) | PlanError::UnusedDot { .. }, .. }
+                if self.oracle.is_lossy() => {}
             Told::Refused { .. } | Told::LimitReached { .. } | Told::Rejected { .. } => {
                 return Err(Violation::new("S12", format!("honest brokers refuse each other: {node}, {told:?}")));
             }
@@ -602,6 +632,38 @@ impl<'a> Run<'a> {
     fn index_of(&self, id: reconvene_clock::NodeId) -> Option<usize> {
         let number = usize::from(id.as_bytes()[0]);
         number.checked_sub(1).filter(|index| *index < self.nodes.len())
+    }
+
+    /// Somebody asks for a bundle to be carried.
+    pub(super) fn carry(
+        &mut self,
+        from: usize,
+        carried: Carried,
+        addressed: bool,
+        again: bool,
+    ) -> Result<(), Violation> {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let to = addressed.then(|| self.nodes[carried.to].id);
+        self.carried.insert(ticket, carried);
+        self.feed(from, Input::MakeBundle { ticket, to, budget_bytes: 1 << 20, ttl_s: 3_600, again })
+    }
+
+    /// The fragments of a bundle are on their way.
+    fn set_out(&mut self, ticket: Ticket, fragments: Vec<Vec<u8>>) {
+        let Some(Carried { to, lost, takes_ms }) = self.carried.remove(&ticket) else { return };
+        self.marks.meet(Mark::BundleCarried);
+        for (number, bytes) in fragments.into_iter().enumerate() {
+            if lost & (1 << (number % 32)) != 0 {
+                self.marks.meet(Mark::FragmentLost);
+                continue;
+            }
+            let late = self.chance.below(2_000);
+            if number % 3 == 1 {
+                self.push(self.now + takes_ms + 3 * late, Event::Fragment { to, bytes: bytes.clone() });
+            }
+            self.push(self.now + takes_ms + late, Event::Fragment { to, bytes });
+        }
     }
 
     /// An operator's word.
@@ -711,8 +773,8 @@ impl<'a> Run<'a> {
         }
         for node in 0..self.nodes.len() {
             let left = self.oracle.tombstones(node);
-            if left > 0 {
-                return Err(Violation::new("L6", format!("broker {node} still holds {left} tombstones at the end")));
+            if !left.is_empty() {
+                return Err(Violation::new("L6", format!("broker {node} still holds tombstones at the end: {left}")));
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use super::Violation;
 use super::marks::Mark;
 use super::node::CrashAt;
 use super::plan::{Act, Side};
-use super::run::{Event, Run};
+use super::run::{Carried, Event, Run};
 
 impl Run<'_> {
     pub(super) fn begin(&mut self, step: usize) -> Result<(), Violation> {
@@ -110,6 +110,11 @@ impl Run<'_> {
                     self.nodes[node].slowing.begin(step, ms);
                 }
             }
+            Act::Carry { from, to, addressed, again, lost, takes_ms } => {
+                if self.are_two(from, to) && self.runs(from) {
+                    self.carry(from, Carried { to, lost, takes_ms }, addressed, again)?;
+                }
+            }
             Act::Retire { node, by } => {
                 if self.are_two(node, by) && self.runs(by) {
                     self.retire(node, by)?;
@@ -178,6 +183,7 @@ impl Run<'_> {
             | Act::CrashAtCommit { .. }
             | Act::Jump { .. }
             | Act::Retire { .. }
+            | Act::Carry { .. }
             | Act::StoreFails { .. } => {}
         }
         Ok(())
@@ -299,7 +305,8 @@ impl Act {
             | Self::StoreFull { .. }
             | Self::StoreFails { .. }
             | Self::StoreSlow { .. }
-            | Self::Retire { .. } => false,
+            | Self::Retire { .. }
+            | Self::Carry { .. } => false,
         }
     }
 }
