@@ -37,6 +37,7 @@ marks! {
     FrameDuplicated = "a frame arrived twice",
     // Pushes.
     Pushed = "an urgent version was pushed",
+    UrgentOnTime = "an urgent write reached all peers in time",
     // Versions.
     Siblings = "two writers met on one key",
     Replaced = "a write replaced a value",

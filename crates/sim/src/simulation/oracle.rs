@@ -349,6 +349,12 @@ impl Oracle {
         self.stores[node].replica
     }
 
+    /// Whether a store has all that was ever written to a key.
+    pub(super) fn has(&self, node: usize, key: &Key) -> bool {
+        let dots = self.by_key.get(key).map_or(&[] as &[Dot], Vec::as_slice);
+        !dots.is_empty() && dots.iter().all(|dot| self.stores[node].knowledge.contains(*dot))
+    }
+
     /// The tombstones that a store holds.
     pub(super) fn tombstones(&self, node: usize) -> String {
         let live =

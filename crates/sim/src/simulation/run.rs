@@ -91,6 +91,10 @@ pub(super) enum Event {
 pub(super) enum Check {
     /// All brokers are equal again.
     Healed,
+    /// An urgent write overtakes bulk.
+    Bulk,
+    Urgent,
+    Arrived,
     /// They become equal after writes within the time that is promised.
     Write,
     Equal,
@@ -186,6 +190,8 @@ impl<'a> Run<'a> {
         let healed = self.healed_after();
         if options.calm_ms > healed {
             self.push(calm + healed, Event::Check(Check::Healed));
+            self.push(calm + healed + 1_000, Event::Check(Check::Bulk));
+            self.push(calm + healed + 4_000, Event::Check(Check::Urgent));
             let write = healed + options.sync_interval_ms / 2;
             let equal = write + EQUAL_AFTER_INTERVALS * options.sync_interval_ms;
             if options.calm_ms > equal {
@@ -683,7 +689,7 @@ impl<'a> Run<'a> {
     }
 
     fn new_write(&self, node: usize, planned: &PlannedWrite) -> NewWrite {
-        let key = Key::new(format!("key/{}", planned.key)).expect("short");
+        let key = key_of(planned.key);
         let body = match planned.bytes {
             None => Body::Tombstone,
             Some(bytes) => {
@@ -722,6 +728,17 @@ impl<'a> Run<'a> {
     fn check(&mut self, check: Check) -> Result<(), Violation> {
         match check {
             Check::Healed => self.check_equal("L1", "since faults stopped"),
+            Check::Bulk => self.write(0, &[PlannedWrite { key: 0, class: 3, bytes: Some(BULK_BYTES), partly: false }]),
+            Check::Urgent => {
+                self.write(0, &[PlannedWrite { key: URGENT_KEY, class: 1, bytes: Some(20), partly: false }])?;
+                // A packet on the wire, the frame itself and a few small ones before it, each at its pace.
+                let sends = |bytes: u64| self.net.bits().map_or(0, |bits| bytes * 8_000 / bits);
+                let stores = 6 * self.plan.options.store_ms;
+                let bound = self.plan.options.delay_ms + sends(1_200 + 600) + stores + 50;
+                self.push(self.now + bound, Event::Check(Check::Arrived));
+                Ok(())
+            }
+            Check::Arrived => self.check_urgent(),
             Check::Write => {
                 for node in 0..self.nodes.len() {
                     let key = u32::try_from(node).unwrap_or(0) % self.plan.options.keys;
@@ -765,6 +782,20 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// An urgent write is at every broker that its writer is linked with: as many as it pushes to at once.
+    fn check_urgent(&mut self) -> Result<(), Violation> {
+        let linked = self.nodes[0].replica.as_ref().map_or(0, |replica| replica.linked_peers().count());
+        let others = self.nodes.len() - 1;
+        if linked < others || others > self.nodes[0].config.push_fan_out {
+            return Ok(());
+        }
+        self.marks.meet(Mark::UrgentOnTime);
+        let late = (1..=others).find(|node| !self.oracle.has(*node, &key_of(URGENT_KEY)));
+        late.map_or(Ok(()), |node| {
+            Err(Violation::new("L2", format!("an urgent write of broker 0 is not at broker {node} in time")))
+        })
+    }
+
     /// When all is done, nothing is written any more, and nothing is left of deletes.
     fn check_quiet(&self) -> Result<(), Violation> {
         if self.written > 0 && self.oracle.len() > self.written {
@@ -796,6 +827,14 @@ impl<'a> Run<'a> {
     }
 }
 
+fn key_of(number: u32) -> Key {
+    Key::new(format!("key/{number}")).expect("short")
+}
+
+/// No plan writes to this one.
+const URGENT_KEY: u32 = 1_000_000;
+/// Takes seconds on a slow link.
+const BULK_BYTES: u32 = 40_000;
 /// A broker whose store failed is started again after this long.
 const REOPEN_MS: u64 = 1_000;
 const CONNECT_TIMEOUT_MS: u64 = 5_000;

@@ -284,7 +284,8 @@ impl<'a, F: StoreFactory> Session<'a, F> {
         let rows = |nth: &usize| self.script.shows_rows_of(&found, *nth);
         report.look(check, (from..=to).any(|nth| rows(&nth)), || {
             let is = (0..self.script.states.len()).find(rows);
-            let is = is.map_or_else(|| "of no state that it ever had".to_owned(), |nth| format!("those after batch {nth}"));
+            let is =
+                is.map_or_else(|| "of no state that it ever had".to_owned(), |nth| format!("those after batch {nth}"));
             format!("{from} batches were acknowledged and {to} begun, and the rows are {is}: {:?}", found.rows)
         })?;
         report.look(Check::KnowledgeNotAhead, self.script.state_of(&found, from, to).is_some(), || {
