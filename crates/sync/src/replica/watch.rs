@@ -107,12 +107,14 @@ impl Replica {
         let silence = self.now.saturating_since(peer.last_heard);
         let unheard = self.now.saturating_since(peer.last_heard.max(peer.vouched.unwrap_or_default()));
         let (suspect, gone, linked) = (self.suspect_after(peer), self.unreachable_after(peer), peer.linked);
+        // Only a frame clears a suspect; more patience does not, or its deadlines would be due again and again.
+        let was_suspect = peer.state == PeerState::Suspect;
         if silence >= gone && linked {
             self.drop_link(node, RejectReason::Silence);
         }
         if unheard >= gone {
             self.set_state(node, PeerState::Unreachable);
-        } else if silence >= suspect || !linked {
+        } else if was_suspect || silence >= suspect || !linked {
             self.set_state(node, PeerState::Suspect);
             self.ask_others(node);
         }
