@@ -263,9 +263,8 @@ impl Replica {
             let Some(entry) = self.addresses.get_mut(&address) else { continue };
             let own = entry.node == Some(self.head.identity().node);
             let linked = entry.node.and_then(|node| self.peers.get(&node)).is_some_and(|peer| peer.linked);
-            if own || linked || self.leaving {
-                entry.due = None;
-            } else if (sabotage::on(21) && entry.failures > 0) || (sabotage::on(35) && entry.failures >= 10) {
+            let given_up = (sabotage::on(21) && entry.failures > 0) || (sabotage::on(35) && entry.failures >= 10);
+            if own || linked || self.leaving || given_up {
                 entry.due = None;
             } else if entry.dialling {
                 // The driver never answered.
