@@ -67,6 +67,21 @@ fn base() -> Base {
     Base::new(clock(1..=20))
 }
 
+/// A merge makes room for all that both sides might bring; it does not keep it.
+#[test]
+fn a_merged_clock_keeps_a_third_of_spare_room_at_most() {
+    let (own, other) = (clock(1..=1_000), clock(2..=1_001));
+    let mut merged = None;
+    let kept = measure(|| {
+        let mut sum = own.clone();
+        sum.merge(&other);
+        merged = Some(sum);
+    });
+    let entries = u64::try_from(merged.unwrap().len()).unwrap();
+    assert_eq!(entries, 1_001);
+    assert!((entries * 16..=entries * 24).contains(&u64::try_from(kept.bytes_current).unwrap()), "{kept:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 

@@ -44,6 +44,13 @@ proptest! {
     }
 
     #[test]
+    fn law_extend_is_merge(a in any_clock(), b in any_clock()) {
+        let mut extended = a.clone();
+        extended.extend(b.iter());
+        prop_assert_eq!(extended, merged(&a, &b));
+    }
+
+    #[test]
     fn law_merge_returns_true_exactly_on_change(a in any_clock(), b in any_clock()) {
         let mut after = a.clone();
         prop_assert_eq!(after.merge(&b), after != a);
