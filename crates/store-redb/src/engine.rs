@@ -161,10 +161,7 @@ impl Engine {
             });
             builder.create_with_backend(behind)
         });
-        let database = database.map_err(Unusable::Damaged)?.map_err(|error| match error {
-            DatabaseError::Storage(StorageError::Io(error)) if !is_damage(error.kind()) => Unusable::Io(error.into()),
-            error => Unusable::Damaged(error.to_string()),
-        })?;
+        let database = database.map_err(Unusable::Damaged)?.map_err(unusable)?;
         Ok(Opened { engine: Self { database, gate }, newest: newest.get(), confirmed: None })
     }
 
@@ -294,13 +291,25 @@ impl Unreadable {
 /// Reads, and says in our words what went wrong.
 pub(crate) fn reading<T>(read: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Unreadable> {
     let result = guarded(read).map_err(Unreadable::Damaged)?;
-    result.map_err(|error| match error {
+    result.map_err(unreadable)
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the engine's errors are many, and grow")]
+fn unreadable(error: redb::Error) -> Unreadable {
+    match error {
         redb::Error::DatabaseClosed => Unreadable::Closed,
         error @ redb::Error::PreviousIo => Unreadable::Stopped(error.into()),
         redb::Error::Io(error) if error.kind() == io::ErrorKind::NotConnected => Unreadable::Closed,
         redb::Error::Io(error) if !is_damage(error.kind()) => Unreadable::Io(error.into()),
         error => Unreadable::Damaged(error.to_string()),
-    })
+    }
+}
+
+fn unusable(error: DatabaseError) -> Unusable {
+    if let DatabaseError::Storage(StorageError::Io(error)) = error {
+        return if is_damage(error.kind()) { Unusable::Damaged(error.to_string()) } else { Unusable::Io(error.into()) };
+    }
+    Unusable::Damaged(error.to_string())
 }
 
 /// Whether the engine uses this kind of failure for bytes that make no sense: it reads behind the end of the file when a

@@ -79,9 +79,12 @@ impl RedbStore {
         let engine = Engine::create(Arc::clone(&medium), &changes).map_err(|error| site.unusable(error))?;
         // First the witness: one that speaks of a store which is not there does no harm.
         let keeper = Keeper::begin(witness_file, lineage, witness).map_err(site.io("writing the witness of"))?;
-        name().map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => OpenError::Exists { store: site.name() },
-            _ => site.io("naming")(error),
+        name().map_err(|error| {
+            if error.kind() == io::ErrorKind::AlreadyExists {
+                OpenError::Exists { store: site.name() }
+            } else {
+                site.io("naming")(error)
+            }
         })?;
         Self::serve(site, settings, engine, medium, keeper, head, continuity)
     }
@@ -98,10 +101,7 @@ impl RedbStore {
     pub fn open(path: impl AsRef<Path>, settings: &Settings) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let site = Site::new(path)?;
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => OpenError::Missing { store: site.name() },
-            _ => site.io("opening")(error),
-        })?;
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| site.not_opened(error))?;
         let medium = site.medium(file, settings)?;
         let opened = Engine::open(Arc::clone(&medium)).map_err(|error| site.unusable(error))?;
         let tables = opened.engine.tables().map_err(|error| site.unreadable(error.into_store_error("reading")))?;
@@ -170,10 +170,7 @@ impl RedbStore {
     pub fn quarantine(path: impl AsRef<Path>) -> Result<PathBuf, OpenError> {
         let path = path.as_ref();
         let site = Site::new(path)?;
-        let file = File::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => OpenError::Missing { store: site.name() },
-            _ => site.io("opening")(error),
-        })?;
+        let file = File::open(path).map_err(|error| site.not_opened(error))?;
         let Some(_lock) = FileMedium::lock(file).map_err(site.io("locking"))? else {
             return Err(OpenError::InUse { store: site.name() });
         };
@@ -194,9 +191,9 @@ fn checked_head(site: &Site, settings: &Settings, tables: &Tables) -> Result<Hea
     if network != settings.network {
         return Err(OpenError::Foreign { store: site.name(), found: network, wanted: settings.network });
     }
-    settings.codec().check_mark(&row(site, tables, SEAL)?).map_err(|error| match error.problem {
-        CodecProblem::Meaning(_) | CodecProblem::Sealed | CodecProblem::Unsealed(_) => site.seal(error),
-        _ => site.corrupt(error.to_string()),
+    settings.codec().check_mark(&row(site, tables, SEAL)?).map_err(|error| {
+        let seal = matches!(error.problem, CodecProblem::Meaning(_) | CodecProblem::Sealed | CodecProblem::Unsealed(_));
+        if seal { site.seal(error) } else { site.corrupt(error.to_string()) }
     })?;
     let head = head_of(tables).map_err(|error| site.unreadable(error))?;
     if head.network() != network {

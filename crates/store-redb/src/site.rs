@@ -69,6 +69,14 @@ impl Site {
         move |error| OpenError::Io { store: store.clone(), doing, source: error.into() }
     }
 
+    pub(crate) fn not_opened(&self, error: io::Error) -> OpenError {
+        if error.kind() == io::ErrorKind::NotFound {
+            OpenError::Missing { store: self.name() }
+        } else {
+            self.io("opening")(error)
+        }
+    }
+
     pub(crate) fn corrupt(&self, what: impl Into<String>) -> OpenError {
         OpenError::Corrupt { store: self.name(), what: what.into() }
     }
@@ -90,11 +98,10 @@ impl Site {
     }
 
     pub(crate) fn unreadable(&self, error: StoreError) -> OpenError {
-        match error {
-            StoreError::Corrupt { what } => self.corrupt(what),
-            StoreError::Io { doing, source } => OpenError::Io { store: self.name(), doing, source },
-            error => OpenError::Io { store: self.name(), doing: "reading", source: error.into() },
+        if let StoreError::Corrupt { what } = error {
+            return self.corrupt(what);
         }
+        OpenError::Io { store: self.name(), doing: "reading", source: error.into() }
     }
 }
 

@@ -38,12 +38,13 @@ impl RedbSnapshot {
     }
 
     fn read<'a, T>(&'a self, read: impl FnOnce(&'a Tables) -> Result<T, redb::Error>) -> Result<T, StoreError> {
-        reading(|| read(&self.0.tables)).map_err(|error| match error {
-            // The store is open, behind another engine.
-            Unreadable::Closed if self.0.open.load(Ordering::Acquire) => {
+        reading(|| read(&self.0.tables)).map_err(|error| {
+            if matches!(error, Unreadable::Closed) && self.0.open.load(Ordering::Acquire) {
+                // The store is open, behind another engine.
                 StoreError::Unavailable { source: "the disk was full since: take a new snapshot".into() }
+            } else {
+                error.into_store_error("reading a page of")
             }
-            error => error.into_store_error("reading a page of"),
         })
     }
 
@@ -121,7 +122,8 @@ impl Snapshot for RedbSnapshot {
         let first = Dot::new(range.replica(), range.first());
         let after = at.after().map(|after| Dot::new(range.replica(), *after)).filter(|after| *after >= first);
         let last = encode_dot(Dot::new(range.replica(), range.last()));
-        let start = after.map_or(Bound::Included(encode_dot(first)), |after| Bound::Excluded(encode_dot(after)));
+        let from = || Bound::Included(encode_dot(first));
+        let start = after.map_or_else(from, |after| Bound::Excluded(encode_dot(after)));
         let measure = |(dot, key): &(Dot, Key)| (dot.counter, key.as_bytes().len().saturating_add(16));
         self.page(at, measure, |tables| {
             if bounds_cross(start, last) {

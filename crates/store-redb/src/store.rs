@@ -103,7 +103,7 @@ impl MetadataStore for RedbStore {
         let changes =
             changes_of(batch, &self.shared.codec).map_err(|error| CommitError::Seal { source: error.into() })?;
         let job = Job { batch: batch.clone(), changes, reply };
-        self.shared.queue.push(Request::Commit(job)).map_err(|_| CommitError::Closed)?;
+        self.shared.queue.push(Request::Commit(Box::new(job))).map_err(|_| CommitError::Closed)?;
         answer.await.unwrap_or_else(|| Err(CommitError::Unknown { source: "the thread that writes has ended".into() }))
     }
 

@@ -55,5 +55,5 @@ pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
 
 /// The folder that `path` is in.
 pub(crate) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }

@@ -28,7 +28,7 @@ pub(crate) struct Shared {
 }
 
 pub(crate) enum Request {
-    Commit(Job),
+    Commit(Box<Job>),
     Check(Sender<Result<CheckReport, StoreError>>),
     Close(Sender<Result<(), CommitError>>),
 }
@@ -57,7 +57,7 @@ pub(crate) struct Worker {
 
 /// Whether the worker goes on.
 enum After {
-    Open(Worker),
+    Open(Box<Worker>),
     /// Closed in good order, or unusable.
     Over,
 }
@@ -77,7 +77,7 @@ impl Worker {
         let mut worker = self;
         while let Some(requests) = shared.queue.take(joins) {
             match worker.serve(requests) {
-                After::Open(open) => worker = open,
+                After::Open(open) => worker = *open,
                 After::Over => break,
             }
         }
@@ -95,11 +95,11 @@ impl Worker {
         let mut jobs = Vec::with_capacity(requests.len());
         for request in requests {
             match request {
-                Request::Commit(job) => jobs.push(job),
+                Request::Commit(job) => jobs.push(*job),
                 // These come alone.
                 Request::Check(reply) => {
                     reply.send(check(&self.medium, &self.shared.codec));
-                    return After::Open(self);
+                    return After::Open(Box::new(self));
                 }
                 Request::Close(reply) => {
                     let shared = Arc::clone(&self.shared);
@@ -130,7 +130,7 @@ impl Worker {
                 refused.push(job);
             }
         }
-        let after = if chain.is_empty() { After::Open(self) } else { self.commit_chain(chain) };
+        let after = if chain.is_empty() { After::Open(Box::new(self)) } else { self.commit_chain(chain) };
         if let After::Open(worker) = &after {
             // What was refused is told by the head as it is now: if the chain failed, these follow on nothing.
             for job in refused {
@@ -193,7 +193,7 @@ impl Worker {
             let revision = job.batch.head().revision();
             job.reply.send(Ok(revision));
         }
-        After::Open(self)
+        After::Open(Box::new(self))
     }
 
     /// There was no room, and nothing changed. The engine has stopped, so it is opened again, behind a shut gate: that
@@ -213,11 +213,11 @@ impl Worker {
         let worker = Self { shared, engine, medium, keeper };
         let mut chain = chain.into_iter();
         let Some(first) = chain.next() else {
-            return After::Open(worker);
+            return After::Open(Box::new(worker));
         };
         if chain.len() == 0 {
             first.reply.send(Err(CommitError::NoSpace { source }));
-            return After::Open(worker);
+            return After::Open(Box::new(worker));
         }
         // Together they were too much; one after the other some may fit. The first that does not takes those behind it
         // along, since they follow on it.

@@ -20,7 +20,8 @@ fn dump(store: &RedbStore) -> String {
         dump_record(&mut text, &record);
     }
     let snapshot = block_on(store.snapshot()).unwrap();
-    for fact in [FactKind::Member, FactKind::Ack].into_iter().flat_map(|kind| block_on(snapshot.facts(kind)).unwrap()) {
+    // Opened without its witness it has a new name, and facts about that: not those.
+    for fact in block_on(snapshot.facts(FactKind::Ack)).unwrap() {
         writeln!(text, "{fact:?}").unwrap();
     }
     writeln!(text, "root {}", snapshot.head().fingerprints().root()).unwrap();
