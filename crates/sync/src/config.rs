@@ -85,6 +85,8 @@ pub struct Config {
     pub window_bytes: u64,
     /// Chunks are closed when they reach this size. Default 32 KiB.
     pub chunk_bytes: usize,
+    /// Bytes of chunks sent between two periodic rounds. What is left goes first next time. Default 256 MiB.
+    pub round_bytes: u64,
     /// Keys that a session remembers where it had to give up a view; a session with more is dropped. Default 262,144.
     pub max_listed_keys: usize,
     /// Chunks of one direction of one session. The rest goes with the next session. Default 16,384.
@@ -143,6 +145,7 @@ impl Config {
             max_outbound_sessions: 2,
             window_bytes: 256 << 10,
             chunk_bytes: 32 << 10,
+            round_bytes: 256 << 20,
             max_listed_keys: 262_144,
             max_chunks: 16_384,
             max_frame_bytes: 2 << 20,

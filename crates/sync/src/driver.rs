@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use reconvene_clock::{Dot, DotRange};
 use reconvene_store::{CommitError, Cursor, Key, MetadataStore, Record, Snapshot, StoreError, Tombstones};
 
-use crate::{Input, Output, ViewId, Want};
+use crate::{Input, Output, Ticket, ViewId, Want};
 
 /// A store and the frozen views that a [`Replica`](crate::Replica) opened on it.
 ///
@@ -88,7 +88,7 @@ impl<S: MetadataStore> StoreDriver<S> {
                 Ok(Performed::Done)
             }
             Output::Load { ticket, view, want } => {
-                let (records, more) = match view {
+                let read = match view {
                     Some(view) => {
                         let snapshot = self.views.get(&view).ok_or(StoreDriverError::NoSuchView { view })?;
                         read(snapshot, want).await
@@ -97,9 +97,12 @@ impl<S: MetadataStore> StoreDriver<S> {
                         let snapshot = self.store.snapshot().await.map_err(StoreDriverError::Read)?;
                         read(&snapshot, want).await
                     }
+                };
+                match read {
+                    Ok((records, more)) => Ok(Performed::Input(Input::Loaded { ticket, records, more })),
+                    Err(error @ StoreError::Corrupt { .. }) => self.find_damage(ticket, error).await,
+                    Err(error) => Err(StoreDriverError::Read(error)),
                 }
-                .map_err(StoreDriverError::Read)?;
-                Ok(Performed::Input(Input::Loaded { ticket, records, more }))
             }
             other @ (Output::Send { .. }
             | Output::Connect { .. }
@@ -111,6 +114,18 @@ impl<S: MetadataStore> StoreDriver<S> {
             | Output::BundleRefused { .. }
             | Output::Notify(_)) => Ok(Performed::Other(other)),
         }
+    }
+}
+
+impl<S: MetadataStore> StoreDriver<S> {
+    /// Finds out which rows cannot be read. If that is not it, the replica is finished.
+    async fn find_damage(&self, ticket: Ticket, error: StoreError) -> Result<Performed, StoreDriverError> {
+        let revision = self.store.snapshot().await.map_err(StoreDriverError::Read)?.head().revision();
+        let report = self.store.check().await.map_err(StoreDriverError::Read)?;
+        if report.lost().next().is_none() {
+            return Err(StoreDriverError::Read(error));
+        }
+        Ok(Performed::Input(Input::Damaged { ticket, revision, report: Box::new(report) }))
     }
 }
 

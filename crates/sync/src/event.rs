@@ -77,6 +77,11 @@ pub enum Event {
         /// The peer.
         peer: NodeId,
     },
+    /// Rows of this store could not be read, and were given up. Sessions bring back what was live in them.
+    RowsLost {
+        /// How many.
+        rows: usize,
+    },
     /// One dot with two contents. Both are kept as evidence, and every replica shows the one with the lesser hash.
     DotCollision {
         /// The dot.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 
 use reconvene_clock::{Dot, DotRange, NodeId, ReplicaId};
-use reconvene_store::{Batch, Body, Class, Key, PlanError, Record, Replaces};
+use reconvene_store::{Batch, Body, CheckReport, Class, Key, PlanError, Record, Replaces, Revision};
 
 use crate::{BundleError, BundleProgress, Event};
 
@@ -108,6 +108,16 @@ pub enum Input {
         ticket: Ticket,
         /// The fragment, as it was handed out or not at all like it.
         bytes: Vec<u8>,
+    },
+    /// What a load asked for could not be read; the store was checked, and this is what it lost. What was live there is
+    /// fetched from others again.
+    Damaged {
+        /// The ticket of the load.
+        ticket: Ticket,
+        /// The revision of the store when it was checked.
+        revision: Revision,
+        /// What the check found.
+        report: Box<CheckReport>,
     },
     /// A replica no longer counts: an operator or a policy says so, never a timer. What is collected no longer waits for
     /// it, and its sessions are refused; nothing it wrote is dropped, whoever brings it. Answered by

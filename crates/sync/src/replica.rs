@@ -4,6 +4,7 @@ mod apply;
 mod aside;
 mod bundles;
 mod claims;
+mod damage;
 mod deletes;
 mod identity;
 mod links;
@@ -223,6 +224,7 @@ impl Replica {
             Input::Candidate { address } => self.learn_address(address, None),
             Input::ConnectFailed { address } => self.connect_failed(&address),
             Input::Received { from, frame } => self.receive(from, &frame),
+            Input::Damaged { ticket, revision, report } => self.damaged(ticket, revision, &report),
             Input::Retire { ticket, replica } => self.enqueue(Job::Retire { ticket: Some(ticket), replica }),
             Input::LocalWrite { ticket, writes } => self.enqueue(Job::Local { ticket: Some(ticket), writes }),
             Input::Loaded { ticket, records, more } => self.loaded(ticket, records, more),

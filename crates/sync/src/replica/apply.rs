@@ -63,8 +63,15 @@ impl Job {
 #[derive(Debug)]
 pub(super) struct Applying {
     ticket: Ticket,
-    keys: BTreeSet<Key>,
+    pub(super) keys: BTreeSet<Key>,
     job: Job,
+}
+
+impl Applying {
+    /// Whether this ticket is of its rows.
+    pub(super) fn is_for(&self, ticket: Ticket) -> bool {
+        self.ticket == ticket
+    }
 }
 
 impl Replica {

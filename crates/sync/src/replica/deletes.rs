@@ -118,6 +118,13 @@ impl Replica {
         true
     }
 
+    /// Reads a page of tombstones again, if the ticket is of one.
+    pub(super) fn tombstones_again(&mut self, ticket: Ticket) {
+        if let Some((_, after)) = self.deletes.reading.take_if(|(reading, _)| *reading == ticket) {
+            self.read_tombstones(after);
+        }
+    }
+
     /// Notes which tombstones a batch brings and takes.
     pub(super) fn note_deletes(&mut self, batch: &Batch) {
         for row in batch.rows() {

@@ -146,6 +146,7 @@ impl Replica {
         let (chunk_bytes, max_chunks, max_frame) =
             (self.config.chunk_bytes, self.config.max_chunks, self.config.max_frame_bytes);
         let moving = sabotage::on(8).then(|| self.known());
+        let (spent, round_bytes) = (self.schedule.spent_bytes, self.config.round_bytes);
         let session = self.sessions.get_mut(&key)?;
         let window = if sabotage::on(34) { u64::MAX } else { session.window_bytes };
         let theirs = session.theirs.clone().filter(|_| moving.is_some());
@@ -153,7 +154,7 @@ impl Replica {
         if outgoing.claimed || outgoing.loading.is_some() {
             return None;
         }
-        if outgoing.chunks >= max_chunks {
+        if outgoing.chunks >= max_chunks || spent >= round_bytes {
             outgoing.leave_out_the_rest();
         }
         if let Some(step) = outgoing.next_read(chunk_bytes) {
@@ -189,8 +190,9 @@ impl Replica {
             true => None,
             false => self.send(key.0, &Message::Delta(Delta { session: key.1, chunk, versions })),
         };
-        if sent.is_some() {
+        if let Some(bytes) = sent {
             self.stats.records_sent = self.stats.records_sent.saturating_add(count);
+            self.schedule.spent_bytes = self.schedule.spent_bytes.saturating_add(bytes);
         }
         let Some(outgoing) = self.outgoing(key) else { return };
         match sent {

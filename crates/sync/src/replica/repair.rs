@@ -189,14 +189,7 @@ impl Replica {
 
     /// Rows were read for a repair; false if the ticket is of something else.
     pub(super) fn repair_loaded(&mut self, ticket: Ticket, records: &[Record], more: bool) -> bool {
-        let reads = |repairing: &Repairing| match &repairing.phase {
-            Phase::Printing { scan, .. } | Phase::Listing { scan, .. } => scan.loading == Some(ticket),
-            Phase::Reading { ticket: reading, .. } => *reading == ticket,
-            Phase::Waiting => false,
-        };
-        let Some(key) = self.repairs.iter().find(|(_, repairing)| reads(repairing)).map(|(key, _)| *key) else {
-            return false;
-        };
+        let Some(key) = self.repair_that_reads(ticket) else { return false };
         let network = self.config.network;
         let Some(repairing) = self.repairs.get_mut(&key) else { return true };
         repairing.progressed = self.now;
@@ -227,6 +220,24 @@ impl Replica {
             Phase::Waiting => {}
         }
         true
+    }
+
+    fn repair_that_reads(&self, ticket: Ticket) -> Option<SessionKey> {
+        let reads = |repairing: &Repairing| match &repairing.phase {
+            Phase::Printing { scan, .. } | Phase::Listing { scan, .. } => scan.loading == Some(ticket),
+            Phase::Reading { ticket: reading, .. } => *reading == ticket,
+            Phase::Waiting => false,
+        };
+        self.repairs.iter().find(|(_, repairing)| reads(repairing)).map(|(key, _)| *key)
+    }
+
+    /// What a repair wanted to read cannot be read; false if the ticket is of something else.
+    pub(super) fn repair_failed(&mut self, ticket: Ticket) -> bool {
+        let key = self.repair_that_reads(ticket);
+        if let Some(key) = key {
+            self.end_repair(key, false);
+        }
+        key.is_some()
     }
 
     /// The view was read for prints.

@@ -20,6 +20,8 @@ pub(super) struct Schedule {
     wanted: Vec<NodeId>,
     /// Periodic rounds so far.
     rounds: u64,
+    /// Bytes of chunks sent since the last of them.
+    pub(super) spent_bytes: u64,
 }
 
 /// Rounds in quick succession, until some of them in a row brought nothing.
@@ -42,7 +44,14 @@ impl Schedule {
 
     pub(super) fn new(now: Timestamp, config: &Config, rng: &mut Rng) -> Self {
         let wait = jittered(config.sync_interval_ms, rng);
-        Self { next_round: now.saturating_add(wait), cascade: None, news: false, wanted: Vec::new(), rounds: 0 }
+        Self {
+            next_round: now.saturating_add(wait),
+            cascade: None,
+            news: false,
+            wanted: Vec::new(),
+            rounds: 0,
+            spent_bytes: 0,
+        }
     }
 }
 
@@ -86,6 +95,7 @@ impl Replica {
             let wait = jittered(self.config.sync_interval_ms, &mut self.rng);
             self.schedule.next_round = self.now.saturating_add(wait);
             self.schedule.rounds = self.schedule.rounds.saturating_add(1);
+            self.schedule.spent_bytes = 0;
             if self.schedule.rounds.is_multiple_of(OUTWARD_EVERY) {
                 self.try_the_unreachable();
             }

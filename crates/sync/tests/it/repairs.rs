@@ -1,7 +1,10 @@
 //! Repair of stores that know the same and hold something else.
 
+use reconvene_clock::{NodeId, Now, ReplicaId, Timestamp, WallTime};
+use reconvene_sim::disk::{SimDisk, SimStore};
 use reconvene_sim::replicas::ReplicaWorld;
-use reconvene_sync::{Event, forge};
+use reconvene_store::{Identity, MemoryStore, MetadataStore, SessionNonce, Snapshot, ready};
+use reconvene_sync::{Config, Event, Input, NetworkId, Output, Performed, Replica, StoreDriver, Ticket, forge};
 
 use crate::kit::*;
 
@@ -119,4 +122,104 @@ fn repair_costs_little_beyond_what_it_brings() {
     let payload = 2 * lost * 60;
     println!("{bytes} bytes of repair, {payload} of them keys and values");
     assert!(bytes <= payload + 10_000, "{bytes} bytes for {lost} of {count}");
+}
+
+/// A replica with its store, and what it sent and reported since it was last asked.
+struct Side<S: MetadataStore> {
+    replica: Replica,
+    driver: StoreDriver<S>,
+    frames: Vec<Vec<u8>>,
+    events: Vec<Event>,
+}
+
+impl<S: MetadataStore> Side<S> {
+    fn new(store: S, seed: u64, now: Now) -> Self {
+        let driver = StoreDriver::new(store);
+        let head = ready(driver.store().snapshot()).unwrap().unwrap().head().clone();
+        let replica = Replica::open(Config::new(head.network(), seed), head, Vec::new(), now).unwrap();
+        Self { replica, driver, frames: Vec::new(), events: Vec::new() }
+    }
+
+    fn feed(&mut self, now: Now, input: Input) {
+        self.replica.handle(now, input);
+        while let Some(output) = self.replica.poll_output() {
+            match ready(self.driver.perform(output)).unwrap().unwrap() {
+                Performed::Input(input) => self.replica.handle(now, input),
+                Performed::Other(Output::Send { frame, .. }) => self.frames.push(frame),
+                Performed::Other(Output::Notify(event)) => self.events.push(event),
+                Performed::Other(_) | Performed::Done => {}
+            }
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<Vec<u8>> {
+        let snapshot = ready(self.driver.store().snapshot()).unwrap().unwrap();
+        let record = ready(snapshot.record(&key(name))).unwrap().ok().flatten()?;
+        record.values().next().map(|(_, value)| value.to_vec())
+    }
+}
+
+/// A row that its store cannot read any more is given up, is no reason to delete anything, and comes back by itself.
+#[test]
+fn a_row_that_cannot_be_read_is_fetched_again() {
+    let at = |ms: u64| Now { mono: Timestamp::from_millis(ms), wall: WallTime::from_millis(1_700_000_000_000 + ms) };
+    let network = NetworkId::of_name("damage");
+    let identity = |number: u8| Identity {
+        node: NodeId::from_bytes([number; 16]),
+        replica: ReplicaId::new(number.into()).unwrap(),
+        incarnation: 1,
+    };
+    let limits = reconvene_store::Limits::default();
+    let disk = SimDisk::new(1);
+    let on_disk = SimStore::create(&disk, identity(1), SessionNonce::new(1), network, limits).unwrap();
+    let mut one = Side::new(on_disk, 1, at(0));
+    let mut two = Side::new(MemoryStore::for_network(identity(2), network, limits), 2, at(0));
+    let [id_one, id_two] = [identity(1).node, identity(2).node];
+    one.feed(at(0), Input::LinkUp { peer: id_two, address: None });
+    two.feed(at(0), Input::LinkUp { peer: id_one, address: None });
+    let mut now = 0;
+    let mut run = |one: &mut Side<SimStore>, two: &mut Side<MemoryStore>, seconds: u64| {
+        for _ in 0..seconds * 10 {
+            now += 100;
+            one.feed(at(now), Input::Tick);
+            two.feed(at(now), Input::Tick);
+            while !one.frames.is_empty() || !two.frames.is_empty() {
+                for frame in std::mem::take(&mut one.frames) {
+                    two.feed(at(now), Input::Received { from: id_one, frame });
+                }
+                for frame in std::mem::take(&mut two.frames) {
+                    one.feed(at(now), Input::Received { from: id_two, frame });
+                }
+            }
+        }
+        at(now)
+    };
+    for number in 0..40 {
+        let writes = vec![put(&format!("key/{number}"), "fine")];
+        one.feed(at(0), Input::LocalWrite { ticket: Ticket(number), writes });
+    }
+    let now = run(&mut one, &mut two, 30);
+    assert_eq!(two.value("key/39").as_deref(), Some(&b"fine"[..]));
+    let hex: String = b"key/39".iter().map(|byte| format!("{byte:02x}")).collect();
+    // A bit turns over once the cell is synced, which some later batch does.
+    for number in 40..120 {
+        one.feed(
+            now,
+            Input::LocalWrite { ticket: Ticket(number), writes: vec![put(&format!("key/{number}"), "fine")] },
+        );
+        if one.value("key/39").is_some() {
+            let cells = disk.image();
+            if let Some((cell, _)) = cells.cells().find(|(name, _)| name.ends_with(&hex)) {
+                disk.rot(cell).unwrap();
+            }
+        }
+    }
+    assert_eq!(one.value("key/39"), None);
+    // Somebody touches the row, which is how it is noticed.
+    two.feed(now, Input::LocalWrite { ticket: Ticket(1_000), writes: vec![put("key/39", "newer")] });
+    run(&mut one, &mut two, 200);
+    assert!(one.events.contains(&Event::RowsLost { rows: 1 }), "{:?}", one.events);
+    assert_eq!(one.value("key/39").as_deref(), Some(&b"newer"[..]));
+    assert_eq!(two.value("key/39").as_deref(), Some(&b"newer"[..]));
+    assert_eq!(one.replica.head().digest(), two.replica.head().digest());
 }

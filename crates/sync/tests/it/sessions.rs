@@ -109,6 +109,24 @@ fn no_more_is_underway_than_the_window() {
 }
 
 #[test]
+fn a_round_sends_no_more_than_its_budget() {
+    let mut world = settled_with(14, 2, |_, config| {
+        config.chunk_bytes = 2_000;
+        config.round_bytes = 10_000;
+    });
+    for number in 0..100 {
+        world.write(0, vec![put(&format!("key/{number}"), &"v".repeat(500))]);
+    }
+    let log = record(&mut world, |_, _, _| true);
+    world.run_for(45_000);
+    let bytes: usize = log.borrow().iter().filter(|(_, _, frame)| frame[0] == DELTA).map(|(_, _, f)| f.len()).sum();
+    assert!((5_000..25_000).contains(&bytes), "{bytes} bytes in at most two rounds");
+    world.run_for(900_000);
+    world.check_converged().unwrap();
+    assert_eq!(world.replica(1).stats().duplicates_received, 0, "what is left goes first next time");
+}
+
+#[test]
 fn a_session_that_stands_still_is_dropped_and_tried_again() {
     let mut world = settled(5, 2);
     world.write(0, vec![put("a", "x")]);
