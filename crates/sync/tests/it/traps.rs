@@ -1,6 +1,6 @@
 //! Mistakes that replication protocols are known for, each with the schedule that shows it.
 
-use reconvene_clock::{Dot, ReplicaId};
+use reconvene_clock::Dot;
 use reconvene_store::{Body, Class};
 use reconvene_sync::memory::LinkFaults;
 use reconvene_sync::{Event, Frozen, NewWrite, PeerState, RejectReason, forge};
