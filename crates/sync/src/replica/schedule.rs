@@ -142,6 +142,13 @@ impl Replica {
             candidates.sort_by_key(|node| (number(*node) != partner, *node));
             candidates.truncate(1);
         }
+        #[cfg(reconvene_sabotage)]
+        if sabotage::on(39) && !candidates.is_empty() {
+            use std::hash::BuildHasher as _;
+            let number = std::collections::hash_map::RandomState::new().hash_one(0_u8);
+            let places = candidates.len();
+            candidates.rotate_left(usize::try_from(number).unwrap_or(0) % places);
+        }
         let last = |node: &NodeId| self.peers.get(node).and_then(|peer| peer.last_session);
         let longest = (0..candidates.len()).min_by_key(|index| candidates.get(*index).and_then(last));
         if let Some(longest) = longest {
