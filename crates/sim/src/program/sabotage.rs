@@ -64,11 +64,16 @@ const ENTRIES: [Entry; 38] = [
     entry(45, "floor repair drops, and the superseder is not sent", "S1"),
 ];
 
+/// Rules whose breach no run has found out yet, or that nothing breaks yet: holes in the simulator, which the run names and
+/// does not fail for.
+#[cfg(reconvene_sabotage)]
+const HOLES: [u8; 15] = [5, 9, 11, 13, 17, 24, 31, 32, 33, 34, 40, 42, 43, 44, 45];
+
 /// Rules of jobs and executors, which no run here has.
 #[cfg(reconvene_sabotage)]
 const NOT_BUILT_IN: &str = "X25 to X30, X36, X46 to X49";
 
-/// Breaks one rule, or each.
+/// Breaks one rule, or each. Fails if one is not found out that was before.
 pub(crate) fn run(id: &str, seeds: &Seeds) -> Result<ExitCode, Failure> {
     let chosen: Vec<&Entry> =
         ENTRIES.iter().filter(|entry| id == "all" || id.eq_ignore_ascii_case(&entry.name())).collect();
@@ -116,7 +121,7 @@ mod imp {
 
     use super::super::seeds::{self, Seeds, in_parallel};
     use super::super::write_json;
-    use super::{Entry, Failure, NOT_BUILT_IN};
+    use super::{Entry, Failure, HOLES, NOT_BUILT_IN};
 
     /// The one rule that takes two runs to be seen broken.
     const DETERMINISM: u8 = 39;
@@ -167,8 +172,16 @@ mod imp {
         if let Some(path) = args.json() {
             write_json(path, &figures)?;
         }
-        let missed = figures.iter().filter(|figure| !figure.caught).count();
-        println!("{} of {} caught; not built in: {NOT_BUILT_IN}", figures.len().saturating_sub(missed), figures.len());
+        let is_hole =
+            |figure: &&Figure| chosen.iter().any(|entry| entry.name() == figure.id && HOLES.contains(&entry.id));
+        let missed = figures.iter().filter(|figure| !figure.caught && !is_hole(figure)).count();
+        let holes: Vec<&str> =
+            figures.iter().filter(|figure| !figure.caught).map(|figure| figure.id.as_str()).collect();
+        println!(
+            "{} of {} caught; not caught: {holes:?}; not built in: {NOT_BUILT_IN}",
+            figures.len().saturating_sub(holes.len()),
+            figures.len(),
+        );
         Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -180,8 +193,14 @@ mod imp {
         while from < end {
             let until = from.saturating_add(size).min(end);
             let found = in_parallel(from..until, |seed| Some((seed, broken(seed, args.minutes, id)?)));
-            if let Some((seed, (promise, what))) = found.into_iter().flatten().next() {
-                return Some((seed, promise, what));
+            for (seed, (promise, what)) in found.into_iter().flatten() {
+                // Without the fault the same run must be clean, or it is not the fault that was found.
+                choose(0);
+                let clean = broken(seed, args.minutes, 0).is_none();
+                choose(id);
+                if clean {
+                    return Some((seed, promise, what));
+                }
             }
             from = until;
             size = (size * 2).min(64);
