@@ -37,8 +37,8 @@ const VERSION_OFFSETS: [u64; 2] = [64, 192];
 /// The last version of the engine's format that this engine reads.
 const ENGINE_FORMAT: u8 = 3;
 
-/// How much of a file the engine keeps in memory. What a broker reads often it keeps itself.
-const CACHE_BYTES: usize = 64 << 20;
+/// How much of a file the engine keeps in memory at most.
+const CACHE_BYTES: usize = 256 << 20;
 
 /// What one transaction puts into the tables. `None` removes a row.
 #[derive(Debug, Default)]
