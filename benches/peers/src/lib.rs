@@ -4,3 +4,4 @@
 pub mod clock;
 pub mod measure;
 pub mod row;
+pub mod sync;
