@@ -115,6 +115,9 @@ pub fn report(scale: u64, runs: usize) -> Result<Report> {
     report.run(&cold, "riblt 0.1.1", runs.min(3), riblt::run)?;
     report.run(&cold, "merkle-search-tree 0.8.0", runs, merkle::run)?;
 
+    let damaged = Workload::damaged(each);
+    report.run(&damaged, "reconvene", runs, ours::run)?;
+
     let many = Workload::many(each);
     report.run(&many, "reconvene", runs, ours::run)?;
     report.run(&many, "chitchat 0.13.0 V1", runs.min(3), chitchat::run_v1)?;
@@ -175,8 +178,11 @@ impl Report {
         bytes("G2 W1, plain, B", "W1", 5_700.0);
         bytes("G4 delete and set after a cut, B", "delete and set after a cut", 250.0);
         let over_payload = |row: &Row| row.bytes as f64 - RAW_BYTES_OF_W1;
-        let figure = ours("cold repair").map(over_payload);
-        goals.extend(figure.map(|figure| Goal { name: "G5 cold repair, B over payload", figure, at_most: 10_000.0 }));
+        let mut repair = |name, workload| {
+            goals.extend(ours(workload).map(|row| Goal { name, figure: over_payload(row), at_most: 10_000.0 }));
+        };
+        repair("G5 cold repair, B over payload", "cold repair");
+        repair("G5 repair of lost rows, B over payload", "repair of lost rows");
         let mut micros = |name, workload, at_most| {
             goals.extend(ours(workload).map(|row| Goal { name, figure: row.cpu_us, at_most }));
         };
@@ -220,7 +226,7 @@ mod tests {
             let row = report.rows.iter().find(|row| row.workload == workload && row.peer == peer);
             row.unwrap_or_else(|| panic!("{peer} did not run {workload}"))
         };
-        assert_eq!(report.rows.iter().filter(|row| row.peer == "reconvene").count(), 9);
+        assert_eq!(report.rows.iter().filter(|row| row.peer == "reconvene").count(), 10);
         for row in &report.rows {
             // Who remembers a connection may say nothing at all; nobody says less than there is to say.
             assert!(row.bytes >= row.minimum_bytes, "{row:?}");

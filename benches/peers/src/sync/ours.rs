@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use reconvene_clock::{Counter, Dot, Height, Hlc, NodeId, Now, ReplicaId, Timestamp, WallTime};
+use reconvene_clock::{Counter, Dot, Height, Hlc, NodeId, Now, ReplicaId, Timestamp, VectorClock, WallTime};
 use reconvene_store::{
     Body, Class, Cursor, Head, Identity, Key, KeyContext, Limits, LocalWrite, MemoryStore, MetadataStore, Plan, Prefix,
     Record, Replaces, Snapshot, Version, ready,
 };
-use reconvene_sync::{
-    Config, Event, Input, Member, NetworkId, NewWrite, Output, Performed, Replica, StoreDriver, Ticket,
-};
+use reconvene_sync::{Config, Event, Input, NetworkId, NewWrite, Output, Performed, Replica, StoreDriver, Ticket};
 
 use super::Outcome;
 use super::workload::{Change, Contents, SplitMix64, Start, Workload, key, value};
@@ -25,11 +23,10 @@ pub(super) fn run(workload: &Workload, runs: usize) -> Result<Vec<Outcome>> {
 fn run_once(workload: &Workload, held: &[Held; 2]) -> Result<Outcome> {
     let now = Now { mono: Timestamp::from_millis(0), wall: WallTime::from_millis(WALL_MS) };
     let mut pair = Pair { now, sides: [Side::open(&held[0], 0, now)?, Side::open(&held[1], 1, now)?] };
-    if workload.start == Start::Empty {
-        pair.link()?;
+    pair.link()?;
+    if matches!(workload.start, Start::Empty | Start::Damaged) {
         return pair.measure();
     }
-    pair.link()?;
     pair.settle()?;
     let parted = workload.name.contains("cut");
     if parted {
@@ -63,7 +60,7 @@ fn held_by(workload: &Workload, side: u64) -> Result<Held> {
     if !empty {
         write_own(&store, workload, own)?;
         for origin in (0..workload.origins).filter(|origin| *origin != own) {
-            receive(&store, workload, origin)?;
+            receive(&store, workload, origin, side == 1)?;
         }
     }
     let snapshot = ready(store.snapshot()).context("memory never waits")??;
@@ -85,8 +82,8 @@ fn write_own(store: &MemoryStore, workload: &Workload, own: u64) -> Result<()> {
     Ok(())
 }
 
-/// The records of another replica, as they came from there.
-fn receive(store: &MemoryStore, workload: &Workload, origin: u64) -> Result<()> {
+/// The records of another replica, as they came from there. Those that were lost are known all the same.
+fn receive(store: &MemoryStore, workload: &Workload, origin: u64, losing: bool) -> Result<()> {
     let all: Vec<_> = (0..workload.each).collect();
     for some in all.chunks(BATCH) {
         let keys = some.iter().map(|index| Key::new(key(origin, *index))).collect::<Result<Vec<_>, _>>()?;
@@ -100,7 +97,11 @@ fn receive(store: &MemoryStore, workload: &Workload, origin: u64) -> Result<()> 
                 class: Class::NORMAL,
                 body: Body::of(value(origin, *index, 1)),
             };
-            plan.apply(key, version)?;
+            if losing && workload.is_lost(origin, *index) {
+                plan.claim(&[version.dot].into_iter().collect(), &VectorClock::new())?;
+            } else {
+                plan.apply(key, version)?;
+            }
         }
         ready(store.commit(&plan.finish())).context("memory never waits")??;
     }
@@ -261,9 +262,9 @@ impl Side {
     fn open(held: &Held, side: u64, now: Now) -> Result<Self> {
         let store = MemoryStore::holding(held.head.clone(), held.records.iter().cloned(), [], Limits::default());
         let snapshot = ready(store.snapshot()).context("memory never waits")??;
-        let members = records(&snapshot, Member::PREFIX)?;
+        let facts = records(&snapshot, Replica::FACTS)?;
         let config = Config::new(network(), side + 1);
-        let replica = Replica::open(config, held.head.clone(), members, now)?;
+        let replica = Replica::open(config, held.head.clone(), facts, now)?;
         let mut open = Self { replica, driver: StoreDriver::new(store), frames: Vec::new(), cpu: Duration::ZERO };
         open.feed(now, Input::Tick)?;
         Ok(open)
@@ -278,7 +279,7 @@ impl Side {
                 Performed::Input(input) => self.replica.handle(now, input),
                 Performed::Other(Output::Send { frame, .. }) => self.frames.push(frame),
                 Performed::Other(Output::WriteRefused { error, .. }) => return Err(error.into()),
-                Performed::Other(Output::Notify(event @ (Event::Divergence { .. } | Event::LimitReached { .. }))) => {
+                Performed::Other(Output::Notify(event @ (Event::Damaged { .. } | Event::LimitReached { .. }))) => {
                     bail!("{event:?}")
                 }
                 Performed::Other(_) | Performed::Done => {}

@@ -28,6 +28,9 @@ pub enum Start {
     Cold,
     /// `A` holds all records, `B` none.
     Empty,
+    /// Both take themselves to hold all records, and `B` has lost those that the third origin would change in W1, and as
+    /// many more of the fourth.
+    Damaged,
 }
 
 /// One change of a record that the side itself wrote before.
@@ -98,6 +101,16 @@ impl Workload {
         Self { changes, ..Self::idle("delete and set after a cut", 10, each) }
     }
 
+    /// `B` has lost a hundred records, and does not know it.
+    pub fn damaged(each: u64) -> Self {
+        Self { name: "repair of lost rows", start: Start::Damaged, ..Self::idle("", 10, each) }
+    }
+
+    /// Whether `B` has lost this record.
+    pub fn is_lost(&self, origin: u64, index: u64) -> bool {
+        self.start == Start::Damaged && matches!(origin, 2 | 3) && index % 200 == 7
+    }
+
     /// `B` is new.
     pub fn bootstrap(each: u64) -> Self {
         Self { start: Start::Empty, ..Self::idle("bootstrap of 100,000", 10, each) }
@@ -127,15 +140,19 @@ impl Workload {
         contents
     }
 
-    /// How many records are changed.
+    /// How many records are changed or lost.
     pub fn changed(&self) -> u64 {
-        self.changes.iter().map(|changes| changes.len() as u64).sum()
+        let lost = |origin| (0..self.each).filter(move |index| self.is_lost(origin, *index)).count() as u64;
+        self.changes.iter().map(|changes| changes.len() as u64).sum::<u64>() + lost(2) + lost(3)
     }
 
     /// The bytes of keys and values that are new to the other side.
     pub fn raw_bytes(&self) -> u64 {
         if self.start == Start::Empty {
-            return self.before().iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
+            return self.origins * self.each * (KEY_BYTES + VALUE_CHARS);
+        }
+        if self.start == Start::Damaged {
+            return self.changed() * (KEY_BYTES + VALUE_CHARS);
         }
         let bytes = |change: &Change| match change {
             Change::Set(_) => KEY_BYTES + VALUE_CHARS,
@@ -152,8 +169,8 @@ impl Workload {
         }
         let (records, changed) = (self.origins * self.each, self.changed());
         let bits: f64 = (0..changed).map(|i| ((records - i) as f64 / (i + 1) as f64).log2()).sum();
-        let sets = self.changes.iter().flatten().filter(|change| matches!(change, Change::Set(_))).count() as u64;
-        (bits / 8.0).round() as u64 + sets * value
+        let deleted = self.changes.iter().flatten().filter(|change| matches!(change, Change::Delete(_))).count() as u64;
+        (bits / 8.0).round() as u64 + (changed - deleted) * value
     }
 }
 
@@ -244,6 +261,8 @@ mod tests {
         assert_eq!(workload.minimum_bytes(), 3_742);
         assert_eq!(workload.raw_bytes(), 6_100);
         assert_eq!(Workload::w100(1_000).minimum_bytes(), 3_742);
+        let damaged = Workload::damaged(10_000);
+        assert_eq!((damaged.minimum_bytes(), damaged.raw_bytes()), (3_742, 6_100));
         assert_eq!(Workload::many(10_000).changed(), 10_000);
         let (before, after) = (workload.before(), workload.after());
         assert_eq!((before.len(), after.len()), (100_000, 100_000));
