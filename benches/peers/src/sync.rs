@@ -156,6 +156,8 @@ impl Report {
         }
         outcomes.sort_by_key(|outcome| outcome.cpu.iter().sum::<Duration>());
         let median = outcomes.swap_remove(outcomes.len() / 2);
+        // The whole takes minutes.
+        eprintln!("{}: {} B", context(), median.bytes);
         self.rows.push(Row {
             workload: workload.name,
             peer,

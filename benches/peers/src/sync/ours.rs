@@ -192,12 +192,15 @@ impl Pair {
         for side in &mut self.sides {
             side.cpu = Duration::ZERO;
         }
+        let were_equal = self.are_equal();
         let mut total = Flights::default();
         for _ in 0..MAX_STEPS {
             let flights = self.step()?;
             let until_equal = flights.until_equal.map(|count| count + total.count);
             total.count += flights.count;
             total.bytes += flights.bytes;
+            // Where nothing differed, it is done when both know so.
+            let until_equal = if were_equal { until_equal.and(Some(total.count)) } else { until_equal };
             if let Some(flights) = until_equal.filter(|_| total.bytes > 0) {
                 let contents = [self.sides[0].contents()?, self.sides[1].contents()?];
                 let cpu = self.sides.each_ref().map(|side| side.cpu);
