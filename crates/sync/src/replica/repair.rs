@@ -40,8 +40,8 @@ pub(super) struct Repairing {
     /// The answering side's buckets that differ and were not listed yet.
     unequal: VecDeque<u8>,
     counts: Vec<usize>,
-    /// About how many versions differ.
-    differing: usize,
+    /// How many buckets differed before any was listed.
+    unequal_at_first: usize,
     listed: Listed,
     exchange: Exchange,
 }
@@ -131,6 +131,7 @@ impl Replica {
         true
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what two callers on either side know of a repair")]
     fn open_repair(
         &mut self,
         key: SessionKey,
@@ -162,7 +163,7 @@ impl Replica {
             limit,
             unequal: VecDeque::new(),
             counts: Vec::new(),
-            differing: 0,
+            unequal_at_first: 0,
             listed: Listed::default(),
             exchange: Exchange::default(),
         };
@@ -259,7 +260,7 @@ impl Replica {
             self.send_repair(key, RepairStep::Buckets { scope, coded, knowledge, prints: prints.buckets });
         } else {
             repairing.unequal = prints.unequal(theirs).into();
-            repairing.differing = estimate(repairing.unequal.len());
+            repairing.unequal_at_first = repairing.unequal.len();
             repairing.counts = prints.counts;
             self.list_next(key);
         }
@@ -298,7 +299,7 @@ impl Replica {
         let listed = &repairing.listed;
         let exchange = match theirs {
             Theirs::Unsaid => {
-                self.send_list(key);
+                self.send_list(key, true);
                 return;
             }
             Theirs::Dots(theirs) => match &repairing.limit {
@@ -327,15 +328,15 @@ impl Replica {
     }
 
     /// The answering side says what it has in the buckets at hand: by a sketch where that is shorter, and will do.
-    fn send_list(&mut self, key: SessionKey) {
+    fn send_list(&mut self, key: SessionKey, sketch: bool) {
         let Some(repairing) = self.repairs.get_mut(&key) else { return };
         let listed = &repairing.listed;
         let buckets: Vec<u8> = listed.buckets.iter().copied().collect();
         let more = !repairing.unequal.is_empty();
         // Each item that differs may have a counterpart.
-        let cells = Sketch::cells_for(repairing.differing.saturating_mul(2));
-        let coded = std::mem::take(&mut repairing.coded)
-            && cells.saturating_mul(CELL_BYTES) < listed.dots.len().saturating_mul(DOT_BYTES);
+        let cells = Sketch::cells_for(repairing.differing_in(buckets.len()).saturating_mul(2));
+        let coded =
+            sketch && repairing.coded && cells.saturating_mul(CELL_BYTES) < listed.dots.len().saturating_mul(DOT_BYTES);
         let step = if coded {
             let sketch = Sketch::of(listed.dots.values().map(|(_, print)| *print), cells);
             RepairStep::Sketch { buckets, cells: sketch.cells().to_vec(), more }
@@ -459,7 +460,7 @@ impl Replica {
                     self.list(key, buckets, Theirs::Sketch(sketch));
                 }
             }
-            (false, RepairStep::List) => self.send_list(key),
+            (false, RepairStep::List) => self.send_list(key, false),
             (true, RepairStep::Answer { covered, versions }) => self.answered(key, covered, versions),
             (_, RepairStep::Done) => self.end_repair(key, true),
             (false, RepairStep::Next) => self.list_next(key),
@@ -600,6 +601,14 @@ impl Replica {
 /// About how many versions differ, if so many of the buckets do. Rather more: x / (1 - x) is above -ln(1 - x).
 fn estimate(unequal: usize) -> usize {
     unequal.saturating_mul(BUCKETS).checked_div(BUCKETS.saturating_sub(unequal)).unwrap_or(usize::MAX)
+}
+
+impl Repairing {
+    /// About how many versions differ in so many of the buckets that do.
+    fn differing_in(&self, buckets: usize) -> usize {
+        let part = estimate(self.unequal_at_first).saturating_mul(buckets);
+        part.div_ceil(self.unequal_at_first.max(1)).min(self.listed.dots.len())
+    }
 }
 
 impl Exchange {
