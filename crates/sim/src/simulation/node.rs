@@ -77,6 +77,8 @@ impl SimNode {
         config.chunk_bytes = options.chunk_bytes;
         config.window_bytes = options.window_bytes;
         config.cascade_on_local_writes = options.cascade_on_local_writes;
+        // A run is shorter than what is long for an operator.
+        config.blocked_after_ms = 10 * options.sync_interval_ms;
         let identity = Identity { node: id, replica, incarnation: 1 };
         let host = HostMarker::from_bytes([number; 16]);
         let nonce = SessionNonce::new(number.into());
