@@ -121,7 +121,8 @@ fn repair_costs_little_beyond_what_it_brings() {
     // Both contents of each travel: a key of 12 bytes and a value of 48, with their dots.
     let payload = 2 * lost * 60;
     println!("{bytes} bytes of repair, {payload} of them keys and values");
-    assert!(bytes <= payload + 10_000, "{bytes} bytes for {lost} of {count}");
+    // Twice as many versions differ as keys, and the author of them begins anew in between, under another name.
+    assert!(bytes <= payload + 15_000, "{bytes} bytes for {lost} of {count}");
 }
 
 /// A replica with its store, and what it sent and reported since it was last asked.
