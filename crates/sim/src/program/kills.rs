@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use reconvene_store::{MetadataStore as _, StoreError};
@@ -55,11 +55,9 @@ pub(super) fn run(args: &Kills) -> Result<ExitCode, Failure> {
     let mut figures = Figures::default();
     let mut acknowledged = BTreeMap::new();
     let mut draw = Draw(args.seed);
-    let mut last_word = Instant::now();
     for kill in 0..args.count {
         round(dir.path(), kill, &mut draw, &mut acknowledged, &mut figures)?;
-        if last_word.elapsed() > Duration::from_secs(5) {
-            last_word = Instant::now();
+        if kill % 100 == 99 {
             eprintln!("{} kills, {} batches acknowledged", figures.kills, figures.acknowledged);
         }
     }

@@ -366,7 +366,7 @@ impl Oracle {
     }
 
     /// Whether everything that a store knows is live there or was replaced by something there.
-    pub(super) fn check_store(&mut self, node: usize) -> Result<(), Violation> {
+    pub(super) fn check_store(&self, node: usize) -> Result<(), Violation> {
         self.by_key.keys().try_for_each(|key| self.check_key(node, key))
     }
 

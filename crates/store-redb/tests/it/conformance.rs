@@ -128,7 +128,7 @@ fn seeds(few: u64) -> std::ops::Range<u64> {
 
 fn conforms(few: u64, calls: usize, groups: impl IntoIterator<Item = Group>) -> reconvene_sim::suite::Report {
     let report = StoreSuite::new(OnDisks).seeds(seeds(few)).calls(calls).only(groups).run();
-    println!("{report}");
+    eprintln!("{report}");
     report.into_result().unwrap_or_else(|failure| panic!("{failure}"))
 }
 

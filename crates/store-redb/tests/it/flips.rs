@@ -114,7 +114,7 @@ fn a_flipped_bit_in_every_byte_is_found_or_harmless() {
             }
         });
         let found = found.into_inner();
-        println!("closed: {closed}: {} of {} bytes, {found} found, the rest harmless", places.len(), image.len());
+        eprintln!("closed: {closed}: {} of {} bytes, {found} found, the rest harmless", places.len(), image.len());
         assert!(found > 20, "only {found} found");
     }
 }

@@ -30,7 +30,7 @@ fn dump(store: &RedbStore) -> String {
 
 fn dump_record(text: &mut String, record: &Record) {
     for version in record.siblings() {
-        let body = version.body.value().map_or("deleted".to_owned(), |value| value.escape_ascii().to_string());
+        let body = version.body.value().map_or_else(|| "deleted".to_owned(), |value| value.escape_ascii().to_string());
         let (key, dot, height, hlc) = (record.key(), version.dot, version.height.get(), version.hlc.as_u64());
         let context = &version.context;
         writeln!(text, "{key} {dot} {height} {hlc} {} {:?} {body}", version.class.get(), context.dots()).unwrap();

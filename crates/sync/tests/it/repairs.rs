@@ -120,7 +120,7 @@ fn repair_costs_little_beyond_what_it_brings() {
     let bytes: usize = log.borrow().iter().filter(|(_, _, frame)| frame[0] == 14).map(|(_, _, f)| f.len()).sum();
     // Both contents of each travel: a key of 12 bytes and a value of 48, with their dots.
     let payload = 2 * lost * 60;
-    println!("{bytes} bytes of repair, {payload} of them keys and values");
+    eprintln!("{bytes} bytes of repair, {payload} of them keys and values");
     // Twice as many versions differ as keys, and the author of them begins anew in between, under another name.
     assert!(bytes <= payload + 15_000, "{bytes} bytes for {lost} of {count}");
 }

@@ -111,7 +111,7 @@ async fn play_on_sockets(
         StoreKind::Redb { data } => {
             // Removed at the end, unless the user named another.
             let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
-            let dir = data.as_deref().unwrap_or(temporary.path());
+            let dir = data.as_deref().unwrap_or_else(|| temporary.path());
             std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
             let make = |broker, identity: Identity| {
                 let path = dir.join(format!("{}.redb", BrokerName(broker)));

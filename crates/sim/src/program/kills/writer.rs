@@ -19,6 +19,9 @@ use super::groups::{self, GROUPS, Group};
 use super::wait::block_on;
 use super::{Draw, Failure};
 
+/// A batch on its way into the store.
+type Commit<'a> = Pin<Box<dyn Future<Output = Result<Revision, CommitError>> + 'a>>;
+
 /// Writes to a store until it is killed.
 #[derive(Args, Debug)]
 pub(in super::super) struct Writer {
@@ -65,7 +68,7 @@ pub(in super::super) fn write(args: &Writer) -> Result<ExitCode, Failure> {
             batches.push(book.plan(group).map_err(|error| failed(error.into()))?);
             groups.push(groups::say(group, book.number));
         }
-        let mut commits: Vec<Pin<Box<dyn Future<Output = Result<Revision, CommitError>> + '_>>> = Vec::new();
+        let mut commits: Vec<Commit<'_>> = Vec::new();
         for batch in &batches {
             let mut commit: Pin<Box<dyn Future<Output = _>>> = Box::pin(store.commit(batch));
             // Polled once, so that all are under way before the first is waited for.
