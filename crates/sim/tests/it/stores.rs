@@ -44,6 +44,13 @@ fn sim_store_conforms() {
     }
 }
 
+/// The cell that makes a store of what was created was torn by a crash, and the disk counted as damaged for ever.
+#[test]
+fn regress_creation_torn_at_its_last_cell() {
+    let suite = StoreSuite::new(SimStores::default()).seeds(3..4).calls(200).only([Group::Reopening]);
+    assert_eq!(suite.run().failures().next(), None);
+}
+
 /// Done when a fault at every operation of sessions of 200 calls loses nothing that was acknowledged and applies nothing
 /// by halves: a hundred sessions where `RECONVENE_SIM_SEEDS` asks for a thousand runs.
 #[test]

@@ -35,7 +35,7 @@ impl SimStore {
         limits: Limits,
     ) -> Result<Self, OpenError> {
         let open = Opened::begin(disk)?;
-        if open.read(FORMAT)?.is_some() || !open.is_unfinished()? {
+        if open.format()?.is_some() || !open.is_unfinished()? {
             return Err(OpenError::Exists { store: PLACE.to_owned() });
         }
         let witness = open.read(WITNESS)?.and_then(|bytes| decode_witness(&bytes).ok());
@@ -88,12 +88,11 @@ impl SimStore {
         defect: Option<Defect>,
     ) -> Result<(Self, Continuity), OpenError> {
         let open = Opened::begin(disk)?;
-        let Some(format) = open.read(FORMAT)? else {
+        let Some((version, found)) = open.format()? else {
             let unfinished = open.is_unfinished()?;
             let missing = OpenError::Missing { store: PLACE.to_owned() };
-            return Err(if unfinished { missing } else { corrupt(FORMAT, "it is not there, and others are") });
+            return Err(if unfinished { missing } else { corrupt(FORMAT, "it cannot be read, and there are others") });
         };
-        let (version, found) = read_format(&format).map_err(|what| corrupt(FORMAT, &what))?;
         if version.0 > VERSION.0 {
             return Err(OpenError::NewerFormat { store: PLACE.to_owned(), found: version, supported: VERSION });
         }
@@ -257,9 +256,21 @@ impl<'a> Opened<'a> {
         SimStore::new(self.disk.clone(), self.session, memory, limits, state)
     }
 
-    /// Whether there is nothing but what a creation leaves that crashed.
+    /// What the format cell says, if it is there and whole.
+    fn format(&self) -> Result<Option<((u16, u16), NetworkId)>, OpenError> {
+        Ok(self.read(FORMAT)?.and_then(|cell| read_format(&cell).ok()))
+    }
+
+    /// Whether there is nothing but what a creation leaves that crashed, whose last cell may be torn.
     fn is_unfinished(&self) -> Result<bool, OpenError> {
-        Ok(self.list("")?.iter().all(|name| HEADS.contains(&&**name) || &**name == WITNESS))
+        for name in HEADS {
+            let top = self.read(name)?.and_then(|cell| read_top(&cell).ok());
+            if top.is_some_and(|top| top.revision > Revision::default()) {
+                return Ok(false);
+            }
+        }
+        let part = |name: &str| HEADS.contains(&name) || name == FORMAT || name == WITNESS;
+        Ok(self.list("")?.iter().all(|name| part(name)))
     }
 
     /// Reads everything: the newest head, the rows, and behind it the log as far as it goes.
