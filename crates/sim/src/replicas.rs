@@ -10,7 +10,7 @@ mod scenario;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::{self, Debug};
 
-use reconvene_clock::{Dot, NodeId, Now, ReplicaId, Timestamp, WallTime};
+use reconvene_clock::{Dot, NodeId, Now, ReplicaId, Timestamp, VectorClock, WallTime};
 use reconvene_store::{
     Batch, Cursor, Digest, Identity, Key, MemoryStore, MetadataStore, Prefix, Record, Snapshot, ready,
 };
@@ -403,15 +403,19 @@ impl ReplicaWorld {
         Ok(())
     }
 
-    /// Whether a node's Knowledge is nowhere ahead of its data: each dot in it is live there or was replaced there.
+    /// Whether a node's Knowledge is nowhere ahead of its data: each dot in it is live there, was replaced there, or was
+    /// deleted by a tombstone that was settled and that some node has collected.
     ///
     /// # Errors
     ///
-    /// The first dot that is neither.
+    /// The first dot that is none of these.
     pub fn check_knowledge(&self, index: usize) -> Result<(), Violation> {
         let snapshot = snapshot(&self.node(index).driver);
-        let head = snapshot.head();
-        self.model.check_knowledge(index, head.knowledge(), head.gc_floor(), &self.records(index))
+        let mut floor = VectorClock::new();
+        self.nodes.iter().for_each(|node| {
+            floor.merge(node.replica.head().gc_floor());
+        });
+        self.model.check_knowledge(index, snapshot.head().knowledge(), &floor, &self.records(index))
     }
 
     /// Whether every delete that some node forgot is known to all nodes but those whose replica was retired.

@@ -170,8 +170,12 @@ impl Model {
             let siblings = held.get(key).map_or(&[] as &[Version], |record| record.siblings());
             for (dot, version) in versions.iter().filter(|(dot, _)| knowledge.contains(**dot)) {
                 let live = siblings.iter().any(|held| held.dot == *dot);
-                let replaced = versions.values().any(|other| other.replaces(*dot) && knowledge.contains(other.dot));
-                let forgotten = version.body == Body::Tombstone && floor.contains(*dot);
+                // A tombstone below the floor was settled and collected somewhere, and with it what it had replaced.
+                let is_collected = |version: &Version| version.body == Body::Tombstone && floor.contains(version.dot);
+                let replaced = versions
+                    .values()
+                    .any(|other| other.replaces(*dot) && (knowledge.contains(other.dot) || is_collected(other)));
+                let forgotten = is_collected(version);
                 if !live && !replaced && !forgotten {
                     return Err(Violation::KnowledgeAhead { node, key: key.clone(), dot: *dot });
                 }
