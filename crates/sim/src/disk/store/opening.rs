@@ -19,6 +19,9 @@ use super::{Defect, SimStore, State, facts_of};
 use crate::disk::faults::DiskError;
 use crate::disk::medium::{Session, SimDisk, WITNESS};
 
+/// What a store says it is: major and minor version, and the network.
+type Format = ((u16, u16), NetworkId);
+
 impl SimStore {
     /// Creates a store of `identity` on an empty disk.
     ///
@@ -257,7 +260,7 @@ impl<'a> Opened<'a> {
     }
 
     /// What the format cell says, if it is there and whole.
-    fn format(&self) -> Result<Option<((u16, u16), NetworkId)>, OpenError> {
+    fn format(&self) -> Result<Option<Format>, OpenError> {
         Ok(self.read(FORMAT)?.and_then(|cell| read_format(&cell).ok()))
     }
 
