@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use reconvene_clock::digest::sip24_128;
 use reconvene_clock::{Dot, ReplicaId};
 
+use crate::fingerprint::Printer;
 use crate::version::is_tombstone;
 use crate::{Fingerprints, Head, Key, PrintId, Record, StoreError};
 
@@ -138,10 +139,12 @@ impl<'a> Checker<'a> {
         self.report.rows = self.report.rows.saturating_add(1);
         self.report.bytes = self.report.bytes.saturating_add(number(record.byte_len()));
         self.report.evidence = self.report.evidence.saturating_add(number(record.evidence().len()));
+        let mut printer = Printer::default();
+        let mut prints = printer.of_key(&mut self.report.prints, record.key());
+        record.siblings().iter().for_each(|version| prints.insert(version));
         for version in record.siblings() {
             let dot = version.dot;
             self.report.live = self.report.live.saturating_add(1);
-            self.report.prints.insert(record.key(), version);
             add(&mut self.live, dot, record.key(), u128::wrapping_add);
             if is_tombstone(version) {
                 self.report.tombstones = self.report.tombstones.saturating_add(1);

@@ -1,10 +1,10 @@
 //! Sums of keyed hashes that tell whether two replicas hold the same values.
 
 use core::fmt::{self, Display};
-use reconvene_clock::ReplicaId;
 use reconvene_clock::digest::{sha256, sip24_64, sip24_128};
+use reconvene_clock::{Dot, ReplicaId};
 
-use crate::{Body, Key, Record, Version};
+use crate::{Body, Key, Record, Version, sabotage};
 
 /// The network that replicas belong to: what keys their fingerprints, so that those of different networks differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,11 +124,10 @@ impl Fingerprints {
     /// The fingerprints of these records, worked out from scratch. O(bytes).
     #[must_use]
     pub fn of_records<'a>(network: NetworkId, records: impl IntoIterator<Item = &'a Record>) -> Self {
-        let mut prints = Self::empty(network);
+        let (mut prints, mut printer) = (Self::empty(network), Printer::default());
         for record in records {
-            for version in record.siblings() {
-                prints.insert(record.key(), version);
-            }
+            let mut of_key = printer.of_key(&mut prints, record.key());
+            record.siblings().iter().for_each(|version| of_key.insert(version));
         }
         prints
     }
@@ -218,29 +217,6 @@ impl Fingerprints {
         sip24_64(&self.hash_key, bytes)
     }
 
-    /// Counts a version that became live.
-    pub(crate) fn insert(&mut self, key: &Key, version: &Version) {
-        self.change(key, version, Fingerprint::plus);
-    }
-
-    /// No longer counts a version that is not live any more.
-    pub(crate) fn remove(&mut self, key: &Key, version: &Version) {
-        self.change(key, version, Fingerprint::minus);
-    }
-
-    fn change(&mut self, key: &Key, version: &Version, change: impl Fn(Fingerprint, Fingerprint) -> Fingerprint) {
-        let Body::Value(value) = &version.body else {
-            return;
-        };
-        let term = self.term(key, version, value);
-        self.root = change(self.root, term);
-        let bucket = usize::from(self.bucket_of(key));
-        if let Some(bucket) = self.buckets.get_mut(bucket) {
-            *bucket = change(*bucket, term);
-        }
-        self.change_origin(version.dot.replica, |print| change(print, term));
-    }
-
     fn change_origin(&mut self, origin: ReplicaId, change: impl FnOnce(Fingerprint) -> Fingerprint) {
         let place = self.origins.binary_search_by_key(&origin, |(held, _)| *held);
         let print = change(self.origin(origin));
@@ -255,18 +231,90 @@ impl Fingerprints {
             Err(place) => self.origins.insert(place, (origin, print)),
         }
     }
+}
+
+/// Changes fingerprints, and remembers which.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    buckets: [bool; 256],
+    origins: Vec<ReplicaId>,
+    /// What is hashed, kept for its room.
+    bytes: Vec<u8>,
+}
+
+impl Default for Printer {
+    fn default() -> Self {
+        Self { buckets: [false; 256], origins: Vec::new(), bytes: Vec::new() }
+    }
+}
+
+impl Printer {
+    /// Changes what a key contributes to `prints`.
+    pub(crate) fn of_key<'a>(&'a mut self, prints: &'a mut Fingerprints, key: &'a Key) -> KeyPrinter<'a> {
+        KeyPrinter { bucket: prints.bucket_of(key), printer: self, prints, key }
+    }
+
+    /// The prints that were changed, the root excepted: each once, ascending.
+    pub(crate) fn touched(mut self) -> Vec<PrintId> {
+        self.origins.sort_unstable();
+        self.origins.dedup();
+        let buckets = (0..=u8::MAX).zip(self.buckets).filter(|(_, touched)| *touched);
+        let buckets = buckets.map(|(bucket, _)| PrintId::Bucket(bucket));
+        buckets.chain(self.origins.into_iter().map(PrintId::Origin)).collect()
+    }
+}
+
+/// What one key contributes to fingerprints.
+#[derive(Debug)]
+pub(crate) struct KeyPrinter<'a> {
+    printer: &'a mut Printer,
+    prints: &'a mut Fingerprints,
+    key: &'a Key,
+    bucket: u8,
+}
+
+impl KeyPrinter<'_> {
+    /// Counts a version that became live.
+    pub(crate) fn insert(&mut self, version: &Version) {
+        self.change(version, Fingerprint::plus);
+    }
+
+    /// No longer counts a version that is not live any more.
+    pub(crate) fn remove(&mut self, version: &Version) {
+        if !sabotage::on(10) {
+            self.change(version, Fingerprint::minus);
+        }
+    }
+
+    fn change(&mut self, version: &Version, change: impl Fn(Fingerprint, Fingerprint) -> Fingerprint) {
+        let Body::Value(value) = &version.body else {
+            return;
+        };
+        let term = self.term(version.dot, value);
+        let Self { prints, printer, bucket, .. } = self;
+        prints.root = change(prints.root, term);
+        let bucket = usize::from(*bucket);
+        if let (Some(held), Some(touched)) = (prints.buckets.get_mut(bucket), printer.buckets.get_mut(bucket)) {
+            (*held, *touched) = (change(*held, term), true);
+        }
+        let origin = version.dot.replica;
+        prints.change_origin(origin, |print| change(print, term));
+        if printer.origins.last() != Some(&origin) {
+            printer.origins.push(origin);
+        }
+    }
 
     /// The hash of one value. The key is preceded by its length and the body comes last, so that no two triples give
     /// the same bytes.
-    fn term(&self, key: &Key, version: &Version, value: &[u8]) -> Fingerprint {
-        let key = key.as_bytes();
-        let mut bytes = Vec::with_capacity(key.len().saturating_add(value.len()).saturating_add(24));
+    fn term(&mut self, dot: Dot, value: &[u8]) -> Fingerprint {
+        let (key, bytes) = (self.key.as_bytes(), &mut self.printer.bytes);
+        bytes.clear();
         bytes.extend_from_slice(&u64::try_from(key.len()).unwrap_or(u64::MAX).to_be_bytes());
         bytes.extend_from_slice(key);
-        bytes.extend_from_slice(&version.dot.replica.get().to_be_bytes());
-        bytes.extend_from_slice(&version.dot.counter.get().to_be_bytes());
+        bytes.extend_from_slice(&dot.replica.get().to_be_bytes());
+        bytes.extend_from_slice(&dot.counter.get().to_be_bytes());
         bytes.extend_from_slice(value);
-        Fingerprint(sip24_128(&self.hash_key, &bytes))
+        Fingerprint(sip24_128(&self.prints.hash_key, bytes))
     }
 }
 

@@ -5,6 +5,7 @@ mod collect;
 mod identity;
 mod quota;
 mod repair;
+mod rows;
 
 pub use self::quota::MAX_QUOTAS;
 pub use self::repair::MAX_EVIDENCE;
@@ -14,12 +15,12 @@ use std::sync::Arc;
 
 use reconvene_clock::{ClockError, Counter, Dot, Height, Hlc, Knowledge, ReplicaId, VectorClock};
 
+use self::rows::{Row, Rows};
+use crate::fingerprint::Printer;
 use crate::record::{Cell, context_of, row_bytes, version_in};
 use crate::sabotage;
 use crate::version::is_tombstone;
-use crate::{
-    Batch, Body, Class, Fact, FactKind, Head, Key, KeyContext, Limits, PlanError, PrintId, Record, RowChange, Version,
-};
+use crate::{Batch, Body, Class, Fact, FactKind, Head, Key, KeyContext, Limits, PlanError, Record, RowChange, Version};
 
 /// What a local write replaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,53 +100,13 @@ pub enum Applied {
 pub struct Plan {
     before: Head,
     head: Head,
-    rows: BTreeMap<Key, Row>,
+    rows: Rows,
     facts: BTreeMap<(FactKind, ReplicaId), Fact>,
     limits: Limits,
     changed_rows: usize,
     changed_bytes: usize,
     /// Whether the fingerprints were replaced as a whole.
     reprinted: bool,
-}
-
-/// One row before and after.
-#[derive(Clone, Debug, Default)]
-struct Row {
-    before: Option<Record>,
-    /// Dots that the index says are live in a row that cannot be read.
-    lost: Vec<Dot>,
-    /// The versions as planned so far; `None` if the row is as before.
-    after: Option<Cell>,
-}
-
-impl Row {
-    fn live(&self) -> &[Version] {
-        match &self.after {
-            Some(after) => &after.live,
-            None => self.before.as_ref().map_or(&[], Record::siblings),
-        }
-    }
-
-    fn evidence(&self) -> &[Version] {
-        match &self.after {
-            Some(after) => &after.evidence,
-            None => self.before.as_ref().map_or(&[], Record::evidence),
-        }
-    }
-
-    fn versions(&self) -> impl Iterator<Item = &Version> + Clone {
-        self.live().iter().chain(self.evidence())
-    }
-
-    /// Whether something here, evidence included, replaces the version that `dot` names.
-    fn replaces(&self, dot: Dot) -> bool {
-        self.versions().any(|version| version.replaces(dot))
-    }
-
-    /// The live versions without those that `version` replaces.
-    fn left_by(&self, version: &Version) -> Vec<Version> {
-        self.live().iter().filter(|live| !version.replaces(live.dot)).cloned().collect()
-    }
 }
 
 impl Plan {
@@ -166,10 +127,7 @@ impl Plan {
         found: impl IntoIterator<Item = Record>,
         limits: &Limits,
     ) -> Self {
-        let mut rows: BTreeMap<Key, Row> = looked_up.into_iter().map(|key| (key, Row::default())).collect();
-        for record in found {
-            rows.insert(record.key().clone(), Row { before: Some(record), ..Row::default() });
-        }
+        let rows = Rows::new(looked_up, found);
         let (before, facts) = (head.clone(), BTreeMap::new());
         Self { before, head, rows, facts, limits: *limits, changed_rows: 0, changed_bytes: 0, reprinted: false }
     }
@@ -317,31 +275,27 @@ impl Plan {
         let Self { before: head_before, mut head, rows, facts, limits: _, changed_rows, changed_bytes, reprinted } =
             self;
         let mut changes = Vec::with_capacity(changed_rows);
-        let mut touched: BTreeSet<PrintId> = BTreeSet::new();
-        for (key, Row { before, lost, after }) in rows {
+        let mut printer = Printer::default();
+        for (key, Row { before, lost, after }) in rows.into_iter() {
             let Some(after) = after else { continue };
             let before = before.as_ref().map_or(&[][..], Record::siblings);
-            let not_in = |other: &[Version], version: &Version| {
-                version_in(other, version.dot).is_none_or(|same_dot| same_dot != version)
+            let not_in = |other: &[Version], version: &&Version| {
+                version_in(other, version.dot).is_none_or(|same_dot| same_dot != *version)
             };
-            let gone: Vec<&Version> = before.iter().filter(|version| not_in(&after.live, version)).collect();
-            let new: Vec<&Version> = after.live.iter().filter(|version| not_in(before, version)).collect();
-            if gone.iter().chain(&new).any(|version| !is_tombstone(version)) {
-                let prints = Arc::make_mut(&mut head.fingerprints);
-                touched.insert(PrintId::Bucket(prints.bucket_of(&key)));
-                touched.extend(gone.iter().chain(&new).map(|version| PrintId::Origin(version.dot.replica)));
-                if !sabotage::on(10) {
-                    gone.iter().for_each(|version| prints.remove(&key, version));
-                }
-                new.iter().for_each(|version| prints.insert(&key, version));
+            let gone = before.iter().filter(|version| not_in(&after.live, version));
+            let new = after.live.iter().filter(|version| not_in(before, version));
+            if gone.clone().chain(new.clone()).any(|version| !is_tombstone(version)) {
+                let mut prints = printer.of_key(Arc::make_mut(&mut head.fingerprints), &key);
+                gone.clone().for_each(|version| prints.remove(version));
+                new.clone().for_each(|version| prints.insert(version));
             }
             // What a lost row held, nobody can tell: any of it may have been a tombstone.
-            let gone_tombstones = gone.iter().filter(|version| is_tombstone(version)).map(|version| version.dot);
+            let gone_tombstones = gone.clone().filter(|version| is_tombstone(version)).map(|version| version.dot);
             changes.push(RowChange {
-                after: Record::of_cell(key.clone(), &after),
-                added: new.iter().map(|version| version.dot).collect(),
-                removed: gone.iter().map(|version| version.dot).chain(lost.iter().copied()).collect(),
+                added: new.map(|version| version.dot).collect(),
+                removed: gone.clone().map(|version| version.dot).chain(lost.iter().copied()).collect(),
                 removed_tombstones: gone_tombstones.chain(lost.iter().copied()).collect(),
+                after: Record::of_cell(key.clone(), after),
                 key,
             });
         }
@@ -349,9 +303,12 @@ impl Plan {
         let idle = changes.is_empty() && facts.is_empty() && head == head_before;
         let (based_on, planned_for) = (head_before.revision, head_before.identity.replica);
         head.revision = based_on.next();
+        let mut touched = printer.touched();
         if reprinted {
             let parts = head_before.fingerprints.parts().chain(head.fingerprints.parts());
             touched.extend(parts.map(|(id, _)| id));
+            touched.sort_unstable();
+            touched.dedup();
         }
         touched.retain(|id| head_before.fingerprints.part(*id) != head.fingerprints.part(*id));
         let prints = touched.into_iter().map(|id| (id, head.fingerprints.part(id))).collect();
@@ -409,16 +366,10 @@ impl Plan {
     /// Also for a version that changes nothing else: whoever made its dot known may have named part of its context by a
     /// collapsed entry alone, so that Knowledge would depend on the order of arrival.
     fn absorb(&mut self, version: &Version) {
-        let mut unknown = version
-            .context
-            .dots()
-            .iter()
-            .chain([&version.dot])
-            .filter(|dot| !self.head.knowledge.contains(**dot))
-            .peekable();
-        if unknown.peek().is_some() {
-            let new: Vec<Dot> = unknown.copied().collect();
-            Arc::make_mut(&mut self.head.knowledge).extend(new);
+        for dot in version.context.dots().iter().chain([&version.dot]) {
+            if !self.head.knowledge.contains(*dot) {
+                Arc::make_mut(&mut self.head.knowledge).add(*dot);
+            }
         }
         self.head.marks.height = self.head.marks.height.max(Some(version.height));
     }

@@ -63,9 +63,8 @@ impl Record {
     }
 
     /// The record of versions that the planner has already ordered; `None` if there are none.
-    pub(crate) fn of_cell(key: Key, cell: &Cell) -> Option<Self> {
-        let versions = || cell.live.iter().chain(&cell.evidence).cloned().collect();
-        (!cell.live.is_empty()).then(|| Self { key, versions: versions() })
+    pub(crate) fn of_cell(key: Key, Cell { live, evidence }: Cell) -> Option<Self> {
+        (!live.is_empty()).then(|| Self { key, versions: live.into_iter().chain(evidence).collect() })
     }
 
     /// The record of versions that were part of one.

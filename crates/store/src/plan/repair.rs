@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use reconvene_clock::{Dot, Knowledge};
 
-use super::{Applied, Plan, Row};
+use super::rows::Row;
+use super::{Applied, Plan};
 use crate::record::Cell;
 use crate::{ContentHash, Fingerprints, Frozen, Key, PlanError, Version, sabotage};
 
@@ -68,10 +69,11 @@ impl Plan {
         let mut out = Knowledge::new();
         for (key, dots) in lost {
             out.extend(dots.iter().copied());
-            let row = Row { before: None, lost: dots.to_vec(), after: Some(Cell::default()) };
-            if self.rows.insert(key.clone(), row).is_none_or(|before| before.after.is_none()) {
+            let row = self.rows.entry(key);
+            if row.after.is_none() {
                 self.changed_rows = self.changed_rows.saturating_add(1);
             }
+            *row = Row { before: None, lost: dots.to_vec(), after: Some(Cell::default()) };
         }
         if !sabotage::on(31) {
             self.unlearn(&out);
