@@ -11,7 +11,7 @@ fn sim_healed_replicas_equal_the_model() {
     let mut crashes = 0;
     let (from, seeds) = (number("RECONVENE_SIM_FROM", 0), number("RECONVENE_SIM_SEEDS", SEEDS));
     let mut failed = Vec::new();
-    for seed in (from..from + seeds).filter(|seed| !OPEN.contains(seed)) {
+    for seed in from..from + seeds {
         let world = match Scenario::new(seed).run() {
             Ok(world) => world,
             Err(violation) => {
@@ -51,10 +51,6 @@ fn sim_same_seed_same_frames() {
     }
     assert_ne!(Scenario::new(1).run().unwrap().trace(), Scenario::new(2).run().unwrap().trace());
 }
-
-/// Seeds that fail, each an open bug (docs/guarantees.md): two replicas that know the same and hold different values, found
-/// by each other and repaired, where nothing should have come between them.
-const OPEN: [u64; 2] = [77, 90];
 
 /// Runs of the ordinary tests; see `RECONVENE_SIM_SEEDS`.
 const SEEDS: u64 = 200;

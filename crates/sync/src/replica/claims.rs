@@ -16,6 +16,7 @@ impl Replica {
     /// seen here, what they deleted has to go first.
     pub(super) fn join_claim(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(&key) else { return };
+        let Some(theirs) = session.theirs.as_ref() else { return };
         let Some(claim) = session.incoming.claim.clone().filter(|claim| claim.whole) else {
             self.direction_done(key);
             return;
@@ -24,7 +25,7 @@ impl Replica {
         if !session.incoming.floor_repaired && !self.floor_is_covered(&claim.floor) {
             // All that the peer is known to know, but for what was put aside: what that superseded is not dead, though
             // its sender no longer holds it.
-            let all = union(session.theirs.clone().unwrap_or_default(), &claim.knowledge);
+            let all = union(theirs.clone(), &claim.knowledge);
             let covered = aside.claimable(&all.runs().collect::<Vec<_>>());
             if !self.repair_behind_floor(key, covered) {
                 self.fail(key);

@@ -176,6 +176,7 @@ impl Replica {
         session.told = known;
         session.theirs = theirs;
         self.start_sending(key);
+        self.advance(key);
     }
 
     fn on_hello_back(&mut self, from: NodeId, bytes: u64, back: HelloBack) {
@@ -229,6 +230,7 @@ impl Replica {
         if let Some(session) = self.sessions.get_mut(&key) {
             session.theirs = theirs;
         }
+        self.advance(key);
         self.answer_direction(key);
     }
 

@@ -124,10 +124,16 @@ impl Replica {
         }
     }
 
-    /// Goes on after something of the peer's direction was applied.
+    /// Goes on after something of the peer's direction was applied, or when it is clear what the peer knew at first.
+    ///
+    /// The claim waits for both: it says only what the peer knows beyond its summary, and what is dead here is all that
+    /// the peer knows and does not hold.
     pub(super) fn advance(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         session.progressed = self.now;
+        if session.theirs.is_none() {
+            return;
+        }
         let incoming = &mut session.incoming;
         if let Some(claim) = &incoming.claim
             && !incoming.claim_queued
