@@ -73,11 +73,18 @@ impl Plan {
             collected = collected.saturating_add(gone.len());
             Arc::make_mut(&mut self.head.gc_floor).extend(gone.iter().map(|version| version.dot));
         }
-        // Whoever could show that an unused number was used after all has said that it holds all up to there.
+        collected
+    }
+
+    /// Plans that the ranges of numbers counted as unused are forgotten where `stable` covers them: whoever could show
+    /// that one was used after all has said that it holds all up to there.
+    ///
+    /// Not for a store that knows of no other member. One that an old copy took the place of may have forgotten who they
+    /// are, and they will show it what it lost.
+    pub fn settle_unused(&mut self, stable: &VectorClock) {
         let is_stable = |range: &DotRange| stable.contains(Dot::new(range.replica(), range.last()));
         if self.head.marks.unused.iter().any(is_stable) {
             Arc::make_mut(&mut self.head.marks.unused).retain(|range| !is_stable(range));
         }
-        collected
     }
 }

@@ -460,9 +460,9 @@ fn unused_numbers_are_forgotten_once_everybody_has_them() {
     assert_eq!(one.head.marks().unused().len(), 1, "an opening without writes reserves nothing");
     assert_eq!(one.head.knowledge().ranges().len(), 0);
     let mut plan = one.plan();
-    plan.collect(&VectorClock::from_iter([dot(1, 1_023)]));
+    plan.settle_unused(&VectorClock::from_iter([dot(1, 1_023)]));
     assert_eq!(plan.head().marks().unused().len(), 1);
-    plan.collect(&VectorClock::from_iter([dot(1, 1_024)]));
+    plan.settle_unused(&VectorClock::from_iter([dot(1, 1_024)]));
     assert_eq!(plan.head().marks().unused().len(), 0);
 }
 

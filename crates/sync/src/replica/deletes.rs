@@ -210,7 +210,11 @@ impl Replica {
 
     /// Forgets deletes that everybody has.
     pub(super) fn apply_collect(&mut self, mut plan: Plan, settled: &[(Dot, Key)]) {
-        let collected = plan.collect(&self.stable());
+        let stable = self.stable();
+        let collected = plan.collect(&stable);
+        if !self.is_alone() {
+            plan.settle_unused(&stable);
+        }
         self.stats.collected = self.stats.collected.saturating_add(u64::try_from(collected).unwrap_or(u64::MAX));
         for (dot, key) in settled {
             let is_live = plan.siblings(key).is_ok_and(|live| live.iter().any(|version| version.dot == *dot));
