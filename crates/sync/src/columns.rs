@@ -6,8 +6,6 @@
 
 mod number;
 
-use std::collections::BTreeSet;
-
 use reconvene_clock::{Counter, Dot, Height, Hlc, ReplicaId, VectorClock};
 use reconvene_store::{Body, Class, Key, KeyContext, Version};
 
@@ -93,7 +91,16 @@ pub(crate) fn pack(versions: &[(Key, Version)]) -> Result<Vec<u8>, CodecError> {
 
 /// Places in the table, then counters.
 fn put_dots<I: Iterator<Item = Dot>>(out: &mut Vec<u8>, table: &[ReplicaId], dots: impl Fn() -> I) {
-    put_column(out, dots().map(|dot| count(table.binary_search(&dot.replica).unwrap_or_default())));
+    let mut last = None;
+    let place = |dot: Dot| match last {
+        Some((replica, place)) if replica == dot.replica => place,
+        _ => {
+            let place = count(table.binary_search(&dot.replica).unwrap_or_default());
+            last = Some((dot.replica, place));
+            place
+        }
+    };
+    put_column(out, dots().map(place));
     put_column(out, dots().map(|dot| dot.counter.get().saturating_sub(1)));
 }
 
@@ -103,13 +110,19 @@ fn entries_of(version: &Version) -> usize {
 
 /// All replicas that the versions name, ascending.
 fn table_of(versions: &[(Key, Version)]) -> Vec<ReplicaId> {
-    let mut replicas = BTreeSet::new();
+    let mut replicas: Vec<ReplicaId> = Vec::new();
     for (_, version) in versions {
-        replicas.insert(version.dot.replica);
-        replicas.extend(version.context.dots().iter().map(|dot| dot.replica));
-        replicas.extend(version.context.upto().iter().map(|dot| dot.replica));
+        let context = &version.context;
+        for dot in [version.dot].into_iter().chain(context.dots().iter().copied()).chain(context.upto().iter()) {
+            // Neighbours name the same few.
+            if replicas.last() != Some(&dot.replica) {
+                replicas.push(dot.replica);
+            }
+        }
     }
-    replicas.into_iter().collect()
+    replicas.sort_unstable();
+    replicas.dedup();
+    replicas
 }
 
 /// Each key as the length of what it shares with the key before, its own length, and what is new in it.
@@ -156,7 +169,7 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<Vec<(Key, Version)>, CodecError> {
     let lengths = reader.column(total)?;
     check_memory(total, keys.total(), exact.total.saturating_add(upto.total), bytes.len())?;
 
-    let mut used = BTreeSet::new();
+    let mut used = vec![false; table.len()];
     let mut versions: Vec<(Key, Version)> = Vec::with_capacity(total);
     for length in lengths {
         let key = keys.next_key()?;
@@ -164,11 +177,7 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<Vec<(Key, Version)>, CodecError> {
         if versions.last().is_some_and(|(_, previous)| previous.dot >= dot) {
             return Err(CodecProblem::NotCanonical.into());
         }
-        let (exact, upto) = (exact.next_dots(&table, &mut used)?, upto.next_dots(&table, &mut used)?);
-        let context = KeyContext::from_parts(exact.iter().copied(), upto.iter().copied().collect::<VectorClock>());
-        if context.dots() != exact || !context.upto().iter().eq(upto) {
-            return Err(CodecProblem::NotCanonical.into());
-        }
+        let context = context_of(exact.next_dots(&table, &mut used)?, upto.next_dots(&table, &mut used)?)?;
         let class = classes.next().and_then(|class| u8::try_from(class).ok()).ok_or(CodecProblem::Range("class"))?;
         let height = heights.next().and_then(|height| height.checked_add(1)).and_then(Height::new);
         let body = match length.checked_sub(1) {
@@ -185,7 +194,7 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<Vec<(Key, Version)>, CodecError> {
         };
         versions.push((key, version));
     }
-    if !reader.is_empty() || used.len() != table.len() {
+    if !reader.is_empty() || used.contains(&false) {
         return Err(CodecProblem::NotCanonical.into());
     }
     Ok(versions)
@@ -211,17 +220,27 @@ fn read_table(reader: &mut Reader<'_>) -> Result<Vec<ReplicaId>, CodecError> {
 }
 
 /// The dot at a place of the table, which counts as used.
-fn dot_of(
-    table: &[ReplicaId],
-    place: Option<u64>,
-    counter: Option<u64>,
-    used: &mut BTreeSet<usize>,
-) -> Result<Dot, CodecError> {
+fn dot_of(table: &[ReplicaId], place: Option<u64>, counter: Option<u64>, used: &mut [bool]) -> Result<Dot, CodecError> {
     let place = place.and_then(|place| usize::try_from(place).ok()).ok_or(CodecProblem::Range("replica"))?;
     let replica = table.get(place).ok_or(CodecProblem::Range("replica"))?;
     let counter = counter.and_then(|counter| counter.checked_add(1)).and_then(Counter::new);
-    used.insert(place);
+    if let Some(used) = used.get_mut(place) {
+        *used = true;
+    }
     Ok(Dot::new(*replica, counter.ok_or(CodecProblem::Range("counter"))?))
+}
+
+/// The context of these parts in their one form: ascending strictly, no dot covered by the other part.
+fn context_of(exact: Vec<Dot>, upto: Vec<Dot>) -> Result<KeyContext, CodecError> {
+    if exact.is_empty() && upto.is_empty() {
+        return Ok(KeyContext::new());
+    }
+    let ascends = exact.is_sorted_by(|left, right| left < right);
+    let exactly = exact.len();
+    let upto = VectorClock::try_from_entries(upto).map_err(|_| CodecProblem::NotCanonical)?;
+    let context = KeyContext::from_parts(exact, upto);
+    // What is covered was left out.
+    if ascends && context.dots().len() == exactly { Ok(context) } else { Err(CodecProblem::NotCanonical.into()) }
 }
 
 /// The column of keys.
@@ -275,7 +294,7 @@ impl<'a> Entries<'a> {
         Ok(Self { counts, places: reader.column(total)?, counters: reader.column(total)?, total })
     }
 
-    fn next_dots(&mut self, table: &[ReplicaId], used: &mut BTreeSet<usize>) -> Result<Vec<Dot>, CodecError> {
+    fn next_dots(&mut self, table: &[ReplicaId], used: &mut [bool]) -> Result<Vec<Dot>, CodecError> {
         let entries = self.counts.next().unwrap_or_default();
         (0..entries).map(|_| dot_of(table, self.places.next(), self.counters.next(), used)).collect()
     }

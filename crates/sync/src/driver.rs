@@ -173,6 +173,7 @@ async fn read_dots<S: Snapshot>(
 ) -> Result<(Vec<Record>, bool), StoreError> {
     let mut records = Vec::new();
     let mut bytes = 0_usize;
+    // Keys that another dot may lead to as well.
     let mut seen: BTreeSet<Key> = BTreeSet::new();
     for range in ranges {
         let mut cursor = Some(Cursor::new(range).with_rows(max_records.saturating_add(1)));
@@ -187,9 +188,11 @@ async fn read_dots<S: Snapshot>(
                 }
                 if let Some(record) = snapshot.record(&key).await? {
                     bytes = bytes.saturating_add(record.byte_len());
+                    if record.siblings().len() > 1 {
+                        seen.insert(key);
+                    }
                     records.push(record);
                 }
-                seen.insert(key);
             }
             cursor = page.next;
         }

@@ -45,7 +45,8 @@ impl Retirement {
 
     /// Whom a key retires, and who says so; `None` if it is no key of a retirement.
     pub(crate) fn named_by(key: &Key) -> Option<(ReplicaId, ReplicaId)> {
-        let (replica, author) = key.as_str()?.strip_prefix(Self::PREFIX)?.split_once('/')?;
+        let named = key.as_bytes().strip_prefix(Self::PREFIX.as_bytes())?;
+        let (replica, author) = str::from_utf8(named).ok()?.split_once('/')?;
         let (replica, author) = (replica_of(replica)?, replica_of(author)?);
         (*key == Self::key_of(replica, author)?).then_some((replica, author))
     }

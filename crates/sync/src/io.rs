@@ -1,6 +1,5 @@
 //! What goes into a [`Replica`](crate::Replica) and what comes out.
 
-use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 
 use reconvene_clock::{Dot, DotRange, NodeId, ReplicaId};
@@ -226,8 +225,8 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a driver must know every way to read")]
 pub enum Want {
-    /// The records of these keys, as far as they exist, in any order.
-    Keys(BTreeSet<Key>),
+    /// The records of these keys, which ascend, as far as they exist, in any order.
+    Keys(Vec<Key>),
     /// The records that hold live dots of these ranges, each once, ordered by the least such dot.
     ///
     /// Enough records in that order to reach one of the limits, at least one if there is one; `more` in the answer

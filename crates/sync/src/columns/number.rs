@@ -8,6 +8,10 @@ pub(super) fn put_number(out: &mut Vec<u8>, value: u64) {
 }
 
 fn put_wide(out: &mut Vec<u8>, mut value: u128) {
+    if let Ok(small @ 0..0x80) = u8::try_from(value) {
+        out.push(small);
+        return;
+    }
     loop {
         let [low, ..] = value.to_le_bytes();
         value >>= 7;
@@ -96,6 +100,10 @@ impl<'a> Reader<'a> {
 
     /// A number in its shortest form, of at most 65 bits.
     fn wide(&mut self) -> Result<u128, CodecError> {
+        if let Some((byte @ 0..0x80, rest)) = self.bytes.split_first() {
+            self.bytes = rest;
+            return Ok((*byte).into());
+        }
         let mut value = 0_u128;
         for index in 0..10_u32 {
             let [byte] = self.array()?;

@@ -63,7 +63,8 @@ impl Job {
 #[derive(Debug)]
 pub(super) struct Applying {
     ticket: Ticket,
-    pub(super) keys: BTreeSet<Key>,
+    /// Ascending, each once.
+    pub(super) keys: Vec<Key>,
     job: Job,
 }
 
@@ -102,32 +103,28 @@ impl Replica {
     fn next_job(&mut self) {
         while self.applying.is_none() {
             let Some(job) = self.jobs.pop_front() else { return };
-            let keys = match &job {
+            let mut keys: Vec<Key> = match &job {
                 Job::Claim { key } => {
                     self.join_claim(*key);
                     continue;
                 }
                 Job::Local { writes, .. } => writes.iter().map(|write| write.key.clone()).collect(),
-                Job::Fragment(job) => {
-                    let mut keys = Plan::keys_needed(&job.versions);
-                    keys.extend(self.own_retirement_keys(&job.versions));
-                    keys
-                }
-                Job::Chunk { versions, .. } | Job::Push { versions, .. } | Job::Restore { versions, .. } => {
-                    let mut keys = Plan::keys_needed(versions);
-                    keys.extend(self.own_retirement_keys(versions));
-                    keys
+                Job::Fragment(FragmentJob { versions, .. })
+                | Job::Chunk { versions, .. }
+                | Job::Push { versions, .. }
+                | Job::Restore { versions, .. } => {
+                    keys_of(versions).chain(self.own_retirement_keys(versions)).collect()
                 }
                 Job::Verdict { dead, versions, .. } => {
-                    let mut keys = Plan::keys_needed(versions);
-                    keys.extend(dead.iter().map(|(key, _)| key.clone()));
-                    keys
+                    keys_of(versions).chain(dead.iter().map(|(key, _)| key.clone())).collect()
                 }
                 Job::Retire { replica, .. } => Retirement::key_of(*replica, self.replica()).into_iter().collect(),
                 Job::Acknowledge => Acknowledgement::key_of(self.replica()).into_iter().collect(),
                 Job::Collect { settled } => settled.iter().map(|(_, key)| key.clone()).collect(),
-                Job::DeleteAgain { key, .. } => [key.clone()].into(),
+                Job::DeleteAgain { key, .. } => vec![key.clone()],
             };
+            keys.sort();
+            keys.dedup();
             let ticket = self.fresh_ticket();
             self.outputs.push_back(Output::Load { ticket, view: None, want: Want::Keys(keys.clone()) });
             self.applying = Some(Applying { ticket, keys, job });
@@ -269,14 +266,14 @@ impl Replica {
     /// Plans the versions a peer sent, as many as fit one batch, and persists them.
     pub(super) fn apply_versions(&mut self, mut plan: Plan, from: NodeId, versions: Vec<(Key, Version)>) -> Outcome {
         let mut result = Outcome::default();
-        let mut new = BTreeSet::new();
+        let mut new_urgent = BTreeSet::new();
         let retirements: Vec<_> =
             versions.iter().filter(|(key, _)| Retirement::named_by(key).is_some()).cloned().collect();
         let mut ahead = None;
         let mut versions = versions.into_iter();
         let mut planned = false;
         while let Some((key, version)) = versions.next() {
-            let (dot, hlc) = (version.dot, version.hlc);
+            let (dot, hlc, class) = (version.dot, version.hlc, version.class);
             if sabotage::on(15) && self.members.is_retired(dot.replica) {
                 continue;
             }
@@ -299,7 +296,9 @@ impl Replica {
                 Ok(Applied::New | Applied::Concurrent | Applied::Obsolete) => {
                     self.stats.records_received = self.stats.records_received.saturating_add(1);
                     result.new = result.new.saturating_add(1);
-                    new.insert(dot);
+                    if class == Class::URGENT {
+                        new_urgent.insert(dot);
+                    }
                 }
                 Err(PlanError::BatchFull { .. }) if planned => {
                     result.rest = std::iter::once((key, version)).chain(versions).collect();
@@ -326,7 +325,7 @@ impl Replica {
             self.notify(Event::AheadOfBound { replica, by_ms });
         }
         self.add_own_cuts(&mut plan, &retirements);
-        result.urgent = self.persist(plan.finish(), |version| new.contains(&version.dot));
+        result.urgent = self.persist(plan.finish(), |version| new_urgent.contains(&version.dot));
         if result.new > 0 {
             self.note_news();
         }
@@ -392,6 +391,10 @@ impl Replica {
         self.notify(Event::Amnesia { peer: from, held: lost.counter.get() });
         self.freeze(Frozen::Amnesia, Some(lost));
     }
+}
+
+fn keys_of(versions: &[(Key, Version)]) -> impl Iterator<Item = Key> {
+    versions.iter().map(|(key, _)| key.clone())
 }
 
 /// What came of the versions of one frame.

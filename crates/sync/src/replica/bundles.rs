@@ -157,7 +157,7 @@ impl Replica {
         making.loading = None;
         let page = Page::new(&making.unread, records, more);
         making.unread = page.unread;
-        making.ready.extend(page.found.into_values());
+        making.ready.extend(page.found);
         making.cut_chunks(chunk_bytes, max_frame, false);
         if page.stuck {
             let (ticket, view) = (making.ticket, making.view);

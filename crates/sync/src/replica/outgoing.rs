@@ -1,6 +1,6 @@
 //! One direction of a session, as its sender sees it: what goes to the peer, from where, and the claim at the end.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use reconvene_clock::{Dot, DotRange, Knowledge, Timestamp, VectorClock};
 use reconvene_store::sabotage;
@@ -351,13 +351,13 @@ impl OutgoingDirection {
                 let page = Page::new(unread, records, more);
                 self.partial |= page.stuck;
                 *unread = page.unread;
-                self.make_ready(page.found.into_values());
+                self.make_ready(page.found);
             }
             Left::Listing { unread, keys } => {
                 let page = Page::new(unread, records, more);
                 self.partial |= page.stuck;
                 *unread = page.unread;
-                keys.extend(page.found.into_values().map(|(key, _)| key));
+                keys.extend(page.found.into_iter().map(|(key, _)| key));
             }
             Left::Keys(keys) => {
                 let read: Vec<Key> = keys.iter().take(KEYS_AT_ONCE).cloned().collect();
@@ -395,7 +395,7 @@ pub(super) struct Chunk {
 
 /// Takes the next versions that fit a chunk, at least one if one fits a frame.
 pub(super) fn fill_chunk(ready: &mut VecDeque<(Key, Version)>, chunk_bytes: usize, max_frame: usize) -> Chunk {
-    let mut versions = BTreeMap::new();
+    let mut versions: Vec<(Key, Version)> = Vec::new();
     let (mut bytes, mut memory) = (FRAME_OVERHEAD, Memory::default());
     let (mut estimated_bytes, mut left_out) = (0_usize, false);
     while let Some(entry) = ready.pop_front() {
@@ -412,10 +412,17 @@ pub(super) fn fill_chunk(ready: &mut VecDeque<(Key, Version)>, chunk_bytes: usiz
             continue;
         }
         bytes = bytes.saturating_add(more);
-        // After a change of view a version may have been read twice.
-        versions.insert(entry.1.dot, entry);
+        versions.push(entry);
     }
-    Chunk { versions: versions.into_values().collect(), estimated_bytes, left_out }
+    // After a change of view a version may have been read twice, and not in this order.
+    ascend_by_dot(&mut versions);
+    Chunk { versions, estimated_bytes, left_out }
+}
+
+/// Puts versions in the order of their dots, each once. They nearly always are.
+fn ascend_by_dot(versions: &mut Vec<(Key, Version)>) {
+    versions.sort_by_key(|(_, version)| version.dot);
+    versions.dedup_by_key(|(_, version)| version.dot);
 }
 
 /// Keys read at once from a later view.
@@ -423,7 +430,8 @@ const KEYS_AT_ONCE: usize = 64;
 
 /// The wanted versions of one page of records, which are ordered by their least wanted dot.
 pub(super) struct Page {
-    pub(super) found: BTreeMap<Dot, (Key, Version)>,
+    /// Ascending by dot.
+    pub(super) found: Vec<(Key, Version)>,
     pub(super) unread: Vec<DotRange>,
     /// The page has nothing and is not the last: the driver cannot read on, so nothing may be claimed.
     pub(super) stuck: bool,
@@ -436,19 +444,21 @@ impl Page {
             let place = wanted.partition_point(|range| end(range) < dot);
             wanted.get(place).is_some_and(|range| range.contains(dot))
         };
-        let mut found: BTreeMap<Dot, (&Key, &Version)> = BTreeMap::new();
+        let mut found: Vec<(&Key, &Version)> = Vec::with_capacity(records.len());
         let mut last_listed = None;
         for record in records {
+            let before = found.len();
             let here = record.siblings().iter().filter(|version| is_wanted(version.dot));
-            let here: Vec<&Version> = here.collect();
-            last_listed = last_listed.max(here.first().map(|version| version.dot));
-            found.extend(here.into_iter().map(|version| (version.dot, (record.key(), version))));
+            found.extend(here.map(|version| (record.key(), version)));
+            last_listed = last_listed.max(found.get(before).map(|(_, version)| version.dot));
         }
         // The page is complete up to the greatest of the least dots; what lies beyond comes again.
         let upto = if more { last_listed } else { None };
-        let complete = found.into_iter().filter(|(dot, _)| upto.is_none_or(|upto| *dot <= upto));
+        let complete = found.into_iter().filter(|(_, version)| upto.is_none_or(|upto| version.dot <= upto));
+        let mut found = complete.map(|(key, version)| (key.clone(), version.clone())).collect();
+        ascend_by_dot(&mut found);
         Self {
-            found: complete.map(|(dot, (key, version))| (dot, (key.clone(), version.clone()))).collect(),
+            found,
             unread: match upto {
                 Some(upto) => wanted.iter().filter_map(|range| beyond(range, upto)).collect(),
                 None => Vec::new(),

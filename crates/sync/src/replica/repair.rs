@@ -371,7 +371,11 @@ impl Replica {
             return;
         }
         repairing.phase = Phase::Reading { ticket, dots: dots.into_iter().collect(), keys: Vec::new() };
-        self.outputs.push_back(Output::Load { ticket, view: Some(repairing.view), want: Want::Keys(keys) });
+        self.outputs.push_back(Output::Load {
+            ticket,
+            view: Some(repairing.view),
+            want: Want::Keys(keys.into_iter().collect()),
+        });
     }
 
     /// Gives what was read, and asks.
@@ -475,7 +479,11 @@ impl Replica {
                 let wanted: BTreeSet<Key> = keys.iter().cloned().chain(of_dots).collect();
                 let view = repairing.view;
                 repairing.phase = Phase::Reading { ticket, dots, keys };
-                self.outputs.push_back(Output::Load { ticket, view: Some(view), want: Want::Keys(wanted) });
+                self.outputs.push_back(Output::Load {
+                    ticket,
+                    view: Some(view),
+                    want: Want::Keys(wanted.into_iter().collect()),
+                });
             }
             // A peer that mixes up the sides, or sends what was not asked for.
             (true, RepairStep::Sketch { .. })

@@ -36,7 +36,7 @@ impl Scan {
     }
 
     /// The live versions of a page, by dot. `None` if the store cannot read on.
-    pub(super) fn take(&mut self, records: &[Record], more: bool) -> Option<BTreeMap<Dot, (Key, Version)>> {
+    pub(super) fn take(&mut self, records: &[Record], more: bool) -> Option<Vec<(Key, Version)>> {
         self.loading = None;
         let page = Page::new(&self.unread, records, more);
         self.unread = page.unread;
@@ -104,11 +104,11 @@ impl Prints {
         network: NetworkId,
         printer: &Printer,
         limit: Option<&Knowledge>,
-        page: BTreeMap<Dot, (Key, Version)>,
+        page: Vec<(Key, Version)>,
     ) {
         let mut records: BTreeMap<Key, Vec<Version>> = BTreeMap::new();
-        for (dot, (key, version)) in page {
-            if limit.is_none_or(|limit| limit.contains(dot)) {
+        for (key, version) in page {
+            if limit.is_none_or(|limit| limit.contains(version.dot)) {
                 let bucket = usize::from(printer.bucket(&key));
                 if let Some(count) = self.counts.get_mut(bucket) {
                     *count = count.saturating_add(1);
@@ -146,11 +146,11 @@ impl Listed {
     }
 
     /// Takes what belongs to the buckets out of a page.
-    pub(super) fn add(&mut self, printer: &Printer, page: BTreeMap<Dot, (Key, Version)>) {
-        for (dot, (key, version)) in page {
+    pub(super) fn add(&mut self, printer: &Printer, page: Vec<(Key, Version)>) {
+        for (key, version) in page {
             if self.buckets.contains(&printer.bucket(&key)) {
                 let print = printer.print(&key, &version);
-                self.dots.insert(dot, (key, print));
+                self.dots.insert(version.dot, (key, print));
             }
         }
     }
