@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use reconvene_clock::WallTime;
 
-use crate::{AgeingRules, CandidateId, ExecutorFacts, JobFacts, JobValue, Level, Reason, Resources};
+use crate::{AgeingRules, CandidateId, ExecutorFacts, HeadRoom, JobFacts, JobValue, Level, Policy, Reason, Resources};
 
 /// The executors of one broker during one round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct ClusterView {
     pub reservations: Vec<Reservation>,
     /// What jobs that have waited long are owed.
     pub ageing: AgeingRules,
+    /// What is kept free for life safety.
+    pub head_room: HeadRoom,
     /// Whether the broker takes itself for cut off from its executors: then nothing is started or stopped.
     pub storm: bool,
 }
@@ -28,6 +30,28 @@ impl ClusterView {
     #[must_use]
     pub fn new(executors: Vec<ExecutorFacts>) -> Self {
         Self { executors, ..Self::default() }
+    }
+
+    /// The same under the rules of a policy.
+    ///
+    /// ```
+    /// use reconvene_resolve::{ClusterView, HeadRoom, Policy, Resources, StrategyKind};
+    ///
+    /// let head_room = HeadRoom::new(Resources::new(3_000, 0, 0));
+    /// let policy = Policy::builder(StrategyKind::EmergencyFirst).head_room(head_room).build()?;
+    /// assert_eq!(ClusterView::new(vec![]).under(&policy).head_room, head_room);
+    /// # Ok::<(), reconvene_resolve::PolicyError>(())
+    /// ```
+    #[must_use]
+    pub fn under(self, policy: &Policy) -> Self {
+        Self { ageing: *policy.ageing(), head_room: *policy.head_room(), ..self }
+    }
+
+    /// What is free on all executors together, without the room that others were stopped for on behalf of other jobs.
+    pub(crate) fn free_for(&self, job: CandidateId, now: WallTime) -> Resources {
+        let executors = self.executors.iter().map(ExecutorFacts::usable);
+        let free = executors.fold(Resources::default(), |sum, usable| sum.saturating_add(&usable));
+        free.saturating_sub(&freed_for_others(&self.reservations, &self.executors, job, now))
     }
 
     /// The capacity of all executors together.
@@ -95,6 +119,20 @@ impl RunningJob {
         let lost = u128::from(self.demand.cpu_milli).saturating_mul(u128::from(self.ran_ms(now))) / 1_000;
         u64::try_from(lost).unwrap_or(u64::MAX)
     }
+}
+
+/// The room that is free because others were stopped for jobs other than this one.
+pub(crate) fn freed_for_others(
+    reservations: &[Reservation],
+    executors: &[ExecutorFacts],
+    job: CandidateId,
+    now: WallTime,
+) -> Resources {
+    let theirs = reservations
+        .iter()
+        .filter(|held| held.cause == ReservationCause::Preempted && held.job != job && !held.has_lapsed(now));
+    let freed = theirs.filter_map(|held| Some(executors.get(held.executor)?.usable().min(&held.demand)));
+    freed.fold(Resources::default(), |sum, freed| sum.saturating_add(&freed))
 }
 
 /// A place that is kept for one job.

@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 use reconvene_clock::WallTime;
 
 use crate::ageing::Floors;
+use crate::cluster::freed_for_others;
 use crate::{
     CandidateId, ClusterView, ExecutorFacts, FitRule, JobFacts, Lateness, Placement, Plan, Reason, Reservation,
-    ReservationCause, RunningJob, Waiting, choose_executor, fits,
+    ReservationCause, Resources, RunningJob, Waiting, choose_executor, fits,
 };
 
 /// Places jobs in the order of `key`, smallest first, each on the executor that `rule` chooses. Deadlines,
-/// reservations and reserved shares are kept as the view's rules say.
+/// reservations, reserved shares and the head room are kept as the view's rules say.
 ///
 /// # Complexity
 /// O(n log n + n × m) for n jobs and m executors, and O(m × r) for each reservation with r running jobs.
@@ -55,22 +56,24 @@ struct Round<'a> {
     executors: Vec<ExecutorFacts>,
     running: Vec<RunningJob>,
     floors: Floors,
+    total: Resources,
+    free: Resources,
+    /// What those before in rank have a place for, and wait for the head room beside it.
+    owed: Resources,
     plan: Plan,
 }
 
 impl<'a> Round<'a> {
     fn new(jobs: &[JobFacts], view: &'a ClusterView, rule: FitRule, now: WallTime) -> Self {
-        let free = view
-            .executors
-            .iter()
-            .fold(Default::default(), |sum: crate::Resources, executor| sum.saturating_add(&executor.usable()));
+        let (total, usable) = (view.total(), view.executors.iter().map(ExecutorFacts::usable));
+        let free = usable.fold(Resources::default(), |sum, usable| sum.saturating_add(&usable));
         let running = view.running.iter().map(|job| (job.level, job.demand));
-        let floors = Floors::new(&view.ageing, (view.total(), free), jobs, running, now);
+        let floors = Floors::new(&view.ageing, (total, free), jobs, running, now);
         // More free than there is would be a report gone wrong; it must not place a job.
         let usable = |executor: &ExecutorFacts| ExecutorFacts { free: executor.usable(), ..executor.clone() };
         let executors = view.executors.iter().map(usable).collect();
-        let mut round =
-            Self { rule, view, now, executors, running: view.running.clone(), floors, plan: Plan::default() };
+        let (running, owed, plan) = (view.running.clone(), Resources::default(), Plan::default());
+        let mut round = Self { rule, view, now, executors, running, floors, total, free, owed, plan };
         let waiting: BTreeMap<CandidateId, &JobFacts> = jobs.iter().map(|job| (job.id, job)).collect();
         round.plan.reservations = round.standing(&waiting);
         round
@@ -102,10 +105,33 @@ impl<'a> Round<'a> {
         });
         let best = fitting
             .min_by_key(|(index, executor)| (self.is_own(*index, job), self.rule.score_of(executor, &job.demand)));
-        match best.map(|(index, _)| index) {
-            Some(index) => self.start(job, index),
-            None => self.leave(job),
+        let Some((index, _)) = best else { return self.leave(job) };
+        match self.held_back(job, index) {
+            None => self.start(job, index),
+            Some(reason) => self.hold_back(job, reason),
         }
+    }
+
+    /// Why the head room holds back a job that would fit an executor, if it does.
+    fn held_back(&self, job: &JobFacts, index: usize) -> Option<Reason> {
+        let own = |held: &Reservation| {
+            held.cause == ReservationCause::Preempted && (held.job, held.executor) == (job.id, index)
+        };
+        if self.plan.reservations.iter().any(own) {
+            return None;
+        }
+        let freed = freed_for_others(&self.plan.reservations, &self.executors, job.id, self.now);
+        let free = self.free.saturating_sub(&freed).saturating_sub(&self.owed);
+        self.view.head_room.holds_back(job, &free, &self.total)
+    }
+
+    fn hold_back(&mut self, job: &JobFacts, reason: Reason) {
+        self.reserve(job);
+        if self.plan.reservations.iter().any(|held| held.job == job.id) {
+            // Else those behind it could take what frees beside its place, again and again.
+            self.owed = self.owed.saturating_add(&job.demand);
+        }
+        self.wait(job.id, reason);
     }
 
     /// False, which sorts first, for the place that is kept for the job.
@@ -123,6 +149,7 @@ impl<'a> Round<'a> {
         if let Some(executor) = self.executors.get_mut(index) {
             executor.free = executor.free.saturating_sub(&job.demand);
         }
+        self.free = self.free.saturating_sub(&job.demand);
         self.floors.start(job.level, &job.demand);
         self.running.push(RunningJob::new(job, index, self.now));
         self.plan.reservations.retain(|held| held.job != job.id);

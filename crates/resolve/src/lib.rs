@@ -52,6 +52,7 @@ pub mod laws;
 mod ageing;
 mod cluster;
 mod greedy;
+mod head_room;
 mod packing;
 mod placement;
 mod policy;
@@ -73,6 +74,7 @@ pub use crate::facts::{Facts, JobFacts, Outcome, RoundFacts, VersionFacts};
 pub use crate::five::{
     CausalOrder, EmergencyFirst, FirstComeFirstServed, PriorityBased, ResourceOptimal, VectorClockCausal,
 };
+pub use crate::head_room::HeadRoom;
 pub use crate::head_start::HeadStartMinutes;
 pub use crate::id::{AlgorithmId, CandidateId, SubjectId};
 pub use crate::key::RankKey;

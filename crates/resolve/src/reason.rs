@@ -10,8 +10,9 @@ use crate::{CandidateId, DeclarationId, Dimension};
 
 /// Why a candidate stands where it stands. A closed set with stable codes, see [`Reason::code`].
 ///
-/// This crate itself gives the first seven and the two about room; the others are for whoever owns what they speak of
-/// (reservations, preemption, policies, declarations), so that there is one list of codes.
+/// This crate gives all but [`ParkedAwaitingJob`](Self::ParkedAwaitingJob) and
+/// [`EmergencyExpired`](Self::EmergencyExpired), which are for whoever keeps results and declarations, so that there is
+/// one list of codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[expect(clippy::exhaustive_enums, reason = "a closed set: whoever shows reasons must show each")]
@@ -68,6 +69,13 @@ pub enum Reason {
         /// Which.
         job: CandidateId,
     },
+    /// It would fit, but what is free is kept for life safety.
+    KeptAsHeadRoom {
+        /// What is short.
+        dimension: Dimension,
+        /// How much more would have to be free, in the unit of the dimension.
+        short_by: u64,
+    },
     /// No preemption in its favour.
     PreemptionRefused {
         /// Why not.
@@ -108,6 +116,7 @@ impl Reason {
             Self::WaitingForCapacity { .. } => "WaitingForCapacity",
             Self::NoExecutorWithTags { .. } => "NoExecutorWithTags",
             Self::ReservedForOther { .. } => "ReservedForOther",
+            Self::KeptAsHeadRoom { .. } => "KeptAsHeadRoom",
             Self::PreemptionRefused { .. } => "PreemptionRefused",
             Self::StormGuard => "StormGuard",
             Self::ParkedAwaitingJob => "ParkedAwaitingJob",
@@ -133,7 +142,7 @@ impl Reason {
             }
             Self::AgreesWith { winner } => out.id(*winner),
             Self::DeadlineHopeless { by_ms } => out.u64(*by_ms),
-            Self::WaitingForCapacity { dimension, short_by } => {
+            Self::WaitingForCapacity { dimension, short_by } | Self::KeptAsHeadRoom { dimension, short_by } => {
                 out.u64(dimension.place());
                 out.u64(*short_by);
             }
@@ -171,6 +180,9 @@ impl fmt::Display for Reason {
                 Ok(())
             }
             Self::ReservedForOther { job } => write!(f, "the place is reserved for {job}"),
+            Self::KeptAsHeadRoom { dimension, short_by } => {
+                write!(f, "what is free is kept for life safety: short of {short_by} in {dimension}")
+            }
             Self::PreemptionRefused { why } => write!(f, "no preemption: {why}"),
             Self::StormGuard => f.write_str("the broker takes itself for cut off"),
             Self::ParkedAwaitingJob => f.write_str("parked until the job is known"),

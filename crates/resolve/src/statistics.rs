@@ -108,6 +108,7 @@ impl Statistics {
             | Reason::StormGuard
             | Reason::ParkedAwaitingJob
             | Reason::EmergencyExpired { .. }
+            | Reason::KeptAsHeadRoom { .. }
             | Reason::NotPacked { .. } => {}
         }
     }

@@ -59,6 +59,7 @@ impl ContentionCheck<'_> {
                 | Law::FailureNeverBeatsSuccess
                 | Law::PreemptionIsBounded
                 | Law::SwapIsNotReversible
+                | Law::HeadRoomIsKept
                 | Law::PolicyRoundtrips => {}
             }
         }

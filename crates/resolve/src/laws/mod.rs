@@ -26,6 +26,7 @@
 
 mod contention;
 mod history;
+mod plans;
 mod policy;
 mod preemption;
 mod random;
@@ -38,6 +39,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use self::history::{JobHistory, VersionHistory};
+pub use self::plans::{PlanLaws, plans};
 pub use self::policy::{PolicyLaws, policies};
 pub use self::preemption::{PreemptionLaws, SwapLaws, preemption, swaps};
 pub use self::random::Random;
@@ -87,6 +89,8 @@ pub enum Law {
     PreemptionIsBounded,
     /// No swap for value can be swapped back.
     SwapIsNotReversible,
+    /// What starts below life safety leaves the head room free; it holds back nobody else, and nobody for ever.
+    HeadRoomIsKept,
     /// A policy has one spelling.
     PolicyRoundtrips,
 }
@@ -114,6 +118,7 @@ impl Law {
             Self::WeightsNeverOverflow => "law_weights_never_overflow",
             Self::PreemptionIsBounded => "law_preemption_is_bounded",
             Self::SwapIsNotReversible => "law_swap_is_not_reversible",
+            Self::HeadRoomIsKept => "law_head_room_is_kept",
             Self::PolicyRoundtrips => "law_policy_roundtrips",
         }
     }

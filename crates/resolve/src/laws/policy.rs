@@ -6,8 +6,8 @@ use core::fmt;
 
 use crate::laws::{Draws, Law, Random, Report, Violation, ensure};
 use crate::{
-    AgeingRules, BasisPoints, CausalOrder, HeadStartMinutes, LateRule, PackingRules, Policy, PolicyDecodeError,
-    PreemptionRules, StrategyKind, TierShares,
+    AgeingRules, BasisPoints, CausalOrder, HeadRoom, HeadStartMinutes, LateRule, PackingRules, Policy,
+    PolicyDecodeError, PreemptionRules, Resources, StrategyKind, TierShares,
 };
 
 type Decode<'a> = dyn Fn(&[u8]) -> Result<Policy, PolicyDecodeError> + 'a;
@@ -94,11 +94,14 @@ fn draw(random: &mut Random) -> Option<Policy> {
     };
     let search_rounds = u8::try_from(random.below(17)).unwrap_or(0);
     let packing = PackingRules { starvation_after_ms: random.extreme(), search_rounds };
+    let none = random.once_in(3);
+    let mut amount = || if none { 0 } else { random.extreme() };
+    let head_room = HeadRoom::new(Resources::new(amount(), amount(), amount()));
     let builder = Policy::builder(kind).ageing(ageing);
     let builder = match kind {
         StrategyKind::FirstComeFirstServed => builder,
         StrategyKind::PriorityBased => builder.head_start(head_start),
-        StrategyKind::EmergencyFirst => builder.head_start(head_start).preemption(preemption),
+        StrategyKind::EmergencyFirst => builder.head_start(head_start).preemption(preemption).head_room(head_room),
         StrategyKind::ResourceOptimal => builder.preemption(preemption).packing(packing),
         StrategyKind::VectorClockCausal => {
             let latest = random.once_in(2);

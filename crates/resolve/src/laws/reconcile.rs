@@ -63,6 +63,7 @@ impl ReconcileCheck<'_> {
                 | Law::OvertakeIsBounded
                 | Law::PreemptionIsBounded
                 | Law::SwapIsNotReversible
+                | Law::HeadRoomIsKept
                 | Law::PolicyRoundtrips => {}
             }
         }

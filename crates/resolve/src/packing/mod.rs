@@ -85,7 +85,7 @@ impl ResourcePacking {
 
     /// The plan for one round. Equal values go to the lowest place in the portfolio, equal fits to the lowest executor.
     ///
-    /// Deadlines, reservations and reserved shares are kept as the view's rules say.
+    /// Deadlines, reservations, reserved shares and the head room are kept as the view's rules say.
     ///
     /// # Complexity
     /// O(15 × n × s) for n jobs and s executors that differ in what they have free; with search O(n) times that for

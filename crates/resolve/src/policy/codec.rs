@@ -1,17 +1,19 @@
 //! The one spelling of a policy.
 //!
 //! ```text
-//! "RCVP" | format u8 = 1 | algorithm u16 | version u16 | parameters, ascending by tag
+//! "RCVP" | format u8 = 1 or 2 | algorithm u16 | version u16 | parameters, ascending by tag
 //! parameter: tag u16 | length u16 | value                       all numbers little endian
 //! ```
-//! Every parameter that the strategy has is written, defaults too, and no other.
+//! Every parameter that the strategy has in the format is written, defaults too, and no other. Format 2 adds the head room.
+//! A policy is spelt in the first format that can say it, so those without a head room have the bytes and the names that
+//! they had when there was no other.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::bytes::{Reader, Writer};
 use crate::policy::{Parameters, Policy, PolicyBuilder, PolicyError, PolicyId};
-use crate::{AlgorithmId, BasisPoints, CausalOrder, LateRule, StrategyKind, TierShares};
+use crate::{AlgorithmId, BasisPoints, CausalOrder, HeadRoom, LateRule, Resources, StrategyKind, TierShares};
 
 impl Policy {
     /// The longest canonical bytes that are read. Longer ones are refused before they are looked at.
@@ -34,10 +36,10 @@ impl Policy {
     /// # Errors
     /// [`PolicyDecodeError`] for every other spelling: another order, a tag twice, a default left out, a byte too many.
     pub fn decode(bytes: &[u8]) -> Result<Self, PolicyDecodeError> {
-        let Frame { algorithm, parameters } = Frame::read(bytes)?;
+        let Frame { format, algorithm, parameters } = Frame::read(bytes)?;
         let kind = StrategyKind::from_algorithm(algorithm).ok_or(PolicyDecodeError::UnknownAlgorithm { algorithm })?;
-        let policy = read_parameters(kind, Values(parameters))?.build()?;
-        // Whatever the checks above have missed.
+        let policy = read_parameters(kind, format, Values(parameters))?.build()?;
+        // A format that says no more than an earlier one, and whatever the checks above have missed.
         if policy.canonical_bytes() != bytes {
             return Err(PolicyDecodeError::NotCanonical);
         }
@@ -59,7 +61,7 @@ pub enum PolicyDecodeError {
     #[error("the bytes do not begin as a policy does")]
     NotAPolicy,
     /// A format that this version does not read.
-    #[error("policy format {format} is not read by this version, which knows format 1")]
+    #[error("policy format {format} is not read by this version, which knows formats 1 and 2")]
     UnknownFormat {
         /// The format.
         format: u8,
@@ -109,6 +111,7 @@ pub enum PolicyDecodeError {
 
 /// What every policy has in common, also those whose algorithm is not known here.
 pub(super) struct Frame<'a> {
+    format: u8,
     pub(super) algorithm: AlgorithmId,
     parameters: BTreeMap<u16, &'a [u8]>,
 }
@@ -122,10 +125,9 @@ impl<'a> Frame<'a> {
         if reader.array() != Some(MARK) {
             return Err(PolicyDecodeError::NotAPolicy);
         }
-        match reader.u8() {
-            Some(FORMAT) => {}
-            Some(format) => return Err(PolicyDecodeError::UnknownFormat { format }),
-            None => return Err(PolicyDecodeError::Truncated),
+        let format = reader.u8().ok_or(PolicyDecodeError::Truncated)?;
+        if !(FORMAT_1..=FORMAT_2).contains(&format) {
+            return Err(PolicyDecodeError::UnknownFormat { format });
         }
         let algorithm = reader.u16().zip(reader.u16()).ok_or(PolicyDecodeError::Truncated)?;
         let mut parameters = BTreeMap::new();
@@ -137,13 +139,14 @@ impl<'a> Frame<'a> {
                 _ => parameters.insert(tag, value),
             };
         }
-        Ok(Self { algorithm: AlgorithmId::new(algorithm.0, algorithm.1), parameters })
+        Ok(Self { format, algorithm: AlgorithmId::new(algorithm.0, algorithm.1), parameters })
     }
 }
 
 impl Parameters {
     fn canonical_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::with_mark(MARK, FORMAT);
+        let format = if self.head_room == HeadRoom::NONE { FORMAT_1 } else { FORMAT_2 };
+        let mut out = Writer::with_mark(MARK, format);
         let AlgorithmId { id, version } = self.kind.algorithm();
         out.u16(id);
         out.u16(version);
@@ -179,6 +182,12 @@ impl Parameters {
         if self.has_packing() {
             put(&mut out, tag::STARVATION_AFTER, self.packing.starvation_after_ms.to_le_bytes());
             put(&mut out, tag::SEARCH_ROUNDS, [self.packing.search_rounds]);
+        }
+        if self.has_head_room() && format >= FORMAT_2 {
+            let room = self.head_room.room();
+            put(&mut out, tag::HEAD_ROOM_CPU, room.cpu_milli.to_le_bytes());
+            put(&mut out, tag::HEAD_ROOM_MEMORY, room.memory_mib.to_le_bytes());
+            put(&mut out, tag::HEAD_ROOM_GPU, room.gpu_milli.to_le_bytes());
         }
         out.finish()
     }
@@ -221,7 +230,7 @@ impl Values<'_> {
     }
 }
 
-fn read_parameters(kind: StrategyKind, mut values: Values<'_>) -> Result<PolicyBuilder, PolicyDecodeError> {
+fn read_parameters(kind: StrategyKind, format: u8, mut values: Values<'_>) -> Result<PolicyBuilder, PolicyDecodeError> {
     let mut builder = Policy::builder(kind);
     let parameters = &mut builder.parameters;
     if parameters.has_head_start() {
@@ -256,6 +265,11 @@ fn read_parameters(kind: StrategyKind, mut values: Values<'_>) -> Result<PolicyB
         parameters.packing.starvation_after_ms = values.u64(tag::STARVATION_AFTER)?;
         parameters.packing.search_rounds = values.u8(tag::SEARCH_ROUNDS)?;
     }
+    if parameters.has_head_room() && format >= FORMAT_2 {
+        let mut amount = |tag| values.u64(tag);
+        let (cpu, memory) = (amount(tag::HEAD_ROOM_CPU)?, amount(tag::HEAD_ROOM_MEMORY)?);
+        parameters.head_room = HeadRoom::new(Resources::new(cpu, memory, amount(tag::HEAD_ROOM_GPU)?));
+    }
     match values.0.first_key_value() {
         Some((&tag, _)) => Err(PolicyDecodeError::Unknown { tag }),
         None => Ok(builder),
@@ -287,9 +301,11 @@ const LATE_RULES: [LateRule; 4] = [LateRule::LoseUrgency, LateRule::LateTier, La
 const CAUSAL_ORDERS: [CausalOrder; 2] = [CausalOrder::Earliest, CausalOrder::Latest];
 
 const MARK: [u8; 4] = *b"RCVP";
-const FORMAT: u8 = 1;
+const FORMAT_1: u8 = 1;
+/// With the head room.
+const FORMAT_2: u8 = 2;
 
-/// The tags of format 1. They are never given to anything else.
+/// The tags of both formats. They are never given to anything else.
 mod tag {
     pub(super) const PRIORITY: u16 = 1;
     pub(super) const DEADLINE: u16 = 2;
@@ -316,4 +332,8 @@ mod tag {
 
     pub(super) const STARVATION_AFTER: u16 = 64;
     pub(super) const SEARCH_ROUNDS: u16 = 65;
+
+    pub(super) const HEAD_ROOM_CPU: u16 = 80;
+    pub(super) const HEAD_ROOM_MEMORY: u16 = 81;
+    pub(super) const HEAD_ROOM_GPU: u16 = 82;
 }

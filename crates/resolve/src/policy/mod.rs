@@ -13,8 +13,8 @@ pub use self::registry::{Pin, PinEpoch, PolicyChoice, PolicyRegistry, RegistryEr
 use crate::job;
 use crate::{
     AgeingRules, AlgorithmId, CausalOrder, Chain, ChainError, ContentionStrategy, EmergencyFirst, FirstComeFirstServed,
-    HeadStartMinutes, JobFacts, LateRule, Link, PreemptionRules, PriorityBased, ReconcileStrategy, ResourceOptimal,
-    ResourcePacking, StrategyKind, VectorClockCausal,
+    HeadRoom, HeadStartMinutes, JobFacts, LateRule, Link, PreemptionRules, PriorityBased, ReconcileStrategy,
+    ResourceOptimal, ResourcePacking, StrategyKind, VectorClockCausal,
 };
 
 /// A strategy for both senses of conflict with all its parameters. A policy that exists is valid.
@@ -53,6 +53,7 @@ struct Parameters {
     ageing: AgeingRules,
     preemption: PreemptionRules,
     packing: PackingRules,
+    head_room: HeadRoom,
 }
 
 #[derive(Clone, Debug)]
@@ -218,6 +219,12 @@ impl Policy {
         &self.parameters.preemption
     }
 
+    /// What is kept free for life safety; nothing for strategies without tiers.
+    #[must_use]
+    pub const fn head_room(&self) -> &HeadRoom {
+        &self.parameters.head_room
+    }
+
     /// How jobs are packed.
     #[must_use]
     pub const fn packing(&self) -> &PackingRules {
@@ -279,6 +286,15 @@ impl PolicyBuilder {
     pub fn preemption(mut self, rules: PreemptionRules) -> Self {
         self.only("preemption", self.parameters.has_preemption());
         self.parameters.preemption = rules;
+        self
+    }
+
+    /// What is kept free for life safety, for `EMERGENCY_FIRST`. Without an order by tiers who is let into the head room
+    /// would not be who comes first.
+    #[must_use]
+    pub fn head_room(mut self, head_room: HeadRoom) -> Self {
+        self.only("head room", self.parameters.has_head_room());
+        self.parameters.head_room = head_room;
         self
     }
 
@@ -385,8 +401,8 @@ impl Parameters {
         };
         let enabled = kind == StrategyKind::EmergencyFirst;
         let preemption = PreemptionRules { enabled, ..PreemptionRules::default() };
-        let (causal_order, packing) = (CausalOrder::Earliest, PackingRules::default());
-        Self { kind, head_start, causal_order, ageing, preemption, packing }
+        let (causal_order, packing, head_room) = (CausalOrder::Earliest, PackingRules::default(), HeadRoom::NONE);
+        Self { kind, head_start, causal_order, ageing, preemption, packing, head_room }
     }
 
     const fn has_head_start(&self) -> bool {
@@ -395,6 +411,10 @@ impl Parameters {
 
     const fn has_preemption(&self) -> bool {
         matches!(self.kind, StrategyKind::EmergencyFirst | StrategyKind::ResourceOptimal)
+    }
+
+    const fn has_head_room(&self) -> bool {
+        matches!(self.kind, StrategyKind::EmergencyFirst)
     }
 
     const fn has_packing(&self) -> bool {

@@ -89,9 +89,9 @@ impl<'a> Preemptor<'a> {
 ///
 /// Carrying it out: *drain* (offer the executor nothing new), let each victim that can write a *checkpoint*, and *stop*
 /// what still runs at [`stop_at`](Self::stop_at). Their attempts end as preempted; the jobs wait on with the submit stamp
-/// they had and [`JobFacts::preempted`] one higher, counted apart from retries and redeployments. Set
-/// [`RunningJob::preemptible`] to false while a victim drains, [`spend`](PreemptionBudget::spend) the budgets, and keep
-/// the reservation in the view.
+/// they had and [`JobFacts::preempted`] one higher, counted apart from retries and redeployments.
+/// [Spend](PreemptionBudget::spend) the budgets, keep the reservation in the view, and count the room of the victims as
+/// free in it while they drain, see [`plan_preemption`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[expect(clippy::exhaustive_structs, reason = "read by whoever carries it out")]
@@ -128,8 +128,14 @@ pub struct Eviction {
 /// 2. On each executor victims are collected by ascending (tier, lost work, times preempted, id) until the job fits with
 ///    all its tags; then those that turn out not to be needed are spared, last first.
 /// 3. The executor is the one with the least (highest victim tier, victims, lost work, place).
-/// 4. A job that was displaced a short while ago displaces nobody, so that nothing cascades; and each preemption costs one
+/// 4. Nobody is stopped for a job that the [head room](ClusterView::head_room) would hold back even then.
+/// 5. A job that was displaced a short while ago displaces nobody, so that nothing cascades; and each preemption costs one
 ///    of every budget in `budgets` (usually the broker's and the tenant's), which life safety may overdraw.
+///
+/// While victims drain, callers count their room as free in the view that they plan further preemptions with, and leave
+/// them out of [`ClusterView::running`]: the reservation keeps others off that room. If the victims stood there as well,
+/// the same room would be taken twice, and plans refused that would do. In a view for
+/// [placement](crate::ContentionStrategy::plan) the room is free once they have ended.
 ///
 /// n jobs suffer at most `max_count × n` preemptions below the highest tier, and no job is stopped twice for the same
 /// other one.
@@ -149,11 +155,11 @@ pub fn plan_preemption(
 ) -> Result<Preemption, Reason> {
     let job = preemptor.job;
     may_ask(preemptor, view, rules, now)?;
+    let room = Room::new(job, view, rules, now);
     let best = |eligible: &dyn Fn(&RunningJob) -> bool| {
         let sets = (0..view.executors.len()).filter_map(|index| {
-            let victims = victims_on(index, job, view, rules, now, eligible, |victim| {
-                (u64::from(victim.level.get()), victim.lost_core_ms(now))
-            })?;
+            let victims =
+                room.victims_on(index, eligible, |victim| (u64::from(victim.level.get()), victim.lost_core_ms(now)))?;
             let highest = victims.iter().map(|victim| victim.level).max();
             let lost = lost_work(&victims, now);
             Some(((highest, victims.len(), lost, index), victims))
@@ -217,46 +223,59 @@ fn is_large_enough(executor: usize, job: &JobFacts, view: &ClusterView) -> bool 
     executor.is_some_and(|executor| fits(&executor.capacity, &job.demand, &executor.tags, &job.requires))
 }
 
-/// Whom to stop on one executor so that the job fits, cheapest first; `None` if it does not fit even then.
-fn victims_on<'a>(
-    index: usize,
-    job: &JobFacts,
+/// The room that a job may have once others are stopped.
+struct Room<'a> {
+    job: &'a JobFacts,
     view: &'a ClusterView,
-    rules: &PreemptionRules,
-    now: WallTime,
-    eligible: &dyn Fn(&RunningJob) -> bool,
-    cost: impl Fn(&RunningJob) -> (u64, u64),
-) -> Option<Vec<&'a RunningJob>> {
-    let executor = view.executors.get(index).filter(|_| is_large_enough(index, job, view))?;
-    let here = view.running.iter().filter(|running| running.executor == index && eligible(running));
-    let mut victims: Vec<&RunningJob> = here.collect();
-    victims.sort_by_key(|victim| (cost(victim), victim.preempted, victim.id));
-    // The victims have their grace before the job can start.
-    let start = now.saturating_add(rules.grace_ms);
-    let fits_without = |stopped: &[&RunningJob]| would_fit(executor, index, stopped, job, view, start);
-    let needed = (0..=victims.len()).find(|count| victims.get(..*count).is_some_and(&fits_without))?;
-    victims.truncate(needed);
-    for place in (0..victims.len()).rev() {
-        let spared = victims.remove(place);
-        if !fits_without(&victims) {
-            victims.insert(place, spared);
-        }
-    }
-    Some(victims)
+    /// When the grace of the victims is over.
+    start: WallTime,
+    /// Of all executors together.
+    free: Resources,
+    total: Resources,
 }
 
-/// Whether the job could start once these are stopped: in the room there is, without what is kept for others.
-fn would_fit(
-    executor: &ExecutorFacts,
-    index: usize,
-    stopped: &[&RunningJob],
-    job: &JobFacts,
-    view: &ClusterView,
-    start: WallTime,
-) -> bool {
-    let free = stopped.iter().fold(executor.free, |free: Resources, victim| free.saturating_add(&victim.demand));
-    let mut kept = view.reservations.iter().filter(|held| held.executor == index);
-    free.holds(&job.demand) && !kept.any(|held| held.blocks(job, &free, start))
+impl<'a> Room<'a> {
+    fn new(job: &'a JobFacts, view: &'a ClusterView, rules: &PreemptionRules, now: WallTime) -> Self {
+        let start = now.saturating_add(rules.grace_ms);
+        Self { job, view, start, free: view.free_for(job.id, now), total: view.total() }
+    }
+
+    /// Whom to stop on one executor so that the job fits, cheapest first; `None` if it does not fit even then.
+    fn victims_on(
+        &self,
+        index: usize,
+        eligible: &dyn Fn(&RunningJob) -> bool,
+        cost: impl Fn(&RunningJob) -> (u64, u64),
+    ) -> Option<Vec<&'a RunningJob>> {
+        let Self { job, view, .. } = *self;
+        let executor = view.executors.get(index).filter(|_| is_large_enough(index, job, view))?;
+        let here = view.running.iter().filter(|running| running.executor == index && eligible(running));
+        let mut victims: Vec<&RunningJob> = here.collect();
+        victims.sort_by_key(|victim| (cost(victim), victim.preempted, victim.id));
+        let fits_without = |stopped: &[&RunningJob]| self.would_fit(index, executor, stopped);
+        let needed = (0..=victims.len()).find(|count| victims.get(..*count).is_some_and(&fits_without))?;
+        victims.truncate(needed);
+        for place in (0..victims.len()).rev() {
+            let spared = victims.remove(place);
+            if !fits_without(&victims) {
+                victims.insert(place, spared);
+            }
+        }
+        Some(victims)
+    }
+
+    /// Whether the job could start once these are stopped: in the room there is, without what is kept for others or as
+    /// head room.
+    fn would_fit(&self, index: usize, executor: &ExecutorFacts, stopped: &[&RunningJob]) -> bool {
+        let Self { job, view, .. } = *self;
+        let with_stopped =
+            |free| stopped.iter().fold(free, |free: Resources, victim| free.saturating_add(&victim.demand));
+        let free = with_stopped(executor.free);
+        let mut kept = view.reservations.iter().filter(|held| held.executor == index);
+        free.holds(&job.demand)
+            && !kept.any(|held| held.blocks(job, &free, self.start))
+            && view.head_room.holds_back(job, &with_stopped(self.free), &self.total).is_none()
+    }
 }
 
 fn lost_work(victims: &[&RunningJob], now: WallTime) -> u64 {

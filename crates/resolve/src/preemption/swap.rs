@@ -4,7 +4,7 @@ use core::cmp::Reverse;
 
 use reconvene_clock::WallTime;
 
-use crate::preemption::{afford, is_immune, lost_work, may_ask, preemption, victims_on};
+use crate::preemption::{Room, afford, is_immune, lost_work, may_ask, preemption};
 use crate::{
     ClusterView, Preemption, PreemptionBudget, PreemptionRefusal, PreemptionRules, Preemptor, Reason, RunningJob,
 };
@@ -31,10 +31,10 @@ pub fn plan_swap(
             && victim.ran_ms(now) >= rules.min_run_ms
             && !is_immune(victim, preemptor, rules)
     };
+    let room = Room::new(job, view, rules, now);
     let sets = (0..view.executors.len()).filter_map(|index| {
-        let victims = victims_on(index, job, view, rules, now, &eligible, |victim| {
-            (u64::from(victim.value.get()), victim.lost_core_ms(now))
-        })?;
+        let victims =
+            room.victims_on(index, &eligible, |victim| (u64::from(victim.value.get()), victim.lost_core_ms(now)))?;
         let total = |of: &dyn Fn(&RunningJob) -> u64| victims.iter().fold(0, |sum: u64, v| sum.saturating_add(of(v)));
         let value = total(&|victim| u64::from(victim.value.get()));
         let lost = total(&|victim| lost_value(victim, now));

@@ -107,6 +107,15 @@ fn law_swap_is_not_reversible() {
     holds(laws::swaps(&swap_pays).histories(histories()).check());
 }
 
+/// Whatever orders the jobs.
+#[test]
+fn law_head_room_is_kept() {
+    for strategy in StrategyKind::ALL.map(StrategyKind::contention) {
+        let plan = |jobs: &[_], view: &_, round: &_, now| strategy.plan(jobs, view, round, now);
+        holds(laws::plans(&plan).histories(histories() / 10).check());
+    }
+}
+
 #[test]
 fn law_policy_roundtrips() {
     holds(laws::policies(&Policy::decode).histories(histories()).check());
@@ -162,5 +171,9 @@ fn long_every_law_on_a_million_histories() {
         laws::preemption(&|p, view, rules, now| plan_preemption(p, view, rules, &[], now)).histories(MILLION).check(),
     );
     holds(laws::swaps(&swap_pays).histories(MILLION).check());
+    for strategy in StrategyKind::ALL.map(StrategyKind::contention) {
+        let plan = |jobs: &[_], view: &_, round: &_, now| strategy.plan(jobs, view, round, now);
+        holds(laws::plans(&plan).histories(MILLION / 10).check());
+    }
     holds(laws::policies(&Policy::decode).histories(MILLION).check());
 }

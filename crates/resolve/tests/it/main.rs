@@ -13,6 +13,7 @@ mod chains;
 mod decisions;
 mod draws;
 mod examples;
+mod head_room;
 mod kit;
 mod laws;
 mod offenders;

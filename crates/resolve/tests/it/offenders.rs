@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use reconvene_clock::WallTime;
 use reconvene_resolve::laws::{self, Law, Violation};
 use reconvene_resolve::{
-    AlgorithmId, CandidateId, CausalOrder, Chain, ClusterView, ContentionStrategy, Eviction, FactorReading,
+    AlgorithmId, CandidateId, CausalOrder, Chain, ClusterView, ContentionStrategy, Eviction, FactorReading, HeadRoom,
     HeadStartMinutes, JobFacts, KeyBreakdown, Level, Link, LinkReading, Policy, PolicyDecodeError, Preemption,
     PreemptionRules, Preemptor, Priority, RankKey, Reason, ReconcileStrategy, Reservation, ReservationCause,
     RoundFacts, RunningJob, StrategyKind, Unit, VersionFacts, job, plan_preemption, version,
@@ -522,6 +522,35 @@ fn planners_that_forget_a_rule_are_refused() {
         plan_preemption(&preemptor, view, rules, &[], now)
     };
     caught_by(law, laws::preemption(&cascading).check());
+}
+
+#[test]
+fn plans_without_regard_to_the_head_room_are_refused() {
+    let law = Law::HeadRoomIsKept;
+    let strategy = StrategyKind::EmergencyFirst.contention();
+    type View<'a> = &'a ClusterView;
+    let with = |head_room: HeadRoom, jobs: &[JobFacts], view: View<'_>, round: &RoundFacts, now| {
+        strategy.plan(jobs, &ClusterView { head_room, ..view.clone() }, round, now)
+    };
+    // It is forgotten.
+    let forgetful =
+        |jobs: &[JobFacts], view: View<'_>, round: &RoundFacts, now| with(HeadRoom::NONE, jobs, view, round, now);
+    caught_by(law, laws::plans(&forgetful).check());
+    // It holds back everybody: emergencies are taken for routine.
+    let blind = |jobs: &[JobFacts], view: View<'_>, round: &RoundFacts, now| {
+        let jobs: Vec<_> = jobs.iter().map(|job| JobFacts { level: Level::ROUTINE, ..job.clone() }).collect();
+        strategy.plan(&jobs, view, round, now)
+    };
+    caught_by(law, laws::plans(&blind).check());
+    // What is too large for it waits for ever.
+    let stubborn = |jobs: &[JobFacts], view: View<'_>, round: &RoundFacts, now| {
+        let large = |job: &&JobFacts| {
+            job.level < Level::LIFE_SAFETY && !view.total().saturating_sub(view.head_room.room()).holds(&job.demand)
+        };
+        let jobs: Vec<_> = jobs.iter().filter(|job| !large(job)).cloned().collect();
+        strategy.plan(&jobs, view, round, now)
+    };
+    caught_by(law, laws::plans(&stubborn).check());
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Policies: their one spelling, what is refused, and which of them judges what.
 
 use reconvene_resolve::{
-    AgeingRules, AlgorithmId, BasisPoints, CandidateId, CausalOrder, ChainError, HeadStartMinutes, JobFacts, LateRule,
-    Level, PackingRules, Pin, PinEpoch, Policy, PolicyChoice, PolicyDecodeError, PolicyEpoch, PolicyError, PolicyId,
-    PolicyRegistry, PreemptionRules, Reason, RegistryError, Resources, RoundFacts, StrategyKind, TierShares,
+    AgeingRules, AlgorithmId, BasisPoints, CandidateId, CausalOrder, ChainError, HeadRoom, HeadStartMinutes, JobFacts,
+    LateRule, Level, PackingRules, Pin, PinEpoch, Policy, PolicyChoice, PolicyDecodeError, PolicyEpoch, PolicyError,
+    PolicyId, PolicyRegistry, PreemptionRules, Reason, RegistryError, Resources, RoundFacts, StrategyKind, TierShares,
     Unresolved, UnresolvedCause, rank,
 };
 
@@ -74,6 +74,38 @@ fn golden_v1_policy_without_defaults() {
     }
 }
 
+/// What format 2 adds, and that a policy has one spelling in both formats together.
+#[test]
+fn golden_v2_policy_with_a_head_room() {
+    let with = |room| Policy::builder(StrategyKind::EmergencyFirst).head_room(HeadRoom::new(room)).build().unwrap();
+    let policy = with(Resources::new(3_000, 2, 1));
+    let golden = include_str!("../golden/policies-v2.txt");
+    let line = format!("EMERGENCY_FIRST {} {}", hex(&policy.canonical_bytes()), policy.id());
+    assert_eq!(golden.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>(), [line]);
+    let bytes = policy.canonical_bytes();
+    assert_eq!(Policy::decode(&bytes), Ok(policy));
+    // All of format 1, then three parameters of 12 bytes.
+    let first = default_bytes(StrategyKind::EmergencyFirst);
+    let (start, added) = bytes.split_at(first.len());
+    assert_eq!((&start[..4], start[4], &start[5..]), (&first[..4], 2, &first[5..]));
+    assert_eq!(hex(added), "50000800b80b000000000000510008000200000000000000520008000100000000000000");
+
+    use PolicyDecodeError as E;
+    let refusal = |parts: &[&[u8]]| Policy::decode(&parts.concat()).unwrap_err();
+    assert_eq!(refusal(&[start]), E::Missing { tag: 80 }, "format 2 writes it");
+    assert_eq!(refusal(&[start, &added[..24]]), E::Missing { tag: 82 });
+    assert_eq!(refusal(&[&first, added]), E::Unknown { tag: 80 }, "format 1 does not know it");
+    let none: Vec<u8> = added.chunks(12).flat_map(|one| [&one[..4], &[0; 8]].concat()).collect();
+    assert_eq!(refusal(&[start, &none]), E::NotCanonical, "without one format 1 can say it");
+    let fair = default_bytes(StrategyKind::FirstComeFirstServed);
+    assert_eq!(refusal(&[&fair[..4], &[2], &fair[5..], added]), E::Unknown { tag: 80 });
+    for room in [Resources::new(1, 0, 0), Resources::new(0, 1, 0), Resources::new(0, 0, u64::MAX)] {
+        let policy = with(room);
+        assert_eq!((policy.canonical_bytes()[4], policy.head_room().room()), (2, &room));
+        assert_eq!(Policy::decode(&policy.canonical_bytes()), Ok(policy));
+    }
+}
+
 #[test]
 fn every_other_spelling_is_refused() {
     use PolicyDecodeError as E;
@@ -87,7 +119,9 @@ fn every_other_spelling_is_refused() {
     assert_eq!(refusal(b""), E::NotAPolicy);
     assert_eq!(with(0, b'r'), E::NotAPolicy);
     assert_eq!(refusal(b"RCVP"), E::Truncated);
-    assert_eq!(with(4, 2), E::UnknownFormat { format: 2 });
+    assert_eq!(with(4, 0), E::UnknownFormat { format: 0 });
+    assert_eq!(with(4, 2), E::NotCanonical, "format 1 can say all of it");
+    assert_eq!(with(4, 3), E::UnknownFormat { format: 3 });
     assert_eq!(refusal(&good[..7]), E::Truncated);
     assert_eq!(with(5, 99), E::UnknownAlgorithm { algorithm: AlgorithmId::new(99, 1) });
     assert_eq!(with(7, 2), E::UnknownAlgorithm { algorithm: AlgorithmId::new(5, 2) });
