@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::hint::black_box;
 
 use anyhow::{Result, ensure};
-use reconvene_resolve::{AgeingRules, ContentionStrategy, JobFacts, Level, StrategyKind, explain_rank};
+use reconvene_resolve::{ContentionStrategy, JobFacts, Level, Policy, StrategyKind, explain_rank};
 use serde::Serialize;
 
-use super::pool::{Keyed, Queue, run as run_pool};
+use super::pool::{Keyed, Queue, Rules, run as run_pool};
 use super::rank::median;
 use super::workload::Case;
 
@@ -29,28 +29,32 @@ pub(crate) struct Decisions {
 /// If the bare set does not start the same jobs.
 pub(crate) fn run(trace: &str, case: &Case) -> Result<Decisions> {
     let facts = case.facts(|_| Level::ROUTINE);
-    let (first, strategy) = (StrategyKind::FirstComeFirstServed.contention(), StrategyKind::PriorityBased.contention());
-    let ours = starts(case, &mut Keyed::new(first, case, &facts));
-    ensure!(ours == starts(case, &mut Bare { case, set: BTreeSet::new() }), "the bare set starts other jobs");
+    let (first, priority) = (Policy::first_come_first_served(), Policy::of(StrategyKind::PriorityBased));
+    let (in_order, by_priority) = (Rules::of(&first, case, &facts), Rules::of(&priority, case, &facts));
+    let (first, strategy) = (first.contention(), priority.contention());
+    let ours = starts(case, &in_order, &mut Keyed::new(first, case, &facts));
+    let bare = starts(case, &in_order, &mut Bare { case, set: BTreeSet::new() });
+    ensure!(ours == bare, "the bare set starts other jobs");
     let per_s = |work: &mut dyn FnMut() -> u64| {
         let time = median(3, work);
         case.jobs.len() as f64 / time.as_secs_f64()
     };
     Ok(Decisions {
         trace: trace.to_owned(),
-        bare_set_per_s: per_s(&mut || starts(case, &mut Bare { case, set: BTreeSet::new() })),
-        ours_per_s: per_s(&mut || starts(case, &mut Keyed::new(first, case, &facts))),
-        priority_per_s: per_s(&mut || starts(case, &mut Keyed::new(strategy, case, &facts))),
+        bare_set_per_s: per_s(&mut || starts(case, &in_order, &mut Bare { case, set: BTreeSet::new() })),
+        ours_per_s: per_s(&mut || starts(case, &in_order, &mut Keyed::new(first, case, &facts))),
+        priority_per_s: per_s(&mut || starts(case, &by_priority, &mut Keyed::new(strategy, case, &facts))),
         explained_per_s: per_s(&mut || {
-            starts(case, &mut Explained { strategy, facts: &facts, queue: Keyed::new(strategy, case, &facts) })
+            let queue = Keyed::new(strategy, case, &facts);
+            starts(case, &by_priority, &mut Explained { strategy, facts: &facts, queue })
         }),
     })
 }
 
 /// Replays the case; a sum over all starts, in order.
-fn starts(case: &Case, queue: &mut impl Queue) -> u64 {
+fn starts(case: &Case, rules: &Rules<'_>, queue: &mut impl Queue) -> u64 {
     let mut all = 0_u64;
-    run_pool(case, queue, AgeingRules::default().reserve_after_ms, |job, now| {
+    run_pool(case, queue, rules, |job, now| {
         all = all.rotate_left(5).wrapping_add(now ^ job as u64);
     });
     all

@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// Seed from which three emergencies in a hundred jobs are drawn
     #[arg(long, default_value_t = 2005)]
     seed: u64,
+    /// Cores that `EMERGENCY_FIRST` keeps free for emergencies, beside a replay that keeps none
+    #[arg(long, default_value_t = 3)]
+    head_room: u64,
 }
 
 /// Measures everything and prints it.
@@ -57,9 +60,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         report.replay.extend(replay::run(&workload.name, &whole, options.seed)?);
         report.replay.extend(replay::sites(&workload, options.seed)?);
         report.overtake.widen(replay::overtake(&whole)?);
-        let (rows, emergencies) = emergencies::run(&workload.name, &whole, options.seed)?;
+        let (rows, emergencies) = emergencies::run(&workload.name, &whole, options.seed, options.head_room)?;
         report.replay.extend(rows);
-        report.emergencies.push(emergencies);
+        report.emergencies.extend(emergencies);
         preemptions.add(preemption::run(&whole, options.seed)?);
         report.decisions.push(decisions::run(&workload.name, &whole)?);
     }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use reconvene_resolve::{ContentionStrategy, JobFacts, RankKey, RoundFacts};
+use reconvene_resolve::{ContentionStrategy, HeadRoom, JobFacts, Policy, RankKey, Resources, RoundFacts};
 
 use super::workload::Case;
 
@@ -14,11 +14,33 @@ pub(crate) trait Queue {
     fn pop(&mut self, now: u64) -> Option<usize>;
 }
 
+/// What of a policy the pool keeps by itself.
+pub(crate) struct Rules<'a> {
+    reserve_after_ms: u64,
+    head_room: HeadRoom,
+    facts: &'a [JobFacts],
+    total: Resources,
+}
+
+impl<'a> Rules<'a> {
+    /// `facts` are the jobs of the case, in its order.
+    pub(crate) fn of(policy: &Policy, case: &Case, facts: &'a [JobFacts]) -> Self {
+        let (ageing, head_room) = (policy.ageing(), *policy.head_room());
+        Self { reserve_after_ms: ageing.reserve_after_ms, head_room, facts, total: case.total() }
+    }
+
+    /// Whether the head room holds back a job that would fit.
+    fn holds_back(&self, job: usize, free: u64) -> bool {
+        let free = Resources::new(free.saturating_mul(1_000), 0, 0);
+        self.head_room.holds_back(&self.facts[job], &free, &self.total).is_some()
+    }
+}
+
 /// Runs all jobs of a case. `started` is told of each start.
 ///
 /// A job that does not fit may be passed by others until it has waited for `reserve_after_ms`. Then nothing may start
-/// that would end after the moment at which it is expected to fit.
-pub(crate) fn run(case: &Case, queue: &mut impl Queue, reserve_after_ms: u64, mut started: impl FnMut(usize, u64)) {
+/// that would end after the moment at which it is expected to fit. What is kept as head room does not fit.
+pub(crate) fn run(case: &Case, queue: &mut impl Queue, rules: &Rules<'_>, mut started: impl FnMut(usize, u64)) {
     let mut running: BinaryHeap<Reverse<Running>> = BinaryHeap::new();
     let (mut free, mut next) = (case.cores, 0);
     loop {
@@ -37,6 +59,14 @@ pub(crate) fn run(case: &Case, queue: &mut impl Queue, reserve_after_ms: u64, mu
         while free > 0 && blocked.len() < LOOKED_AT {
             let Some(place) = queue.pop(now) else { break };
             let job = &case.jobs[place];
+            if job.cores <= free && rules.holds_back(place, free) {
+                blocked.push(place);
+                // The queue goes by tiers, and nothing is smaller than one core.
+                if job.cores == 1 {
+                    break;
+                }
+                continue;
+            }
             if job.cores <= free && reserved.is_none_or(|from| now + job.expected_ms() <= from) {
                 free -= job.cores;
                 let expected = now + job.expected_ms();
@@ -44,7 +74,7 @@ pub(crate) fn run(case: &Case, queue: &mut impl Queue, reserve_after_ms: u64, mu
                 started(place, now);
                 continue;
             }
-            if reserved.is_none() && now - job.submit_ms >= reserve_after_ms {
+            if reserved.is_none() && now - job.submit_ms >= rules.reserve_after_ms {
                 reserved = Some(fits_at(job.cores, free, &running, now));
             }
             blocked.push(place);
@@ -159,7 +189,7 @@ impl Queue for Starving<'_> {
 
 #[cfg(test)]
 mod tests {
-    use reconvene_resolve::{Level, StrategyKind};
+    use reconvene_resolve::{AgeingRules, Level, StrategyKind};
 
     use super::*;
     use crate::resolve::workload::read;
@@ -179,8 +209,24 @@ mod tests {
         let facts = case.facts(|_| Level::ROUTINE);
         let mut starts = vec![u64::MAX; case.jobs.len()];
         let mut queue = Keyed::new(StrategyKind::FirstComeFirstServed.contention(), case, &facts);
-        run(case, &mut queue, reserve_after_ms, |job, now| starts[job] = now);
+        let ageing = AgeingRules { reserve_after_ms, ..AgeingRules::default() };
+        let policy = Policy::builder(StrategyKind::FirstComeFirstServed).ageing(ageing).build().unwrap();
+        run(case, &mut queue, &Rules::of(&policy, case, &facts), |job, now| starts[job] = now);
         starts
+    }
+
+    #[test]
+    fn the_head_room_is_left_to_life_safety() {
+        let case = case(&[(0, 10, 1), (0, 10, 1), (1, 10, 1), (2, 10, 1), (2, 10, 1)], 3);
+        let facts = case.facts(|job| if job >= 3 { Level::LIFE_SAFETY } else { Level::ROUTINE });
+        let head_room = HeadRoom::new(Resources::new(1_000, 0, 0));
+        for (head_room, expected) in [(head_room, [0, 0, 12, 2, 10]), (HeadRoom::NONE, [0, 0, 1, 10, 10])] {
+            let policy = Policy::builder(StrategyKind::EmergencyFirst).head_room(head_room).build().unwrap();
+            let mut starts = vec![u64::MAX; case.jobs.len()];
+            let mut queue = Keyed::new(policy.contention(), &case, &facts);
+            run(&case, &mut queue, &Rules::of(&policy, &case, &facts), |job, now| starts[job] = now);
+            assert_eq!(starts, expected);
+        }
     }
 
     #[test]

@@ -3,12 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
-use reconvene_resolve::{
-    AgeingRules, ContentionStrategy, HeadStartMinutes, JobFacts, Level, PackingRules, PriorityBased, StrategyKind,
-};
+use reconvene_resolve::{HeadStartMinutes, JobFacts, Level, Policy, StrategyKind};
 use serde::Serialize;
 
-use super::pool::{Keyed, Queue, Starving, run as run_pool};
+use super::pool::{Keyed, Queue, Rules, Starving, run as run_pool};
 use super::workload::{CLASSES, Case, Workload};
 use crate::numbers;
 
@@ -44,25 +42,26 @@ pub(crate) fn emergencies(jobs: usize, seed: u64) -> Vec<bool> {
 }
 
 /// How long each job waited, in milliseconds.
-pub(crate) fn waits(case: &Case, kind: StrategyKind, facts: &[JobFacts]) -> Result<Vec<u64>> {
-    let keyed = Keyed::new(kind.contention(), case, facts);
-    match kind {
+pub(crate) fn waits(case: &Case, policy: &Policy, facts: &[JobFacts]) -> Result<Vec<u64>> {
+    let keyed = Keyed::new(policy.contention(), case, facts);
+    let rules = Rules::of(policy, case, facts);
+    match policy.kind() {
         StrategyKind::ResourceOptimal => {
-            record(case, &mut Starving::new(keyed, PackingRules::DEFAULT.starvation_after_ms))
+            record(case, &mut Starving::new(keyed, policy.packing().starvation_after_ms), &rules)
         }
         StrategyKind::FirstComeFirstServed
         | StrategyKind::PriorityBased
         | StrategyKind::EmergencyFirst
         | StrategyKind::VectorClockCausal => {
             let mut keyed = keyed;
-            record(case, &mut keyed)
+            record(case, &mut keyed, &rules)
         }
     }
 }
 
-fn record(case: &Case, queue: &mut impl Queue) -> Result<Vec<u64>> {
+fn record(case: &Case, queue: &mut impl Queue, rules: &Rules<'_>) -> Result<Vec<u64>> {
     let mut waits = vec![None; case.jobs.len()];
-    run_pool(case, queue, AgeingRules::default().reserve_after_ms, |job, now| {
+    run_pool(case, queue, rules, |job, now| {
         waits[job] = Some(now - case.jobs[job].submit_ms);
     });
     let count = waits.len();
@@ -116,7 +115,7 @@ fn by_class(case: &Case, seed: u64) -> Result<Vec<(StrategyKind, Classes)>> {
     let facts = case.facts(|job| if emergency[job] { Level::LIFE_SAFETY } else { Level::ROUTINE });
     let replays = StrategyKind::ALL.into_iter().map(|kind| {
         let mut classes = Classes::new();
-        for (job, wait) in waits(case, kind, &facts)?.into_iter().enumerate() {
+        for (job, wait) in waits(case, &Policy::of(kind), &facts)?.into_iter().enumerate() {
             let class = if emergency[job] { EMERGENCY.to_owned() } else { case.jobs[job].class.to_string() };
             classes.entry(class).or_default().push(wait);
             classes.entry(ALL.to_owned()).or_default().push(wait);
@@ -157,15 +156,15 @@ pub(crate) fn seconds(ms: u64) -> f64 {
 pub(crate) fn overtake(case: &Case) -> Result<Overtake> {
     let minutes = u32::from(CLASSES - 1) * 30;
     let head_start = HeadStartMinutes { priority: minutes, deadline: 0, lightness: 0, smallness: 0, emergency: 0 };
-    let strategy = PriorityBased::new(head_start)?;
+    let policy = Policy::priority_based(head_start)?;
     let facts = case.facts(|_| Level::ROUTINE);
     let mut observed = Observed {
-        queue: Keyed::new(&strategy as &dyn ContentionStrategy, case, &facts),
+        queue: Keyed::new(policy.contention(), case, &facts),
         case,
         waiting: BTreeSet::new(),
         longest_ms: 0,
     };
-    run_pool(case, &mut observed, AgeingRules::default().reserve_after_ms, |_, _| {});
+    run_pool(case, &mut observed, &Rules::of(&policy, case, &facts), |_, _| {});
     let overtake = Overtake { longest_s: seconds(observed.longest_ms), bound_s: seconds(head_start.longest_ms()) };
     ensure!(overtake.longest_s < overtake.bound_s, "an overtake of {} s", overtake.longest_s);
     Ok(overtake)

@@ -71,8 +71,10 @@ impl Report {
             at_most("preemptions, repeated pairs", preemptions.repeated_pairs as f64, 0.0),
         ];
         for found in &self.emergencies {
-            goals.push(at_most(format!("{}: longest emergency wait, s", found.trace), found.wait_max_s, 200.0));
-            goals.push(at_most(format!("{}: rise of the others' mean wait", found.trace), found.others_rise, 0.03));
+            let Emergencies { trace, head_room_cores: cores, .. } = found;
+            let what = |what: &str| format!("{trace}, head room {cores}: {what}");
+            goals.push(at_most(what("longest emergency wait, s"), found.wait_max_s, 200.0));
+            goals.push(at_most(what("rise of the others' mean wait"), found.others_rise, 0.03));
         }
         for found in &self.decisions {
             let ratio = found.ours_per_s / found.bare_set_per_s;
@@ -124,6 +126,19 @@ impl fmt::Display for Report {
                 f,
                 "{}: starts a second: bare set {:.0}, FIRST_COME_FIRST_SERVED {:.0}, PRIORITY_BASED {:.0}, explained {:.0}",
                 found.trace, found.bare_set_per_s, found.ours_per_s, found.priority_per_s, found.explained_per_s
+            )?;
+        }
+        for found in &self.emergencies {
+            writeln!(
+                f,
+                "{}, head room of {}: emergencies wait {:.1} s, {:.0} at most; others {:+.2} % by them, {:+.2} % by them \
+                 and the head room",
+                found.trace,
+                found.head_room_cores,
+                found.wait_mean_s,
+                found.wait_max_s,
+                100.0 * found.others_rise,
+                100.0 * found.others_rise_over_none,
             )?;
         }
         writeln!(f, "longest wait of life safety with preemption: {} s", self.preemptions.emergency_wait_max_s)?;
