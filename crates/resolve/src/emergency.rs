@@ -169,6 +169,8 @@ mod tests {
             assert_eq!(level.to_string().parse(), Ok(level));
         }
         assert_eq!("Public-Safety".parse(), Ok(Level::PUBLIC_SAFETY));
+        let shown = [0, 50, 99, 200].map(|number| Level::new(number).unwrap().to_string());
+        assert_eq!(shown, ["routine", "elevated", "99", "life-safety"]);
     }
 
     #[test]

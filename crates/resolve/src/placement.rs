@@ -188,6 +188,17 @@ mod tests {
         );
     }
 
+    /// One thousandth of a core short of thousands: a share that rounds to nothing, and a reason all the same.
+    #[test]
+    fn a_shortage_is_named_however_small_its_share() {
+        let all = Resources::new(4_000_000, 100, 100);
+        let busy = [executor(all, Resources::new(3_999_999, 100, 100), &[])];
+        assert_eq!(
+            choose_executor(&job(Resources::new(4_000_000, 1, 1), &[]), &busy),
+            Err(Reason::WaitingForCapacity { dimension: Dimension::Cpu, short_by: 1 })
+        );
+    }
+
     #[test]
     fn shortages_compare_as_shares() {
         let all = Resources::new(1_000, 65_536, 0);

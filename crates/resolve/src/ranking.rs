@@ -206,6 +206,32 @@ mod tests {
         }
     }
 
+    /// Lower ones would be bounds as well, and leave no job uncomputed.
+    #[test]
+    fn least_words_are_as_great_as_can_be_without_reading_factors() {
+        let submitted = Hlc::from_parts(WallTime::from_millis(1_000_000_000), 0).unwrap();
+        let job = JobFacts { submitted, ..JobFacts::new(CandidateId::new(1, 1), Hlc::default()) };
+        let round = RoundFacts::new(1, RoundFacts::REFERENCE);
+        let least = |kind: StrategyKind| kind.contention().least_words(&job, &round);
+        let earliest = |longest_ms| 1_000_000_000 + (1_u64 << 32) - longest_ms;
+        assert_eq!(least(StrategyKind::FirstComeFirstServed), [submitted.as_u64(), 0]);
+        assert_eq!(least(StrategyKind::PriorityBased), [earliest(14_400_000), 0]);
+        assert_eq!(least(StrategyKind::EmergencyFirst), [200, earliest(7_200_000)]);
+        struct Plain;
+        impl ContentionStrategy for Plain {
+            fn algorithm(&self) -> AlgorithmId {
+                AlgorithmId::new(AlgorithmId::FIRST_CUSTOM, 1)
+            }
+            fn key(&self, job: &JobFacts, _: &RoundFacts) -> RankKey {
+                RankKey::new([0; MAX_WORDS], job.id)
+            }
+            fn explain(&self, job: &JobFacts, _: &RoundFacts) -> crate::KeyBreakdown {
+                crate::KeyBreakdown::of_chain(job.id, Vec::new())
+            }
+        }
+        assert_eq!(Plain.least_words(&job, &round), [0, 0], "of a strategy that says nothing, nothing is left out");
+    }
+
     #[test]
     fn words_one_by_one_are_those_of_the_key_and_least_words_are_no_greater() {
         let chains = strategies();

@@ -31,8 +31,8 @@ pub trait ContentionStrategy: Send + Sync {
     }
 
     /// Where the waiting jobs go in this round. Greedy unless a strategy knows better: job by job in rank order, each to
-    /// the executor that it leaves most balanced, under the view's rules for deadlines, reservations and reserved
-    /// shares. `now` decides what is late and for how long somebody has waited, never the order.
+    /// the executor that it leaves most balanced, under the view's rules for deadlines, reservations, reserved shares and
+    /// head room. `now` decides what is late and for how long somebody has waited, never the order.
     fn plan(&self, jobs: &[JobFacts], view: &ClusterView, round: &RoundFacts, now: WallTime) -> Plan {
         greedy::plan(|job| self.key(job, round), FitRule::Balanced, jobs, view, now)
     }

@@ -115,3 +115,54 @@ pub(crate) const fn left(free: [u64; 3], demand: [u64; 3]) -> [u64; 3] {
     let ([a, b, c], [x, y, z]) = (free, demand);
     [a.saturating_sub(x), b.saturating_sub(y), c.saturating_sub(z)]
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use reconvene_clock::Hlc;
+
+    use super::*;
+    use crate::CandidateId;
+
+    #[test]
+    fn scarce_is_what_all_jobs_together_want_more_of_than_is_free() {
+        let room = |cpu, memory, gpu| {
+            let capacity = Resources::new(cpu, memory, gpu);
+            ExecutorFacts { capacity, free: Resources::new(u64::MAX, memory, gpu), tags: Default::default() }
+        };
+        let view = ClusterView::new(Vec::from([room(4, 10, 1), room(5, 10, 0)]));
+        let job = |demand| JobFacts { demand, ..JobFacts::new(CandidateId::new(1, 1), Hlc::default()) };
+        let scarce = |jobs: &[JobFacts]| {
+            let scarce = Scarce::of(jobs, &view);
+            Dimension::ALL.map(|dimension| scarce.contains(dimension))
+        };
+        let third = Resources::new(3, 7, 1);
+        assert_eq!(scarce(&[job(third), job(third), job(Resources::new(3, 6, 0))]), [false, false, true]);
+        assert_eq!(scarce(&[job(third), job(third), job(Resources::new(4, 6, 0))]), [true, false, true]);
+        assert_eq!(scarce(&[job(third), job(third), job(third)]), [false, true, true]);
+        assert_eq!(scarce(&[]), [false; 3]);
+        assert_eq!(add([1, 2, u128::MAX], [10, 20, 30]), [11, 22, u128::MAX]);
+    }
+
+    #[test]
+    fn each_rule_counts_what_it_says() {
+        let (left, demand) = ([100, 40, 10], [1, 0, 0]);
+        let score = |rule: FitRule| rule.score(left, demand);
+        assert_eq!(score(FitRule::Balanced), 50 + 10 + 40);
+        assert_eq!(score(FitRule::Best), 150);
+        assert_eq!(score(FitRule::Worst), u64::MAX - 150);
+        assert_eq!(score(FitRule::L2), 10_000 + 1_600 + 100);
+        // Scarce and not asked for counts eight times more; asked for, or not scarce, it does not.
+        assert_eq!(score(FitRule::Scarce(Scarce([true, true, false]))), 150 + 8 * 40);
+        assert_eq!(score(FitRule::Scarce(Scarce([true, false, true]))), 150 + 8 * 10);
+        assert_eq!(score(FitRule::Scarce(Scarce([true, false, false]))), 150);
+        assert_eq!(FitRule::all(Scarce::default())[3], FitRule::Scarce(Scarce([false; 3])));
+    }
+
+    #[test]
+    fn shares_of_nothing_are_nothing() {
+        assert_eq!(shares([1, 6, 5], [4, 20, 0]), [1 << 18, 314_572, 0]);
+        assert_eq!(left([5, 5, 5], [1, 5, 9]), [4, 0, 0]);
+    }
+}

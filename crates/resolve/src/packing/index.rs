@@ -256,3 +256,55 @@ fn sizes(amounts: [u64; 3]) -> Sizes {
 fn holds(free: [u64; 3], demand: [u64; 3]) -> bool {
     free.iter().zip(demand).all(|(free, demand)| *free >= demand)
 }
+
+#[cfg(test)]
+mod tests {
+    use reconvene_clock::Hlc;
+
+    use super::*;
+    use crate::CandidateId;
+
+    fn executor(cpu: u64, free: u64) -> ExecutorFacts {
+        let (capacity, free) = (Resources::new(cpu, 10, 0), Resources::new(free, 10, 0));
+        ExecutorFacts { capacity, free, tags: BTreeSet::new() }
+    }
+
+    fn job(cpu: u64) -> JobFacts {
+        JobFacts { demand: Resources::new(cpu, 1, 0), ..JobFacts::new(CandidateId::new(1, 1), Hlc::default()) }
+    }
+
+    #[test]
+    fn it_knows_what_is_free() {
+        let mut index = FreeIndex::new(&[executor(10, 99), executor(8, 3)]);
+        assert_eq!(index.free(0), Some(Resources::new(10, 10, 0)), "no more than there is");
+        assert_eq!(index.free(1), Some(Resources::new(3, 10, 0)));
+        assert_eq!((index.free(2), index.len(), index.is_empty()), (None, 2, false));
+        assert!(FreeIndex::new(&[]).is_empty());
+        index.take(1, [2, 10, 0]);
+        assert_eq!(index.free(1), Some(Resources::new(1, 0, 0)));
+        index.set_free(1, Resources::new(9, 1, 1));
+        assert_eq!(index.free(1), Some(Resources::new(8, 1, 0)));
+    }
+
+    #[test]
+    fn one_executor_is_scored_as_in_the_choice_of_all() {
+        let executors = [executor(10, 10), executor(10, 6), executor(4, 4)];
+        let mut index = FreeIndex::new(&executors);
+        let (asked, rule) = (index.ask(&job(5)), FitRule::Best);
+        for (place, executor) in executors.iter().enumerate().take(2) {
+            let score = rule.score_of(executor, &job(5).demand);
+            assert_eq!(index.score(&asked, rule, place, executor.free.amounts()), Some(score));
+        }
+        assert_eq!(index.best(&asked, rule), index.score(&asked, rule, 1, [6, 10, 0]).map(|score| (score, 1)));
+        assert_eq!(index.score(&asked, rule, 1, [4, 10, 0]), None, "too little");
+        assert_eq!(index.score(&asked, rule, 2, [9, 10, 0]), None, "it could not even when idle");
+        assert_eq!(index.score(&asked, rule, 3, [9, 10, 0]), None, "there is none");
+        // Out of the buckets it is not chosen, whatever it has; others are.
+        index.unlist(1);
+        assert_eq!(index.best(&asked, rule).map(|(_, executor)| executor), Some(0));
+        index.set_free(1, Resources::new(5, 10, 0));
+        assert_eq!((index.free(1), index.choose(&job(5), rule)), (Some(Resources::new(5, 10, 0)), Some(0)));
+        index.unlist(0);
+        assert_eq!((index.best(&asked, rule), index.choose(&job(5), rule)), (None, None));
+    }
+}

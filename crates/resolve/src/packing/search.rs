@@ -35,7 +35,7 @@ pub(super) fn insertions(round: &Round<'_>, seen: &mut Seen, start: &mut Start, 
         let before = start.value;
         for position in start.fixed..start.order.len() {
             let ahead = position.saturating_sub(start.fixed);
-            for target in [0, ahead / 2, ahead.saturating_sub(1), usize::MAX] {
+            for target in targets(ahead) {
                 let Some(order) = moved(&start.order, position, start.fixed.saturating_add(target)) else { continue };
                 let packed = round.pack(&order, start.rule);
                 seen.note(&packed);
@@ -50,6 +50,11 @@ pub(super) fn insertions(round: &Round<'_>, seen: &mut Seen, start: &mut Start, 
     }
 }
 
+/// Where a job with so many ahead of it that may be passed is tried.
+const fn targets(ahead: usize) -> [usize; 4] {
+    [0, ahead / 2, ahead.saturating_sub(1), usize::MAX]
+}
+
 /// `order` with the job at `from` moved to `to`, or to the end if that is beyond; `None` if it is there.
 fn moved(order: &[usize], from: usize, to: usize) -> Option<Vec<usize>> {
     let to = to.min(order.len().saturating_sub(1));
@@ -60,4 +65,31 @@ fn moved(order: &[usize], from: usize, to: usize) -> Option<Vec<usize>> {
         Ordering::Greater => moved.get_mut(to..=from)?.rotate_right(1),
     }
     Some(moved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_moves_ahead_or_to_the_end_and_the_others_keep_their_order() {
+        assert_eq!(targets(9), [0, 4, 8, usize::MAX]);
+        assert_eq!(targets(0), [0, 0, 0, usize::MAX]);
+        let order = [10, 11, 12, 13];
+        assert_eq!(moved(&order, 2, 0).unwrap(), [12, 10, 11, 13]);
+        assert_eq!(moved(&order, 3, 2).unwrap(), [10, 11, 13, 12]);
+        assert_eq!(moved(&order, 1, usize::MAX).unwrap(), [10, 12, 13, 11]);
+        assert_eq!(moved(&order, 1, 1), None);
+        assert_eq!(moved(&order, 3, 7), None);
+        assert_eq!(moved(&[], 0, 0), None);
+    }
+
+    #[test]
+    fn the_best_packing_with_each_job_is_remembered() {
+        let mut seen = Seen::new(3);
+        for (value, placed) in [(5, Vec::from([0, 1])), (7, Vec::from([1])), (6, Vec::from([1, 9]))] {
+            seen.note(&Packed { value, placed });
+        }
+        assert_eq!(seen.best_with, [5, 7, 0]);
+    }
 }

@@ -59,6 +59,9 @@ fn what_is_kept_stays_free_after_a_start_below_life_safety() {
     assert_eq!(held(Resources::new(2, 0, 0), Resources::new(5, 0, 0)), None);
     assert_eq!(held(Resources::new(0, 0, 4), Resources::new(0, 0, 4)), None);
     assert_eq!(held(Resources::default(), Resources::default()), None);
+    let wide = Resources::new(4_000_000, 0, 100);
+    let found = kept.holds_back(&job(1, below, Resources::new(1, 0, 1)), &Resources::new(3, 0, 100), &wide);
+    assert_eq!(found, short(Dimension::Cpu, 1), "a share that rounds to nothing");
     // What would leave too little even of everything would never start otherwise.
     assert_eq!(held(Resources::new(7, 0, 0), Resources::new(9, 0, 0)), short(Dimension::Cpu, 1));
     assert_eq!(held(Resources::new(8, 0, 0), Resources::new(8, 0, 0)), None);

@@ -87,6 +87,50 @@ fn the_worked_example_is_worth_13_to_density_alone_and_19_to_the_portfolio() {
     assert!(matches!(packed.waiting[0].reason, Reason::NotPacked { value: 19, .. }), "{:?}", packed.waiting[0]);
 }
 
+/// What would not fit if it were alone is not left out in favour of others.
+#[test]
+fn who_has_no_room_at_all_waits_for_capacity() {
+    let mut view = ClusterView::new(vec![executor([10, 10, 0], &[])]);
+    view.executors[0].free = Resources::new(4, 10, 0);
+    let jobs = [job(1, [5, 1, 0], 9), job(2, [4, 1, 0], 2), job(3, [3, 1, 0], 1)];
+    let plan = pack(ResourcePacking::new(), &jobs, &view);
+    let reasons: BTreeMap<u64, &Reason> = plan.waiting.iter().map(|one| (one.job.0[1], &one.reason)).collect();
+    assert_eq!(places(&plan), [(2, 0)].into());
+    assert!(matches!(reasons[&1], Reason::WaitingForCapacity { short_by: 1, .. }), "{reasons:?}");
+    assert_eq!(reasons[&3], &Reason::NotPacked { value: 2, best_without: 0 });
+}
+
+/// Room that was freed for one job is packed with that job, and with others only as far as it leaves that room.
+#[test]
+fn packing_counts_on_kept_room_only_for_its_job() {
+    let view = |waited| {
+        let mut view = ClusterView::new(vec![executor([10, 10, 0], &[]), executor([4, 10, 0], &[])]);
+        view.reservations = vec![Reservation {
+            executor: 0,
+            job: CandidateId::new(1, 1),
+            level: Level::ROUTINE,
+            demand: Resources::new(6, 1, 0),
+            cause: if waited { ReservationCause::Waited } else { ReservationCause::Preempted },
+            from: NOW,
+            until: None,
+        }];
+        view
+    };
+    // The densest two would fill the place that is kept; the best is to have the kept job there and one beside it.
+    let jobs = [job(1, [6, 1, 0], 6), job(2, [5, 1, 0], 7), job(3, [5, 1, 0], 7), job(4, [4, 1, 0], 4)];
+    let freed = pack(ResourcePacking::new().searching(2), &jobs, &view(false));
+    assert_eq!(places(&freed), [(1, 0), (4, 0)].into());
+    let reasons: Vec<(u64, &Reason)> = freed.waiting.iter().map(|one| (one.job.0[1], &one.reason)).collect();
+    let capacity = Reason::ReservedForOther { job: CandidateId::new(1, 1) };
+    assert!(
+        reasons.iter().all(|(_, reason)| *reason == &capacity || matches!(reason, Reason::WaitingForCapacity { .. })),
+        "{reasons:?}"
+    );
+    // Alone it takes its place; without it nobody else does.
+    assert_eq!(places(&pack(ResourcePacking::new(), &jobs[..1], &view(true))), [(1, 0)].into());
+    assert_eq!(places(&pack(ResourcePacking::new(), &jobs[1..], &view(false))), [(4, 1)].into());
+}
+
 #[test]
 fn a_required_tag_is_never_traded_for_value() {
     let (mut view, mut jobs) = example();
