@@ -1,6 +1,7 @@
 //! The head room: what it holds back, what it lets through, and that nobody waits for ever because of it.
 
 use std::collections::BTreeSet;
+use std::slice::from_ref;
 
 use reconvene_clock::{Hlc, WallTime};
 use reconvene_resolve::{
@@ -163,18 +164,18 @@ fn the_place_that_was_freed_for_a_job_is_its_own_and_no_part_of_the_head_room() 
     let (grave, other) = (job(1, Level::PUBLIC_SAFETY, cores(2)), job(2, Level::ROUTINE, cores(1)));
     let mut two = view(&[2, 3]);
     two.reservations = vec![freed(1, 0, cores(2))];
-    assert_eq!(placed(&plan(&[grave.clone()], &two, NOW)), [(1, 0)], "two of five would leave three");
+    assert_eq!(placed(&plan(from_ref(&grave), &two, NOW)), [(1, 0)], "two of five would leave three");
     two.executors[1].free = cores(0);
-    assert_eq!(placed(&plan(&[grave.clone()], &two, NOW)), [(1, 0)], "an emergency took the rest meanwhile");
+    assert_eq!(placed(&plan(from_ref(&grave), &two, NOW)), [(1, 0)], "an emergency took the rest meanwhile");
     // Not elsewhere.
     (two.executors[0].free, two.executors[1].free) = (cores(1), cores(3));
     assert_eq!(plan(&[grave], &two, NOW).waiting[0].reason, short_by(1));
     // Five are free, two of them for somebody else, so three are.
     (two.executors[0].free, two.executors[1].free) = (cores(2), cores(3));
-    assert_eq!(plan(&[other.clone()], &two, NOW).waiting[0].reason, short_by(1));
+    assert_eq!(plan(from_ref(&other), &two, NOW).waiting[0].reason, short_by(1));
     // More than is free was not freed; and what has lapsed is nobody's.
     two.reservations = vec![freed(1, 0, cores(8))];
-    assert_eq!(plan(&[other.clone()], &two, NOW).waiting[0].reason, short_by(1));
+    assert_eq!(plan(from_ref(&other), &two, NOW).waiting[0].reason, short_by(1));
     assert_eq!(placed(&plan(&[other], &two, NOW + 1)), [(2, 0)]);
 }
 

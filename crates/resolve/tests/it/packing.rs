@@ -126,9 +126,10 @@ fn packing_counts_on_kept_room_only_for_its_job() {
         reasons.iter().all(|(_, reason)| *reason == &capacity || matches!(reason, Reason::WaitingForCapacity { .. })),
         "{reasons:?}"
     );
-    // Alone it takes its place; without it nobody else does.
+    // Alone it takes its place; without it nobody does who would leave too little.
     assert_eq!(places(&pack(ResourcePacking::new(), &jobs[..1], &view(true))), [(1, 0)].into());
-    assert_eq!(places(&pack(ResourcePacking::new(), &jobs[1..], &view(false))), [(4, 1)].into());
+    let without = pack(ResourcePacking::new(), &jobs[1..], &view(false));
+    assert_eq!(places(&without).into_keys().collect::<Vec<_>>(), [4]);
 }
 
 #[test]
