@@ -211,7 +211,8 @@ impl Oracle {
             if dot.counter <= *counter {
                 return Err(Violation::new("S9", format!("broker {node} wrote {dot} after counter {counter}")));
             }
-            if version.hlc <= *hlc {
+            // Stamps of writes that a store lost without a sign come back only with the writes.
+            if version.hlc <= *hlc && !self.stores[node].relapsed {
                 return Err(Violation::new("S9", format!("broker {node} stamped {dot} {} after {hlc}", version.hlc)));
             }
         }
@@ -232,7 +233,7 @@ impl Oracle {
     /// Looks at what was live in a row and is no longer.
     fn removed(&mut self, node: usize, key: &Key, after: &[Version], did: &mut Did) -> Result<(), Violation> {
         let before = self.stores[node].records.get(key).map_or(&[] as &[Version], Vec::as_slice);
-        let mut collected = Vec::new();
+        let (mut collected, mut ended) = (Vec::new(), Vec::new());
         for gone in before.iter().filter(|version| after.iter().all(|kept| kept.dot != version.dot)) {
             if after.iter().any(|kept| kept.replaces(gone.dot)) {
                 continue;
@@ -243,10 +244,20 @@ impl Oracle {
                     did.dropped_dead = true;
                     continue;
                 }
+                // A store that went back unnoticed has told others that this number is unused.
+                if self.is_doubtful(key, gone.dot) {
+                    ended.push(gone.dot);
+                    continue;
+                }
                 let what = format!("broker {node} dropped {} of {key}, which nothing there replaces", gone.dot);
                 return Err(Violation::new("S1", what));
             }
             collected.push(gone.clone());
+        }
+        for dot in ended {
+            if let Some(written) = self.versions.get_mut(&dot) {
+                written.lost = true;
+            }
         }
         did.part = !after.is_empty()
             && before.iter().any(|version| after.iter().any(|kept| kept.dot == version.dot))
@@ -323,10 +334,15 @@ impl Oracle {
         let kept = shadow.replica == Some(replica);
         *shadow =
             Shadow { records: records.clone(), knowledge: knowledge.clone(), replica: Some(replica), relapsed: kept };
+        // A collected delete that no store has heard of any more is as lost as if it had never been collected.
+        for tombstones in self.settled.values_mut() {
+            tombstones.retain(|held| self.stores.iter().any(|store| store.knowledge.contains(held.dot)));
+        }
         let mut gone = Vec::new();
         for (dot, written) in self.versions.iter().filter(|(_, written)| !written.lost) {
             let live = |shadow: &Shadow| shadow.records.get(&written.key).is_some_and(|live| is_accounted(live, *dot));
-            if !live(&self.stores[node]) && self.stores[node].knowledge.contains(*dot) {
+            if kept && dot.replica == replica && !live(&self.stores[node]) && self.stores[node].knowledge.contains(*dot)
+            {
                 self.doubtful.insert(*dot);
             }
             if !self.is_settled(&written.key, *dot) && !self.stores.iter().any(live) {
@@ -374,12 +390,21 @@ impl Oracle {
         let Shadow { records, knowledge, .. } = &self.stores[node];
         let live = records.get(key).map_or(&[] as &[Version], Vec::as_slice);
         for dot in self.by_key.get(key).into_iter().flatten().filter(|dot| knowledge.contains(**dot)) {
-            if !is_accounted(live, *dot) && !self.is_settled(key, *dot) && !self.doubtful.contains(dot) {
+            if !is_accounted(live, *dot) && !self.is_settled(key, *dot) && !self.is_doubtful(key, *dot) {
                 let what = format!("broker {node} knows {dot} of {key} and holds neither it nor what replaced it");
                 return Err(Violation::new("S7", what));
             }
         }
         Ok(())
+    }
+
+    /// Whether a dot is one of the doubtful ones, or was replaced by one: whoever was told that those are unused is not
+    /// sent them, nor what they replaced.
+    fn is_doubtful(&self, key: &Key, dot: Dot) -> bool {
+        let of_key = self.by_key.get(key).into_iter().flatten();
+        let replaced = |by: &Dot| self.versions.get(by).is_some_and(|by| by.version.replaces(dot));
+        self.doubtful.contains(&dot)
+            || of_key.filter(|by| **by != dot && replaced(by)).any(|by| self.is_doubtful(key, *by))
     }
 
     fn is_settled(&self, key: &Key, dot: Dot) -> bool {

@@ -94,14 +94,16 @@ impl Replica {
         }
     }
 
-    /// A peer said what it knows, all of which is durable there.
-    pub(super) fn heard_summary(&mut self, peer: NodeId, replica: ReplicaId, theirs: Option<&Knowledge>) {
-        let Some(theirs) = theirs else { return };
+    /// A peer said what it knows, all of which is durable there. False if that shows that own writes were lost: the peer
+    /// was told of more than is held here, and leaves out what it replaced or would send, so the session means nothing.
+    #[must_use]
+    pub(super) fn heard_summary(&mut self, peer: NodeId, replica: ReplicaId, theirs: Option<&Knowledge>) -> bool {
+        let Some(theirs) = theirs else { return true };
         self.heard_prefix(replica, theirs.vector());
-        if let Some(lost) = self.lost_write(theirs) {
-            self.notify(Event::Amnesia { peer, held: lost.counter.get() });
-            self.freeze(Frozen::Amnesia, Some(lost));
-        }
+        let Some(lost) = self.lost_write(theirs) else { return true };
+        self.notify(Event::Amnesia { peer, held: lost.counter.get() });
+        self.freeze(Frozen::Amnesia, Some(lost));
+        false
     }
 
     /// A member's prefix is durable there.

@@ -165,7 +165,10 @@ impl Replica {
     fn answer_hello(&mut self, key: SessionKey, hello: &Hello) {
         let known = self.known();
         let theirs = self.resolve(key.0, &hello.summary, hello.digest.knowledge);
-        self.heard_summary(key.0, hello.from, theirs.as_ref());
+        if !self.heard_summary(key.0, hello.from, theirs.as_ref()) {
+            self.fail(key);
+            return;
+        }
         let peer = self.peers.get(&key.0);
         let remembered = hello.remembered();
         let base = peer.and_then(|peer| peer.base.as_ref()).filter(|base| Some(base.digest.knowledge) == remembered);
@@ -217,7 +220,10 @@ impl Replica {
             self.say_hello_in_full(key);
         }
         let theirs = self.resolve(from, &back.summary, back.digest.knowledge);
-        self.heard_summary(from, back.from, theirs.as_ref());
+        if !self.heard_summary(from, back.from, theirs.as_ref()) {
+            self.fail(key);
+            return;
+        }
         if theirs.is_none() {
             // It answered on top of what this side said it remembers, and has forgotten since. Next time in full.
             if let Some(peer) = self.peers.get_mut(&from) {
