@@ -125,6 +125,17 @@ pub(crate) enum Scope {
     BehindFloor,
 }
 
+impl Scope {
+    /// What is said of the print of a bucket. Of values that differ half of it is enough: if it is equal by chance, the
+    /// roots still differ, and the next comparison has other prints. What is dead would not show again.
+    pub(crate) const fn told_of(self, print: u64) -> u64 {
+        match self {
+            Self::Divergence => print >> 32,
+            Self::BehindFloor => print,
+        }
+    }
+}
+
 /// Parts of the key space that are compared one by one.
 pub(crate) const BUCKETS: usize = 256;
 /// Dots, and keys, that one frame asks for.
@@ -139,14 +150,15 @@ pub(crate) struct Repair {
 /// One question or answer of a repair. The side that sent `Buckets` asks, the other answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RepairStep {
-    /// What the asking side holds: one print for each bucket. `knowledge` is the hash of what it knows.
-    /// `coded` says that a sketch will do for a list.
+    /// What the asking side holds: one print for each bucket, [as far as the scope wants it](Scope::told_of). `knowledge`
+    /// is the hash of what it knows. `coded` says that a sketch will do for a list.
     Buckets { scope: Scope, coded: bool, knowledge: u64, prints: Vec<u64> },
     /// All live dots of some buckets that differ, ascending, each with part of its print; whether more buckets differ.
     Dots { buckets: Vec<u8>, dots: Vec<(Dot, u32)>, more: bool },
-    /// The same, as a sketch of the whole prints: what differs can be told from it, if that is not too much.
-    Sketch { buckets: Vec<u8>, cells: Vec<Cell>, more: bool },
-    /// It was too much: the list of these buckets, please.
+    /// The same, as cells of a sketch of the whole prints, behind the first `before` of them: what differs can be told
+    /// from enough of them.
+    Sketch { buckets: Vec<u8>, before: u16, cells: Vec<Cell>, more: bool },
+    /// They were too few: further ones, please, or the list of these buckets.
     List,
     /// The next buckets, please.
     Next,

@@ -14,7 +14,7 @@ use super::apply::Job;
 use super::scan::{Listed, Printer, Prints, Scan, shortened};
 use super::session::SessionKey;
 use crate::message::{BUCKETS, CODED_REPAIR, MAX_ASKED, Message, Repair, RepairStep, Scope};
-use crate::sketch::Sketch;
+use crate::sketch::{Cell, Difference, MAX_CELLS, cells_for, cells_of, difference};
 use crate::wire::encoded_bytes;
 use crate::{Event, Output, RejectReason, Ticket, ViewId, Want};
 
@@ -43,6 +43,10 @@ pub(super) struct Repairing {
     /// How many buckets differed before any was listed.
     unequal_at_first: usize,
     listed: Listed,
+    /// How many cells of a sketch of `listed` were sent.
+    sketched: usize,
+    /// The cells of the other side's that have come.
+    sketch: Vec<Cell>,
     exchange: Exchange,
 }
 
@@ -64,7 +68,7 @@ enum Theirs {
     /// Nothing: this is the answering side.
     Unsaid,
     Dots(Vec<(Dot, u32)>),
-    Sketch(Sketch),
+    Sketch,
 }
 
 /// What the asking side still has to do about the buckets at hand.
@@ -88,10 +92,12 @@ struct Exchange {
 
 /// Dots of the buckets that are listed at once; one bucket may have more.
 const LISTED_AT_ONCE: usize = 16_384;
+/// The same, where a sketch is all that is sent of them.
+const SKETCHED_AT_ONCE: usize = 65_536;
 /// Repairs under way at once, asking and answering.
 const MAX_REPAIRS: usize = 2;
 /// About what a cell of a sketch, and a dot of a list, take in a frame.
-const CELL_BYTES: usize = 13;
+const CELL_BYTES: usize = 12;
 const DOT_BYTES: usize = 6;
 /// Keys of one question.
 const KEYS_AT_ONCE: usize = 64;
@@ -165,6 +171,8 @@ impl Replica {
             counts: Vec::new(),
             unequal_at_first: 0,
             listed: Listed::default(),
+            sketched: 0,
+            sketch: Vec::new(),
             exchange: Exchange::default(),
         };
         self.repairs.insert(key, repairing);
@@ -257,9 +265,10 @@ impl Replica {
         let Some(repairing) = self.repairs.get_mut(&key) else { return };
         if repairing.asks {
             let (scope, coded) = (repairing.scope, repairing.coded);
-            self.send_repair(key, RepairStep::Buckets { scope, coded, knowledge, prints: prints.buckets });
+            let prints = prints.buckets.into_iter().map(|print| scope.told_of(print)).collect();
+            self.send_repair(key, RepairStep::Buckets { scope, coded, knowledge, prints });
         } else {
-            repairing.unequal = prints.unequal(theirs).into();
+            repairing.unequal = prints.unequal(repairing.scope, theirs).into();
             repairing.unequal_at_first = repairing.unequal.len();
             repairing.counts = prints.counts;
             self.list_next(key);
@@ -270,9 +279,10 @@ impl Replica {
     fn list_next(&mut self, key: SessionKey) {
         let Some(repairing) = self.repairs.get_mut(&key) else { return };
         let (mut buckets, mut count) = (Vec::new(), 0_usize);
+        let at_once = if repairing.coded { SKETCHED_AT_ONCE } else { LISTED_AT_ONCE };
         while let Some(bucket) = repairing.unequal.pop_front() {
             count = count.saturating_add(repairing.counts.get(usize::from(bucket)).copied().unwrap_or(0));
-            if count > LISTED_AT_ONCE && !buckets.is_empty() {
+            if count > at_once && !buckets.is_empty() {
                 repairing.unequal.push_front(bucket);
                 break;
             }
@@ -289,6 +299,7 @@ impl Replica {
     fn list(&mut self, key: SessionKey, buckets: Vec<u8>, theirs: Theirs) {
         let Some(repairing) = self.repairs.get_mut(&key) else { return };
         repairing.listed = Listed::of(buckets);
+        repairing.sketched = 0;
         repairing.phase = Phase::Listing { scan: Scan::new(repairing.view, &repairing.knowledge), theirs };
         self.scan_on(key);
     }
@@ -299,7 +310,7 @@ impl Replica {
         let listed = &repairing.listed;
         let exchange = match theirs {
             Theirs::Unsaid => {
-                self.send_list(key, true);
+                self.send_list(key);
                 return;
             }
             Theirs::Dots(theirs) => match &repairing.limit {
@@ -308,44 +319,63 @@ impl Replica {
                 }
                 None => lacking(listed, &theirs),
             },
-            Theirs::Sketch(sketch) => {
-                let Some(found) = sketch.difference(listed.dots.values().map(|(_, print)| *print)) else {
+            Theirs::Sketch => match difference(&listed.prints().collect(), repairing.sketch.clone()) {
+                Some(found) => told_apart(listed, found),
+                None => {
                     self.send_repair(key, RepairStep::List);
                     return;
-                };
-                let own: BTreeSet<u64> = found.own.into_iter().collect();
-                let only_here = listed.dots.iter().filter(|(_, (_, print))| own.contains(print));
-                Exchange {
-                    fetch_prints: found.theirs.into(),
-                    give: only_here.map(|(dot, _)| *dot).collect(),
-                    ..Exchange::default()
                 }
-            }
+            },
         };
         let more = repairing.exchange.more;
         repairing.exchange = Exchange { more, ..exchange };
         self.ask_next(key);
     }
 
-    /// The answering side says what it has in the buckets at hand: by a sketch where that is shorter, and will do.
-    fn send_list(&mut self, key: SessionKey, sketch: bool) {
+    /// The answering side says what it has in the buckets at hand: by cells of a sketch, further ones each time it is
+    /// asked, for as long as that is shorter than a list and will do.
+    fn send_list(&mut self, key: SessionKey) {
         let Some(repairing) = self.repairs.get_mut(&key) else { return };
-        let listed = &repairing.listed;
-        let buckets: Vec<u8> = listed.buckets.iter().copied().collect();
-        let more = !repairing.unequal.is_empty();
-        // Each item that differs may have a counterpart.
-        let cells = Sketch::cells_for(repairing.differing_in(buckets.len()).saturating_mul(2));
-        let coded =
-            sketch && repairing.coded && cells.saturating_mul(CELL_BYTES) < listed.dots.len().saturating_mul(DOT_BYTES);
-        let step = if coded {
-            let sketch = Sketch::of(listed.dots.values().map(|(_, print)| *print), cells);
-            RepairStep::Sketch { buckets, cells: sketch.cells().to_vec(), more }
-        } else {
-            let dots = listed.dots.iter().map(|(dot, (_, print))| (*dot, shortened(*print))).collect();
-            RepairStep::Dots { buckets, dots, more }
+        let buckets: Vec<u8> = repairing.listed.buckets.iter().copied().collect();
+        let before = repairing.sketched;
+        let upto = match before {
+            0 => cells_for(repairing.differing_in(buckets.len())),
+            _ => before.saturating_add(before / 2).saturating_add(16),
+        };
+        let list_bytes = repairing.listed.dots.len().saturating_mul(DOT_BYTES);
+        let coded = repairing.coded && upto <= MAX_CELLS && upto.saturating_mul(CELL_BYTES) < list_bytes;
+        let step = match u16::try_from(before) {
+            Ok(cells_before) if coded => {
+                repairing.sketched = upto;
+                let cells = cells_of(repairing.listed.prints(), before..upto);
+                RepairStep::Sketch { buckets, before: cells_before, cells, more: !repairing.unequal.is_empty() }
+            }
+            _ => {
+                repairing.shorten_list();
+                let listed = &repairing.listed;
+                let buckets = listed.buckets.iter().copied().collect();
+                let dots = listed.dots.iter().map(|(dot, (_, print))| (*dot, shortened(*print))).collect();
+                RepairStep::Dots { buckets, dots, more: !repairing.unequal.is_empty() }
+            }
         };
         if !self.send_repair(key, step) {
             self.end_repair(key, false);
+        }
+    }
+
+    /// Cells of a sketch have come. Those behind the first need no second look at the view.
+    fn take_cells(&mut self, key: SessionKey, buckets: Vec<u8>, before: usize, cells: Vec<Cell>) {
+        let Some(repairing) = self.repairs.get_mut(&key) else { return };
+        if before == 0 {
+            repairing.sketch = cells;
+            self.list(key, buckets, Theirs::Sketch);
+        } else if before == repairing.sketch.len() && repairing.listed.buckets.iter().eq(&buckets) {
+            repairing.sketch.extend(cells);
+            if repairing.sketch.len() > MAX_CELLS {
+                self.end_repair(key, false);
+            } else {
+                self.listed(key, Theirs::Sketch);
+            }
         }
     }
 
@@ -458,13 +488,11 @@ impl Replica {
                 repairing.exchange.more = more;
                 self.list(key, buckets, Theirs::Dots(dots));
             }
-            (true, RepairStep::Sketch { buckets, cells, more }) if repairing.coded => {
+            (true, RepairStep::Sketch { buckets, before, cells, more }) if repairing.coded => {
                 repairing.exchange.more = more;
-                if let Some(sketch) = Sketch::from_cells(cells) {
-                    self.list(key, buckets, Theirs::Sketch(sketch));
-                }
+                self.take_cells(key, buckets, before.into(), cells);
             }
-            (false, RepairStep::List) => self.send_list(key, false),
+            (false, RepairStep::List) => self.send_list(key),
             (true, RepairStep::Answer { covered, versions }) => self.answered(key, covered, versions),
             (_, RepairStep::Done) => self.end_repair(key, true),
             (false, RepairStep::Next) => self.list_next(key),
@@ -617,6 +645,32 @@ impl Repairing {
         let part = estimate(self.unequal_at_first).saturating_mul(buckets);
         part.div_ceil(self.unequal_at_first.max(1)).min(self.listed.dots.len())
     }
+
+    /// Leaves for later what a list of all the buckets at hand would be too long for.
+    fn shorten_list(&mut self) {
+        let count = |bucket: &u8| self.counts.get(usize::from(*bucket)).copied().unwrap_or(0);
+        let mut sum = 0_usize;
+        let later: Vec<u8> = self
+            .listed
+            .buckets
+            .iter()
+            .copied()
+            .skip_while(|bucket| {
+                let first = sum == 0;
+                sum = sum.saturating_add(count(bucket));
+                first || sum <= LISTED_AT_ONCE
+            })
+            .collect();
+        if later.is_empty() {
+            return;
+        }
+        let printer = self.printer;
+        self.listed.dots.retain(|_, (key, _)| !later.contains(&printer.bucket(key)));
+        self.listed.buckets.retain(|bucket| !later.contains(bucket));
+        for bucket in later.into_iter().rev() {
+            self.unequal.push_front(bucket);
+        }
+    }
 }
 
 impl Exchange {
@@ -644,6 +698,13 @@ fn lacking(own: &Listed, theirs: &[(Dot, u32)]) -> Exchange {
         .iter()
         .filter_map(|(dot, print)| differs(dot, *print, own.dots.get(dot).map(|(_, print)| shortened(*print))));
     Exchange { fetch: fetch.collect(), give: give.collect(), ..Exchange::default() }
+}
+
+/// The same by prints, of which each content has its own.
+fn told_apart(own: &Listed, found: Difference) -> Exchange {
+    let only_here = own.dots.iter().filter(|(_, (_, print))| found.own.contains(print));
+    let give = only_here.map(|(dot, _)| *dot).collect();
+    Exchange { fetch_prints: found.theirs.into_iter().collect(), give, ..Exchange::default() }
 }
 
 /// The live dots here that the other side knows and does not hold: it has seen the end of them.

@@ -7,7 +7,7 @@ use reconvene_clock::{Dot, DotRange, Knowledge};
 use reconvene_store::{Fingerprint, Fingerprints, Key, NetworkId, Record, Version};
 
 use super::outgoing::Page;
-use crate::message::{BUCKETS, SessionId};
+use crate::message::{BUCKETS, Scope, SessionId};
 use crate::{Ticket, ViewId, Want};
 
 /// Records of one page.
@@ -125,9 +125,10 @@ impl Prints {
         self.root = Fingerprint::from_u128(self.root.as_u128().wrapping_add(read.as_u128()));
     }
 
-    /// The buckets that differ from `theirs`.
-    pub(super) fn unequal(&self, theirs: &[u64]) -> Vec<u8> {
-        let differ = self.buckets.iter().zip(theirs).enumerate().filter(|(_, (own, theirs))| own != theirs);
+    /// The buckets that differ from what was told of `theirs`.
+    pub(super) fn unequal(&self, scope: Scope, theirs: &[u64]) -> Vec<u8> {
+        let own = self.buckets.iter().map(|print| scope.told_of(*print));
+        let differ = own.zip(theirs).enumerate().filter(|(_, (own, theirs))| own != *theirs);
         differ.filter_map(|(bucket, _)| u8::try_from(bucket).ok()).collect()
     }
 }
@@ -153,6 +154,11 @@ impl Listed {
                 self.dots.insert(version.dot, (key, print));
             }
         }
+    }
+
+    /// All prints.
+    pub(super) fn prints(&self) -> impl Iterator<Item = u64> {
+        self.dots.values().map(|(_, print)| *print)
     }
 
     /// The dots with these prints, in the order of the prints, as far as there are such.

@@ -26,7 +26,8 @@ enum WireStep {
         floor: bool,
         coded: bool,
         knowledge: Id,
-        prints: List<Id, BUCKETS>,
+        /// 4 bytes each, or behind a floor 8.
+        prints: List<u8, { BUCKETS * 8 }>,
     },
     Dots {
         buckets: List<u8, BUCKETS>,
@@ -37,7 +38,8 @@ enum WireStep {
     },
     Sketch {
         buckets: List<u8, BUCKETS>,
-        cells: List<(Id, [u8; 4], i32), MAX_CELLS>,
+        before: u16,
+        cells: List<(Id, [u8; 4]), MAX_CELLS>,
         more: bool,
     },
     List,
@@ -64,7 +66,7 @@ pub(super) fn encode_repair(repair: &Repair) -> Result<Vec<u8>, CodecError> {
             coded: *coded,
             floor: *scope == Scope::BehindFloor,
             knowledge: knowledge.to_be_bytes(),
-            prints: List(prints.iter().map(|print| print.to_be_bytes()).collect()),
+            prints: List(prints.iter().flat_map(|print| print_bytes(*scope, *print)).collect()),
         },
         RepairStep::Dots { buckets, dots, more } => WireStep::Dots {
             buckets: List(buckets.clone()),
@@ -72,10 +74,10 @@ pub(super) fn encode_repair(repair: &Repair) -> Result<Vec<u8>, CodecError> {
             prints: List(dots.iter().map(|(_, print)| print.to_be_bytes()).collect()),
             more: *more,
         },
-        RepairStep::Sketch { buckets, cells, more } => {
-            let cell = |cell: &Cell| (cell.items.to_be_bytes(), cell.checks.to_be_bytes(), cell.count);
+        RepairStep::Sketch { buckets, before, cells, more } => {
+            let cell = |cell: &Cell| (cell.items.to_be_bytes(), cell.checks.to_be_bytes());
             let cells = List(cells.iter().map(cell).collect());
-            WireStep::Sketch { buckets: List(buckets.clone()), cells, more: *more }
+            WireStep::Sketch { buckets: List(buckets.clone()), before: *before, cells, more: *more }
         }
         RepairStep::List => WireStep::List,
         RepairStep::Next => WireStep::Next,
@@ -99,12 +101,11 @@ pub(super) fn decode_repair(body: &[u8]) -> Result<Repair, CodecError> {
     let (WireRepair { session, step }, columns) = split(body)?;
     let none_follow = columns.is_empty();
     let step = match step {
-        WireStep::Buckets { floor, coded, knowledge, prints } if none_follow => RepairStep::Buckets {
-            coded,
-            scope: if floor { Scope::BehindFloor } else { Scope::Divergence },
-            knowledge: u64::from_be_bytes(knowledge),
-            prints: prints.0.into_iter().map(u64::from_be_bytes).collect(),
-        },
+        WireStep::Buckets { floor, coded, knowledge, prints } if none_follow => {
+            let scope = if floor { Scope::BehindFloor } else { Scope::Divergence };
+            let prints = read_prints(scope, &prints.0)?;
+            RepairStep::Buckets { coded, scope, knowledge: u64::from_be_bytes(knowledge), prints }
+        }
         WireStep::Dots { buckets, dots, prints, more } if none_follow => {
             if !buckets.0.is_sorted_by(|left, right| left < right) {
                 return Err(CodecProblem::NotCanonical.into());
@@ -116,16 +117,16 @@ pub(super) fn decode_repair(body: &[u8]) -> Result<Repair, CodecError> {
             let prints = prints.0.into_iter().map(u32::from_be_bytes);
             RepairStep::Dots { buckets: buckets.0, dots: named.into_iter().zip(prints).collect(), more }
         }
-        WireStep::Sketch { buckets, cells, more } if none_follow => {
+        WireStep::Sketch { buckets, before, cells, more } if none_follow => {
             if !buckets.0.is_sorted_by(|left, right| left < right) {
                 return Err(CodecProblem::NotCanonical.into());
             }
-            let cell = |(items, checks, count): (Id, [u8; 4], i32)| Cell {
+            let cell = |(items, checks): (Id, [u8; 4])| Cell {
                 items: u64::from_be_bytes(items),
                 checks: u32::from_be_bytes(checks),
-                count,
             };
-            RepairStep::Sketch { buckets: buckets.0, cells: cells.0.into_iter().map(cell).collect(), more }
+            let cells = cells.0.into_iter().map(cell).collect();
+            RepairStep::Sketch { buckets: buckets.0, before, cells, more }
         }
         WireStep::List if none_follow => RepairStep::List,
         WireStep::Next if none_follow => RepairStep::Next,
@@ -150,6 +151,28 @@ pub(super) fn decode_repair(body: &[u8]) -> Result<Repair, CodecError> {
 }
 
 const KEY: CodecProblem = CodecProblem::Range("key");
+
+/// As many bytes of a print as are told of it.
+fn print_bytes(scope: Scope, print: u64) -> Vec<u8> {
+    match (scope, u32::try_from(print)) {
+        (Scope::Divergence, Ok(print)) => print.to_be_bytes().to_vec(),
+        (Scope::Divergence, Err(_)) | (Scope::BehindFloor, _) => print.to_be_bytes().to_vec(),
+    }
+}
+
+fn read_prints(scope: Scope, bytes: &[u8]) -> Result<Vec<u64>, CodecError> {
+    let (prints, rest): (Vec<u64>, &[u8]) = match scope {
+        Scope::Divergence => {
+            let (prints, rest) = bytes.as_chunks::<4>();
+            (prints.iter().map(|print| u32::from_be_bytes(*print).into()).collect(), rest)
+        }
+        Scope::BehindFloor => {
+            let (prints, rest) = bytes.as_chunks::<8>();
+            (prints.iter().map(|print| u64::from_be_bytes(*print)).collect(), rest)
+        }
+    };
+    if rest.is_empty() && prints.len() <= BUCKETS { Ok(prints) } else { Err(CodecProblem::Range("prints").into()) }
+}
 
 /// Ascending dots as runs that do not touch.
 fn runs_of(dots: impl Iterator<Item = Dot>) -> Vec<DotRange> {

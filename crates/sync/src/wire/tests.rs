@@ -113,6 +113,15 @@ fn golden() -> Vec<(&'static str, Message)> {
             }),
         ),
         (
+            "repair-halves",
+            repair(RepairStep::Buckets {
+                scope: Scope::Divergence,
+                coded: true,
+                knowledge: 0x0123_4567_89ab_cdef,
+                prints: vec![0x5555_5555; 256],
+            }),
+        ),
+        (
             "repair-dots",
             repair(RepairStep::Dots {
                 buckets: vec![0, 7],
@@ -124,7 +133,8 @@ fn golden() -> Vec<(&'static str, Message)> {
             "repair-sketch",
             repair(RepairStep::Sketch {
                 buckets: vec![0, 7],
-                cells: vec![Cell { items: 0x6666_6666_6666_6666, checks: 0x7777_7777, count: -1 }; 4],
+                before: 300,
+                cells: vec![Cell { items: 0x6666_6666_6666_6666, checks: 0x7777_7777 }; 4],
                 more: false,
             }),
         ),

@@ -122,7 +122,7 @@ fn repair_costs_little_beyond_what_it_brings() {
     let payload = 2 * lost * 60;
     eprintln!("{bytes} bytes of repair, {payload} of them keys and values");
     // Twice as many versions differ as keys, and the author of them begins anew in between, under another name.
-    assert!(bytes <= payload + 15_000, "{bytes} bytes for {lost} of {count}");
+    assert!(bytes <= payload + 10_000, "{bytes} bytes for {lost} of {count}");
 }
 
 /// A replica with its store, and what it sent and reported since it was last asked.
