@@ -10,6 +10,7 @@ use super::workload::Case;
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Emergencies {
     pub(crate) trace: String,
+    pub(crate) seed: u64,
     /// Cores that stay free for life safety.
     pub(crate) head_room_cores: u64,
     pub(crate) jobs: usize,
@@ -52,6 +53,7 @@ pub(crate) fn run(trace: &str, case: &Case, seed: u64, cores: u64) -> Result<(Ve
         let urgent = row(trace, kind.name(), &class(EMERGENCY), urgent);
         found.push(Emergencies {
             trace: trace.to_owned(),
+            seed,
             head_room_cores: cores,
             jobs: urgent.jobs,
             wait_mean_s: urgent.wait_mean_s,

@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// Seed from which three emergencies in a hundred jobs are drawn
     #[arg(long, default_value_t = 2005)]
     seed: u64,
+    /// How many draws of emergencies are replayed, from `--seed` on; waits depend on the draw
+    #[arg(long, default_value_t = 1)]
+    draws: u64,
     /// Cores that `EMERGENCY_FIRST` keeps free for emergencies, beside a replay that keeps none
     #[arg(long, default_value_t = 3)]
     head_room: u64,
@@ -53,7 +56,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let reconcile_picks_per_s = rank::picks();
     let placement = placement::run(options.traces.as_deref())?;
 
-    let mut report = Report { packing, rank, placement, reconcile_picks_per_s, ..Report::default() };
+    let head_room_cores = options.head_room;
+    let mut report = Report { packing, rank, placement, reconcile_picks_per_s, head_room_cores, ..Report::default() };
     let mut preemptions = Preemptions::default();
     for workload in workload::read(&traces)? {
         let whole = workload.whole();
@@ -63,6 +67,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let (rows, emergencies) = emergencies::run(&workload.name, &whole, options.seed, options.head_room)?;
         report.replay.extend(rows);
         report.emergencies.extend(emergencies);
+        for draw in 1..options.draws {
+            let seed = options.seed.saturating_add(draw);
+            report.emergencies.extend(emergencies::run(&workload.name, &whole, seed, options.head_room)?.1);
+        }
         preemptions.add(preemption::run(&whole, options.seed)?);
         report.decisions.push(decisions::run(&workload.name, &whole)?);
     }

@@ -22,6 +22,7 @@ pub(crate) struct Report {
     pub(crate) preemptions: Preemptions,
     pub(crate) placement: PlacementRates,
     pub(crate) reconcile_picks_per_s: u64,
+    pub(crate) head_room_cores: u64,
     pub(crate) emergencies: Vec<Emergencies>,
     pub(crate) decisions: Vec<Decisions>,
 }
@@ -70,9 +71,10 @@ impl Report {
             at_most("preemptions", preemptions.count as f64, preemptions.bound as f64),
             at_most("preemptions, repeated pairs", preemptions.repeated_pairs as f64, 0.0),
         ];
-        for found in &self.emergencies {
-            let Emergencies { trace, head_room_cores: cores, .. } = found;
-            let what = |what: &str| format!("{trace}, head room {cores}: {what}");
+        // What none gives is there to compare with.
+        for found in self.emergencies.iter().filter(|found| found.head_room_cores == self.head_room_cores) {
+            let Emergencies { trace, seed, head_room_cores: cores, .. } = found;
+            let what = |what: &str| format!("{trace}, seed {seed}, head room {cores}: {what}");
             goals.push(at_most(what("longest emergency wait, s"), found.wait_max_s, 200.0));
             goals.push(at_most(what("rise of the others' mean wait"), found.others_rise, 0.03));
         }
@@ -131,9 +133,10 @@ impl fmt::Display for Report {
         for found in &self.emergencies {
             writeln!(
                 f,
-                "{}, head room of {}: emergencies wait {:.1} s, {:.0} at most; others {:+.2} % by them, {:+.2} % by them \
+                "{}, seed {}, head room of {}: emergencies wait {:.1} s, {:.0} at most; others {:+.2} % by them, {:+.2} % by them \
                  and the head room",
                 found.trace,
+                found.seed,
                 found.head_room_cores,
                 found.wait_mean_s,
                 found.wait_max_s,
