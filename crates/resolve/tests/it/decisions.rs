@@ -358,7 +358,7 @@ fn statistics_count_and_add_up() {
     assert_eq!(full.late, u64::MAX, "a full counter stays full");
 }
 
-/// The closed list of section 5, by its stable strings.
+/// The closed list, by its stable strings.
 #[test]
 fn reason_codes_are_stable() {
     let id = CandidateId::new(1, 2);
@@ -383,6 +383,11 @@ fn reason_codes_are_stable() {
         ),
         (Reason::NoExecutorWithTags { missing: [].into() }, "NoExecutorWithTags", "there is no executor"),
         (Reason::ReservedForOther { job: id }, "ReservedForOther", "the place is reserved for 0000000000000001-2"),
+        (
+            Reason::KeptAsHeadRoom { dimension: reconvene_resolve::Dimension::Memory, short_by: 5 },
+            "KeptAsHeadRoom",
+            "what is free is kept for life safety: short of 5 in memory",
+        ),
         (Reason::DeadlineHopeless { by_ms: 6 }, "DeadlineHopeless", "would miss its deadline by 6 ms"),
         (
             Reason::LostTo { winner: id, link: "cost".into(), margin: 7 },

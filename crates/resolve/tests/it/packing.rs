@@ -87,6 +87,30 @@ fn the_worked_example_is_worth_13_to_density_alone_and_19_to_the_portfolio() {
     assert!(matches!(packed.waiting[0].reason, Reason::NotPacked { value: 19, .. }), "{:?}", packed.waiting[0]);
 }
 
+/// Balance prefers the empty executor, least squares the other; both are worth the same, and balance comes first.
+#[test]
+fn of_equal_values_the_first_of_the_portfolio_stays() {
+    let mut view = ClusterView::new(vec![executor([10, 10, 10], &[]); 2]);
+    view.executors[1].free = Resources::new(4, 10, 10);
+    let jobs = [job(1, [4, 4, 4], 1)];
+    assert_eq!(FitRule::L2.choose(&jobs[0], &view.executors), Some(1));
+    for packing in [ResourcePacking::new(), ResourcePacking::new().searching(2)] {
+        assert_eq!(places(&pack(packing, &jobs, &view)), [(1, 0)].into());
+    }
+}
+
+#[test]
+fn more_jobs_than_are_searched_get_the_portfolio_alone() {
+    let view = ClusterView::new(vec![executor([10, 10, 0], &[])]);
+    // The densest leaves room for neither of the others, which only the search finds out.
+    let mut jobs = vec![job(1, [6, 1, 0], 7), job(2, [5, 5, 0], 5), job(3, [5, 5, 0], 5)];
+    assert_eq!(pack(ResourcePacking::new().searching(1), &jobs, &view).value(&jobs), 10);
+    let others = 3..ResourcePacking::MAX_SEARCHED_JOBS as u64 + 1;
+    jobs.extend(others.map(|number| job(number + 1, [20, 1, 0], 1)));
+    assert_eq!(jobs.len(), ResourcePacking::MAX_SEARCHED_JOBS + 1);
+    assert_eq!(pack(ResourcePacking::new().searching(1), &jobs, &view).value(&jobs), 7);
+}
+
 /// What would not fit if it were alone is not left out in favour of others.
 #[test]
 fn who_has_no_room_at_all_waits_for_capacity() {
