@@ -16,13 +16,12 @@
 use std::hint::black_box;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake};
-use std::thread::{self, Thread};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use reconvene_benches::numbers;
 use reconvene_clock::{Hlc, NodeId};
+use reconvene_sim::suite::block_on;
 use reconvene_store::codec::{encode_dot, encode_head, encode_print_id};
 use reconvene_store::{
     Batch, Body, Class, Cursor, Fingerprint, Head, IndexChange, Key, Limits, LocalWrite, MetadataStore, NetworkId,
@@ -373,24 +372,4 @@ fn metadata() {
     }
     let each = (bytes - payload) as f64 / f64::from(rows);
     println!("{:<44} {each:>11.1} B  {:>14} {:>8}  <= 150 B", "row bytes beyond key and value, each record", "", "");
-}
-
-// ---- waiting
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Arc::new(Unpark(thread::current())).into();
-    let mut context = Context::from_waker(&waker);
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
 }

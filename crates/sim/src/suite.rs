@@ -13,6 +13,7 @@ mod report;
 mod sim;
 mod store;
 
+pub use self::block_on::block_on;
 pub use self::check::Check;
 pub use self::factory::{Abilities, Setup, StoreFactory, Transfer};
 pub use self::report::{Failure, Outcome, Report};

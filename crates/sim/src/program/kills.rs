@@ -2,7 +2,6 @@
 //! up each time.
 
 mod groups;
-mod wait;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -14,12 +13,12 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use reconvene_sim::suite::block_on;
 use reconvene_store::{MetadataStore as _, StoreError};
 use reconvene_store_redb::RedbStore;
 use serde::Serialize;
 
 use self::groups::{GROUPS, Group};
-use self::wait::block_on;
 pub(super) use self::writer::{Writer, write};
 use super::{Failure, write_json};
 

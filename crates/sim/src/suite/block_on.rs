@@ -8,8 +8,13 @@ use std::sync::Arc;
 use std::task::Wake;
 use std::thread::{self, Thread};
 
-/// Runs `future` to its end on this thread, which sleeps while the future waits.
-pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+/// Runs `future` to its end on this thread, which sleeps while the future waits: for tests of stores, whose futures need
+/// no runtime.
+///
+/// ```
+/// assert_eq!(reconvene_sim::suite::block_on(async { 7 }), 7);
+/// ```
+pub fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Arc::new(Unpark(thread::current())).into();
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);

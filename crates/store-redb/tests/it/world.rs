@@ -1,11 +1,7 @@
 //! What tests put into stores.
 
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake};
-use std::thread::{self, Thread};
-
 use reconvene_clock::{Counter, Dot, Height, Hlc, NodeId, ReplicaId};
+pub(crate) use reconvene_sim::suite::block_on;
 use reconvene_store::{
     Body, Class, Cursor, Key, KeyContext, Limits, LocalWrite, MetadataStore, NetworkId, Plan, Prefix, Record, Replaces,
     Snapshot, StoreError, Version,
@@ -14,24 +10,6 @@ use reconvene_store_redb::Settings;
 
 pub(crate) fn settings() -> Settings {
     Settings::new(NetworkId::of_name("tests"), NodeId::new([1; 16]))
-}
-
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Arc::new(Unpark(thread::current())).into();
-    let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
 }
 
 pub(crate) fn key(name: &str) -> Key {

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use reconvene_clock::{Hlc, NodeId};
+use reconvene_sim::suite::block_on;
 use reconvene_store::{
     Body, Class, CommitError, Head, Key, Limits, LocalWrite, MetadataStore as _, NetworkId, OpenError, Plan, PlanError,
     Record, Replaces, Revision, Snapshot as _,
@@ -16,7 +17,6 @@ use reconvene_store::{
 use reconvene_store_redb::{RedbStore, Settings};
 
 use super::groups::{self, GROUPS, Group};
-use super::wait::block_on;
 use super::{Draw, Failure};
 
 /// A batch on its way into the store.
