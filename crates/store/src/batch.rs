@@ -1,6 +1,7 @@
 //! What a plan comes to: the changes that a store makes at once.
 
 use reconvene_clock::{Dot, ReplicaId};
+use smallvec::SmallVec;
 
 use crate::version::is_tombstone;
 use crate::{Fact, Fingerprint, Head, Key, PrintId, Record, Revision, Version};
@@ -10,10 +11,12 @@ use crate::{Fact, Fingerprint, Head, Key, PrintId, Record, Revision, Version};
 pub struct RowChange {
     pub(crate) key: Key,
     pub(crate) after: Option<Record>,
-    pub(crate) added: Vec<Dot>,
-    pub(crate) removed: Vec<Dot>,
+    pub(crate) added: SmallVec<[Dot; 1]>,
+    pub(crate) removed: SmallVec<[Dot; 1]>,
     /// Those of `removed` that may be tombstones.
-    pub(crate) removed_tombstones: Vec<Dot>,
+    pub(crate) removed_tombstones: SmallVec<[Dot; 1]>,
+    /// The bytes of the record before, if there was one that could be read.
+    pub(crate) before_len: Option<usize>,
 }
 
 impl RowChange {

@@ -13,7 +13,7 @@ use crate::version::is_tombstone;
 use crate::{
     Batch, Capabilities, ChangeFeed, Changes, CheckReport, Checker, CommitError, Cursor, Durability, Fact, FactKind,
     Head, Identity, IndexChange, Key, Limits, MetadataStore, NetworkId, Page, PageLimit, Prefix, Record, Revision,
-    Snapshot, StoreError, Tombstones, Version,
+    RowChange, Snapshot, StoreError, Tombstones, Version,
 };
 
 /// Keeps everything in memory, within bounds: when it is full it says so, and evicts nothing.
@@ -117,14 +117,19 @@ impl MemoryStore {
         if batch.based_on() != state.head.revision() {
             return Err(CommitError::Conflict { head: state.head.revision(), based_on: batch.based_on() });
         }
-        let bytes = state.room_for(batch, &self.limits)?;
+        state.has_room_for(batch, &self.limits)?;
         // Nothing can fail from here on. If a snapshot shares the state, this clones it: a few pointers and the head.
         let state = Arc::make_mut(&mut shared);
-        state.bytes = bytes;
         for row in batch.rows() {
-            match row.after() {
-                Some(record) => drop(state.records.insert(row.key().clone(), Arc::clone(record.versions()))),
-                None => drop(state.records.remove(row.key())),
+            let before = match row.after() {
+                Some(record) => {
+                    state.bytes = state.bytes.saturating_add(record.byte_len());
+                    state.records.insert(row.key().clone(), Arc::clone(record.versions()))
+                }
+                None => state.records.remove(row.key()),
+            };
+            if let Some(before) = before {
+                state.bytes = state.bytes.saturating_sub(row_bytes(row.key(), before.iter()));
             }
         }
         for change in batch.index() {
@@ -157,25 +162,37 @@ impl MemoryStore {
 }
 
 impl State {
-    /// The bytes of all records after `batch`, if they and their number stay within `limits`.
-    fn room_for(&self, batch: &Batch, limits: &Limits) -> Result<usize, CommitError> {
-        let (mut rows, mut bytes) = (self.records.len(), self.bytes);
-        for row in batch.rows() {
-            if let Some(before) = self.records.get(row.key()) {
-                rows = rows.saturating_sub(1);
-                bytes = bytes.saturating_sub(row_bytes(row.key(), before.iter()));
-            }
-            if let Some(after) = row.after() {
-                rows = rows.saturating_add(1);
-                bytes = bytes.saturating_add(after.byte_len());
-            }
+    /// Fails if the records after `batch` would be too many, or too large.
+    fn has_room_for(&self, batch: &Batch, limits: &Limits) -> Result<(), CommitError> {
+        // As the plan found the rows, which is as they are unless its caller kept some from it: then nothing is less.
+        let planned = self.after(batch, |row| row.before_len);
+        if planned.0 <= limits.store_rows && planned.1 <= limits.store_bytes {
+            return Ok(());
         }
+        let held = |row: &RowChange| self.records.get(row.key()).map(|before| row_bytes(row.key(), before.iter()));
+        let (rows, bytes) = self.after(batch, held);
         for (what, count, limit) in [("rows", rows, limits.store_rows), ("bytes", bytes, limits.store_bytes)] {
             if count > limit {
                 return Err(CommitError::Full { what, count, limit });
             }
         }
-        Ok(bytes)
+        Ok(())
+    }
+
+    /// The number and bytes of all records after `batch`, if the rows that it changes had so many bytes.
+    fn after(&self, batch: &Batch, before: impl Fn(&RowChange) -> Option<usize>) -> (usize, usize) {
+        let (mut rows, mut bytes) = (self.records.len(), self.bytes);
+        for row in batch.rows() {
+            if let Some(len) = row.after().map(Record::byte_len) {
+                rows = rows.saturating_add(1);
+                bytes = bytes.saturating_add(len);
+            }
+            if let Some(len) = before(row) {
+                rows = rows.saturating_sub(1);
+                bytes = bytes.saturating_sub(len);
+            }
+        }
+        (rows, bytes)
     }
 }
 

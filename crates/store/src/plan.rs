@@ -278,6 +278,7 @@ impl Plan {
         let mut printer = Printer::default();
         for (key, Row { before, lost, after }) in rows.into_iter() {
             let Some(after) = after else { continue };
+            let before_len = before.as_ref().map(Record::byte_len);
             let before = before.as_ref().map_or(&[][..], Record::siblings);
             let not_in = |other: &[Version], version: &&Version| {
                 version_in(other, version.dot).is_none_or(|same_dot| same_dot != *version)
@@ -296,6 +297,7 @@ impl Plan {
                 removed: gone.clone().map(|version| version.dot).chain(lost.iter().copied()).collect(),
                 removed_tombstones: gone_tombstones.chain(lost.iter().copied()).collect(),
                 after: Record::of_cell(key.clone(), after),
+                before_len,
                 key,
             });
         }
@@ -408,5 +410,6 @@ fn named_of(own: ReplicaId, version: &Version) -> Option<Counter> {
 
 fn insert(siblings: &mut Vec<Version>, version: Version) {
     let place = siblings.partition_point(|held| held.dot < version.dot);
+    siblings.reserve_exact(1);
     siblings.insert(place, version);
 }

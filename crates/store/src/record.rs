@@ -131,6 +131,9 @@ impl Record {
 /// What someone has seen who read these versions.
 pub(crate) fn context_of<'a>(versions: impl IntoIterator<Item = &'a Version, IntoIter: Clone>) -> KeyContext {
     let versions = versions.into_iter();
+    if versions.clone().next().is_none() {
+        return KeyContext::new();
+    }
     let read = versions.clone().map(|version| version.dot);
     let replaced = replaced_by(versions);
     KeyContext::from_parts(read.chain(replaced.dots().iter().copied()), replaced.upto().clone())

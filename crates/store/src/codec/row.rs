@@ -6,7 +6,7 @@ use super::reader::{Reader, checked, put_checksum, put_count};
 use super::seal::{KeyId, Seal, SealError};
 use super::versions::{LEAST, put_versions, versions};
 use super::{CodecError, CodecProblem};
-use crate::{Key, Record};
+use crate::{Key, Record, Version};
 
 const RECORD: &str = "record";
 /// The first byte of a row: its form.
@@ -138,8 +138,14 @@ fn record(key: &Key, mut reader: Reader<'_>) -> Result<Record, CodecError> {
     let (live, evidence) = (reader.count(LEAST)?, reader.count(LEAST)?);
     let mut found = versions(&mut reader, live.saturating_add(evidence))?;
     reader.end()?;
+    if let ([only], 0) = (found.as_slice(), evidence)
+        && !only.replaces(only.dot)
+        && let Some(only) = found.pop()
+    {
+        return Ok(Record::of_versions(key.clone(), Arc::new([only])));
+    }
     let order = || reader.error(CodecProblem::Order);
-    let extra = found.split_off(live.min(found.len()));
+    let extra: Vec<Version> = found.drain(live.min(found.len())..).collect();
     if !found.is_sorted_by(|left, right| left.dot < right.dot) {
         return Err(order());
     }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use reconvene_clock::{Dot, Height, ReplicaId, VectorClock};
+use smallvec::SmallVec;
 
 use super::reader::{Reader, put_count, put_counter, put_number};
 use super::{CodecError, CodecProblem};
 use crate::{Body, Class, KeyContext, Version};
 
 /// The replicas that some versions name, ascending: what the columns refer to.
-struct Replicas(Vec<ReplicaId>);
+struct Replicas(SmallVec<[ReplicaId; 2]>);
 
 impl Replicas {
     fn of<'a>(versions: impl Iterator<Item = &'a Version>) -> Self {
-        let mut ids: Vec<ReplicaId> = Vec::new();
+        let mut ids: SmallVec<[ReplicaId; 2]> = SmallVec::new();
         for version in versions {
             ids.push(version.dot.replica);
             ids.extend(version.context.dots().iter().map(|dot| dot.replica));
@@ -57,13 +58,13 @@ pub(super) const LEAST: usize = 15;
 
 /// The replicas of a table, and which of them something referred to.
 struct Table {
-    ids: Vec<(ReplicaId, bool)>,
+    ids: SmallVec<[(ReplicaId, bool); 2]>,
 }
 
 impl Table {
     fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         let count = reader.count(8)?;
-        let mut ids: Vec<(ReplicaId, bool)> = Vec::with_capacity(count);
+        let mut ids: SmallVec<[(ReplicaId, bool); 2]> = SmallVec::with_capacity(count);
         for _ in 0..count {
             let id = reader.replica()?;
             if ids.last().is_some_and(|(last, _)| *last >= id) {
@@ -100,13 +101,13 @@ impl Table {
     }
 }
 
-/// Reads `count` versions.
-pub(super) fn versions(reader: &mut Reader<'_>, count: usize) -> Result<Vec<Version>, CodecError> {
+/// Reads `count` versions, of which most keys have one.
+pub(super) fn versions(reader: &mut Reader<'_>, count: usize) -> Result<SmallVec<[Version; 1]>, CodecError> {
     let mut table = Table::read(reader)?;
     if count > reader.remaining().checked_div(LEAST).unwrap_or_default() {
         return Err(reader.error(CodecProblem::Truncated));
     }
-    let mut found: Vec<Version> = Vec::with_capacity(count);
+    let mut found: SmallVec<[Version; 1]> = SmallVec::with_capacity(count);
     for _ in 0..count {
         let (dot, context) = (table.dot(reader)?, KeyContext::new());
         let (height, hlc, class, body) = (Height::MIN, Default::default(), Class::NORMAL, Body::Tombstone);
@@ -129,7 +130,7 @@ pub(super) fn versions(reader: &mut Reader<'_>, count: usize) -> Result<Vec<Vers
     if table.ids.iter().any(|(_, used)| !used) {
         return Err(reader.error(CodecProblem::Unused));
     }
-    let mut lengths = Vec::with_capacity(count);
+    let mut lengths: SmallVec<[u64; 1]> = SmallVec::with_capacity(count);
     for _ in 0..count {
         lengths.push(reader.number()?);
     }

@@ -1,38 +1,105 @@
 //! An ordered map whose clones share everything until they change: a B+ tree of `Arc` nodes with copy on write.
 
+use core::fmt::Debug;
 use core::slice;
 use std::sync::Arc;
 
+use reconvene_clock::{Dot, ReplicaId};
+
+use crate::{FactKind, Key};
+
+/// What a tree is ordered by.
+///
+/// Keys that lie elsewhere in memory have *heads*: a few of their bytes, kept in the node, which nearly always tell two
+/// keys apart without a look at either.
+pub(super) trait Sorted: Ord + Clone + Debug {
+    /// Ordered as the keys are, for keys that begin with the same `skip` bytes, but for those whose heads are equal.
+    type Head: Ord + Copy + Default + Debug;
+
+    /// The head behind the first `skip` bytes.
+    fn head(&self, skip: usize) -> Self::Head;
+
+    /// The number of bytes that both keys begin with. Keys between the two begin with them as well.
+    fn shared(&self, other: &Self) -> usize;
+}
+
+impl Sorted for Key {
+    type Head = u32;
+
+    fn head(&self, skip: usize) -> u32 {
+        let rest = self.as_bytes().get(skip..).unwrap_or_default();
+        if let Some(first) = rest.first_chunk() {
+            return u32::from_be_bytes(*first);
+        }
+        // Where a key ends, zeros: less than what goes on, or equal, and then the whole keys decide.
+        let mut head = [0; 4];
+        head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        u32::from_be_bytes(head)
+    }
+
+    fn shared(&self, other: &Self) -> usize {
+        let ((left, _), (right, _)) = (self.as_bytes().as_chunks::<8>(), other.as_bytes().as_chunks::<8>());
+        let words = left.iter().zip(right).take_while(|(left, right)| left == right).count().saturating_mul(8);
+        let (left, right) = (self.as_bytes().iter().skip(words), other.as_bytes().iter().skip(words));
+        words.saturating_add(left.zip(right).take_while(|(left, right)| left == right).count())
+    }
+}
+
+/// Small keys lie in the node themselves.
+macro_rules! without_heads {
+    ($($key:ty),+) => {$(
+        impl Sorted for $key {
+            type Head = ();
+
+            fn head(&self, _skip: usize) {}
+
+            fn shared(&self, _other: &Self) -> usize {
+                0
+            }
+        }
+    )+};
+}
+
+without_heads!(Dot, (FactKind, ReplicaId));
+
 /// An ordered map. Cloning is O(1); a change copies the nodes on its path that a clone still shares.
 #[derive(Clone, Debug)]
-pub(super) struct Tree<K, V> {
+pub(super) struct Tree<K: Sorted, V> {
     root: Arc<Node<K, V>>,
     len: usize,
 }
 
 #[derive(Clone, Debug)]
-enum Node<K, V> {
+enum Node<K: Sorted, V> {
     /// Entries ascending by key.
-    Leaf(Vec<(K, V)>),
+    Leaf(List<K, V>),
     /// Children ascending, each behind a key that is at most its first and above everything before it. Never empty.
-    Inner(Vec<Child<K, V>>),
+    Inner(List<K, Arc<Node<K, V>>>),
 }
 
-type Child<K, V> = (K, Arc<Node<K, V>>);
+/// What a node lists, ascending by key.
+#[derive(Clone, Debug)]
+struct List<K: Sorted, T> {
+    /// All keys here, and below, begin with the same bytes: at least so many.
+    skip: usize,
+    /// The heads of the keys behind them, then nothing of meaning.
+    heads: [K::Head; MAX + 1],
+    entries: Vec<(K, T)>,
+}
 
 /// A node never has more entries or children.
-const MAX: usize = 32;
+const MAX: usize = 31;
 /// Room that a list makes when it has none.
 const SPARE: usize = 4;
 /// A node with fewer is joined with its neighbour.
 const MIN: usize = 8;
 
 /// A new right neighbour and the key it stands behind.
-type Split<K, V> = Option<Child<K, V>>;
+type Split<K, V> = Option<(K, Node<K, V>)>;
 
-impl<K: Ord + Clone, V: Clone> Tree<K, V> {
+impl<K: Sorted, V: Clone> Tree<K, V> {
     pub(super) fn new() -> Self {
-        Self { root: Arc::new(Node::Leaf(Vec::new())), len: 0 }
+        Self { root: Arc::new(Node::Leaf(List::of(Vec::new(), 0))), len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -43,14 +110,16 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
         self.get_entry(key).map(|(_, value)| value)
     }
 
+    /// A key that is here begins as all keys do in every node on its path, so that no node need look. One that is not
+    /// here may be led astray, and is not found there either.
     pub(super) fn get_entry(&self, key: &K) -> Option<&(K, V)> {
         let mut node = &*self.root;
         loop {
             match node {
-                Node::Inner(children) => node = &children.get(child_for(children, key))?.1,
-                Node::Leaf(entries) => {
-                    let place = entries.binary_search_by(|(held, _)| held.cmp(key)).ok()?;
-                    return entries.get(place);
+                Node::Inner(children) => node = &children.entries.get(children.child_for(key))?.1,
+                Node::Leaf(list) => {
+                    let entry = list.entries.get(list.up_to(key).checked_sub(1)?)?;
+                    return (entry.0 == *key).then_some(entry);
                 }
             }
         }
@@ -58,12 +127,15 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
 
     /// Puts `value` at `key` and returns what was there.
     pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let (previous, split) = insert(&mut self.root, key, value);
-        if let Some(right) = split {
+        let admit = !self.leads_right(&key);
+        let (previous, split) = insert(&mut self.root, key, value, admit);
+        if let Some((behind, right)) = split {
             let left = Arc::clone(&self.root);
-            // The first child's key is only compared from the next insert on, which lowers it where needed.
-            let children = first_key(&left).map(|key| (key, left)).into_iter().chain([right]).collect();
-            self.root = Arc::new(Node::Inner(children));
+            if let Some(first) = left.first_key().cloned() {
+                let skip = left.skip().min(right.skip()).min(first.shared(&behind));
+                let children = vec![(first, left), (behind, Arc::new(right))];
+                self.root = Arc::new(Node::Inner(List::of(children, skip)));
+            }
         }
         if previous.is_none() {
             self.len = self.len.saturating_add(1);
@@ -71,16 +143,34 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
         previous
     }
 
+    /// Whether `key` begins as all keys do in every node on its path: what [`List::up_to`] relies on. A look at one key,
+    /// in the leaf, tells for all nodes.
+    fn leads_right(&self, key: &K) -> bool {
+        let (mut node, mut skip) = (&*self.root, 0);
+        loop {
+            skip = skip.max(node.skip());
+            match node {
+                Node::Inner(children) => match children.entries.get(children.child_for(key)) {
+                    Some((_, child)) => node = child,
+                    None => return false,
+                },
+                Node::Leaf(list) => {
+                    return skip == 0 || list.entries.first().is_some_and(|(first, _)| first.shared(key) >= skip);
+                }
+            }
+        }
+    }
+
     /// Takes out and returns what is at `key`.
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        // Without this look, a miss would copy the shared nodes on its path.
+        // Without this look, a miss would copy the shared nodes on its path; and only what is here is led right.
         self.get(key)?;
         let removed = remove(&mut self.root, key);
         if removed.is_some() {
             self.len = self.len.saturating_sub(1);
         }
         if let Node::Inner(children) = &*self.root
-            && let [(_, only)] = children.as_slice()
+            && let [(_, only)] = children.entries.as_slice()
         {
             self.root = Arc::clone(only);
         }
@@ -95,98 +185,219 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
         loop {
             match node {
                 Node::Inner(children) => {
-                    let place = children.partition_point(|(key, _)| before(key)).saturating_sub(1);
-                    let mut rest = children.get(place..).unwrap_or_default().iter();
+                    let place = children.entries.partition_point(|(key, _)| before(key)).saturating_sub(1);
+                    let mut rest = children.entries.get(place..).unwrap_or_default().iter();
                     let Some((_, child)) = rest.next() else {
                         return Iter { above, entries: [].iter() };
                     };
                     above.push(rest);
                     node = child;
                 }
-                Node::Leaf(entries) => {
-                    let place = entries.partition_point(|(key, _)| before(key));
-                    return Iter { above, entries: entries.get(place..).unwrap_or_default().iter() };
+                Node::Leaf(list) => {
+                    let place = list.entries.partition_point(|(key, _)| before(key));
+                    return Iter { above, entries: list.entries.get(place..).unwrap_or_default().iter() };
                 }
             }
         }
     }
 }
 
-/// The index of the child that holds `key` if any does.
-fn child_for<K: Ord, T>(children: &[(K, T)], key: &K) -> usize {
-    children.partition_point(|(first, _)| first <= key).saturating_sub(1)
-}
+impl<K: Sorted, T> List<K, T> {
+    /// The list of these entries, at most `MAX` and one, whose keys and all below begin with the same `skip` bytes.
+    fn of(entries: Vec<(K, T)>, skip: usize) -> Self {
+        let mut list = Self { skip, heads: [K::Head::default(); MAX + 1], entries };
+        list.set_heads();
+        list
+    }
 
-fn first_key<K: Clone, V>(node: &Node<K, V>) -> Option<K> {
-    match node {
-        Node::Leaf(entries) => entries.first().map(|(key, _)| key.clone()),
-        Node::Inner(children) => children.first().map(|(key, _)| key.clone()),
+    fn set_heads(&mut self) {
+        for (head, (key, _)) in self.heads.iter_mut().zip(&self.entries) {
+            *head = key.head(self.skip);
+        }
+    }
+
+    /// How many keys are at most `key`, which begins as all of them do.
+    fn up_to(&self, key: &K) -> usize {
+        let heads = self.heads.get(..self.entries.len()).unwrap_or_default();
+        let head = key.head(self.skip);
+        let less = heads.partition_point(|held| *held < head);
+        if heads.get(less).is_none_or(|held| *held != head) {
+            return less;
+        }
+        let alike = heads.get(less..).unwrap_or_default().partition_point(|held| *held <= head);
+        let alike = self.entries.get(less..less.saturating_add(alike)).unwrap_or_default();
+        less.saturating_add(alike.partition_point(|(held, _)| held <= key))
+    }
+
+    /// The index of the child that holds `key` if any does.
+    fn child_for(&self, key: &K) -> usize {
+        self.up_to(key).saturating_sub(1)
+    }
+
+    /// Makes `skip` hold for `key` as well, which comes here or below.
+    fn admit(&mut self, key: &K) {
+        if let Some((first, _)) = self.entries.first().filter(|_| self.skip > 0) {
+            let shared = first.shared(key);
+            if shared < self.skip {
+                self.skip = shared;
+                self.set_heads();
+            }
+        }
+    }
+
+    /// Makes use of knowing that all keys here and below are less than `end`.
+    fn end_before(&mut self, end: &K) {
+        if let Some((first, _)) = self.entries.first() {
+            let shared = first.shared(end);
+            if shared > self.skip {
+                self.skip = shared;
+                self.set_heads();
+            }
+        }
+    }
+
+    /// Inserts into a list that keeps little room to spare: lists that double take up to twice what is in them.
+    fn put(&mut self, place: usize, entry: (K, T)) {
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(SPARE);
+        }
+        let head = entry.0.head(self.skip);
+        if let Some(heads) = self.heads.get_mut(place..=self.entries.len()) {
+            heads.rotate_right(1);
+            heads.iter_mut().take(1).for_each(|first| *first = head);
+        }
+        self.entries.insert(place, entry);
+    }
+
+    fn take(&mut self, place: usize) -> (K, T) {
+        if let Some(heads) = self.heads.get_mut(place..self.entries.len()) {
+            heads.rotate_left(1);
+        }
+        self.entries.remove(place)
+    }
+
+    /// Lowers the key at `place`.
+    fn lower(&mut self, place: usize, key: &K) {
+        let head = key.head(self.skip);
+        if let Some((held, _)) = self.entries.get_mut(place) {
+            held.clone_from(key);
+        }
+        self.heads.iter_mut().skip(place).take(1).for_each(|held| *held = head);
+    }
+
+    /// Halves a list that became too long; returns the right half and its first key.
+    fn split(&mut self) -> Option<(K, Self)> {
+        if self.entries.len() <= MAX {
+            return None;
+        }
+        let right = Self::of(self.entries.split_off(self.entries.len() / 2), self.skip);
+        self.entries.shrink_to(self.entries.len().saturating_add(SPARE));
+        let key = right.entries.first()?.0.clone();
+        self.end_before(&key);
+        Some((key, right))
+    }
+
+    /// Takes in what is in the list behind it, and splits if that is too much.
+    fn join(&mut self, more: Self) -> Option<(K, Self)> {
+        let shared = self.entries.first().zip(more.entries.first()).map(|((left, _), (right, _))| left.shared(right));
+        self.skip = self.skip.min(more.skip).min(shared.unwrap_or_default());
+        self.entries.extend(more.entries);
+        let split = self.split();
+        self.set_heads();
+        split
     }
 }
 
-fn insert<K: Ord + Clone, V: Clone>(node: &mut Arc<Node<K, V>>, key: K, value: V) -> (Option<V>, Split<K, V>) {
+impl<K: Sorted, V> Node<K, V> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Leaf(list) => list.entries.len(),
+            Self::Inner(list) => list.entries.len(),
+        }
+    }
+
+    fn skip(&self) -> usize {
+        match self {
+            Self::Leaf(list) => list.skip,
+            Self::Inner(list) => list.skip,
+        }
+    }
+
+    fn first_key(&self) -> Option<&K> {
+        match self {
+            Self::Leaf(list) => list.entries.first().map(|(key, _)| key),
+            Self::Inner(list) => list.entries.first().map(|(key, _)| key),
+        }
+    }
+
+    fn end_before(&mut self, end: &K) {
+        match self {
+            Self::Leaf(list) => list.end_before(end),
+            Self::Inner(list) => list.end_before(end),
+        }
+    }
+}
+
+/// `admit`: whether nodes on the path may have to be made to hold a key that begins otherwise.
+fn insert<K: Sorted, V: Clone>(node: &mut Arc<Node<K, V>>, key: K, value: V, admit: bool) -> (Option<V>, Split<K, V>) {
     match Arc::make_mut(node) {
-        Node::Leaf(entries) => {
-            let place = entries.partition_point(|(held, _)| *held < key);
-            if let Some((held, old)) = entries.get_mut(place)
-                && *held == key
-            {
+        Node::Leaf(list) => {
+            if admit {
+                list.admit(&key);
+            }
+            let place = list.up_to(&key);
+            let before = place.checked_sub(1).and_then(|before| list.entries.get_mut(before));
+            if let Some((_, old)) = before.filter(|(held, _)| *held == key) {
                 return (Some(core::mem::replace(old, value)), None);
             }
-            put(entries, place, (key, value));
-            let right = split(entries);
-            (None, right.map(|(key, right)| (key, Arc::new(Node::Leaf(right)))))
+            list.put(place, (key, value));
+            (None, list.split().map(|(key, right)| (key, Node::Leaf(right))))
         }
         Node::Inner(children) => {
-            let place = child_for(children, &key);
-            let Some((first, child)) = children.get_mut(place) else {
+            if admit {
+                children.admit(&key);
+            }
+            let up_to = children.up_to(&key);
+            let place = up_to.saturating_sub(1);
+            if up_to == 0 {
+                children.lower(0, &key);
+            }
+            let Some((_, child)) = children.entries.get_mut(place) else {
                 return (None, None);
             };
-            if key < *first {
-                first.clone_from(&key);
-            }
-            let (previous, grown) = insert(child, key, value);
+            let (previous, grown) = insert(child, key, value, admit);
             if let Some(right) = grown {
-                put(children, place.saturating_add(1), right);
+                children.put_child(place.saturating_add(1), right);
             }
-            let right = split(children);
-            (previous, right.map(|(key, right)| (key, Arc::new(Node::Inner(right)))))
+            (previous, children.split().map(|(key, right)| (key, Node::Inner(right))))
         }
     }
 }
 
-/// Inserts into a list that keeps little room to spare: lists that double take up to twice what is in them.
-fn put<T>(list: &mut Vec<T>, place: usize, entry: T) {
-    if list.len() == list.capacity() {
-        list.reserve_exact(SPARE);
+impl<K: Sorted, V> List<K, Arc<Node<K, V>>> {
+    fn put_child(&mut self, place: usize, (key, mut child): (K, Node<K, V>)) {
+        if let Some((end, _)) = self.entries.get(place) {
+            child.end_before(end);
+        }
+        self.put(place, (key, Arc::new(child)));
     }
-    list.insert(place, entry);
 }
 
-/// Halves a list that became too long; returns the right half and its first key.
-fn split<K: Clone, T>(list: &mut Vec<(K, T)>) -> Option<(K, Vec<(K, T)>)> {
-    if list.len() <= MAX {
-        return None;
-    }
-    let right = list.split_off(list.len() / 2);
-    list.shrink_to(list.len().saturating_add(SPARE));
-    let key = right.first()?.0.clone();
-    Some((key, right))
-}
-
-fn remove<K: Ord + Clone, V: Clone>(node: &mut Arc<Node<K, V>>, key: &K) -> Option<V> {
+fn remove<K: Sorted, V: Clone>(node: &mut Arc<Node<K, V>>, key: &K) -> Option<V> {
     match Arc::make_mut(node) {
-        Node::Leaf(entries) => {
-            let place = entries.binary_search_by(|(held, _)| held.cmp(key)).ok()?;
-            Some(entries.remove(place).1)
+        Node::Leaf(list) => {
+            let place = list.up_to(key).checked_sub(1)?;
+            list.entries.get(place).filter(|(held, _)| held == key)?;
+            Some(list.take(place).1)
         }
         Node::Inner(children) => {
-            let place = child_for(children, key);
-            let (_, child) = children.get_mut(place)?;
+            let place = children.child_for(key);
+            let (_, child) = children.entries.get_mut(place)?;
             let removed = remove(child, key);
             if child.len() < MIN {
                 // The last child is joined with its left neighbour, any other with its right one.
-                let left = if place.saturating_add(1) < children.len() { place } else { place.saturating_sub(1) };
+                let left =
+                    if place.saturating_add(1) < children.entries.len() { place } else { place.saturating_sub(1) };
                 join(children, left);
             }
             removed
@@ -195,51 +406,36 @@ fn remove<K: Ord + Clone, V: Clone>(node: &mut Arc<Node<K, V>>, key: &K) -> Opti
 }
 
 /// Makes one child of those at `left` and behind it, or two of equal length if one would be too long.
-fn join<K: Clone, V: Clone>(children: &mut Vec<Child<K, V>>, left: usize) {
+fn join<K: Sorted, V: Clone>(children: &mut List<K, Arc<Node<K, V>>>, left: usize) {
     let right = left.saturating_add(1);
-    if right >= children.len() {
+    if right >= children.entries.len() {
         return;
     }
-    let (_, right) = children.remove(right);
-    let Some((_, child)) = children.get_mut(left) else {
+    let (_, right) = children.take(right);
+    let Some((_, child)) = children.entries.get_mut(left) else {
         return;
     };
     let new = match (Arc::make_mut(child), Arc::unwrap_or_clone(right)) {
-        (Node::Leaf(entries), Node::Leaf(more)) => {
-            entries.extend(more);
-            split(entries).map(|(key, right)| (key, Arc::new(Node::Leaf(right))))
-        }
-        (Node::Inner(nodes), Node::Inner(more)) => {
-            nodes.extend(more);
-            split(nodes).map(|(key, right)| (key, Arc::new(Node::Inner(right))))
-        }
+        (Node::Leaf(list), Node::Leaf(more)) => list.join(more).map(|(key, right)| (key, Node::Leaf(right))),
+        (Node::Inner(list), Node::Inner(more)) => list.join(more).map(|(key, right)| (key, Node::Inner(right))),
         (Node::Leaf(_), Node::Inner(_)) | (Node::Inner(_), Node::Leaf(_)) => {
             unreachable!("children of one node have one depth")
         }
     };
     if let Some(new) = new {
-        put(children, left.saturating_add(1), new);
-    }
-}
-
-impl<K, V> Node<K, V> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Leaf(entries) => entries.len(),
-            Self::Inner(children) => children.len(),
-        }
+        children.put_child(left.saturating_add(1), new);
     }
 }
 
 /// Entries of a [`Tree`], ascending.
 #[derive(Debug)]
-pub(super) struct Iter<'a, K, V> {
+pub(super) struct Iter<'a, K: Sorted, V> {
     /// The children still to come, from the root down.
-    above: Vec<slice::Iter<'a, Child<K, V>>>,
+    above: Vec<slice::Iter<'a, (K, Arc<Node<K, V>>)>>,
     entries: slice::Iter<'a, (K, V)>,
 }
 
-impl<'a, K, V> Iterator for Iter<'a, K, V> {
+impl<'a, K: Sorted, V> Iterator for Iter<'a, K, V> {
     type Item = &'a (K, V);
 
     fn next(&mut self) -> Option<&'a (K, V)> {
@@ -252,8 +448,8 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
                 continue;
             };
             match &**child {
-                Node::Leaf(entries) => self.entries = entries.iter(),
-                Node::Inner(children) => self.above.push(children.iter()),
+                Node::Leaf(list) => self.entries = list.entries.iter(),
+                Node::Inner(children) => self.above.push(children.entries.iter()),
             }
         }
     }
@@ -267,60 +463,112 @@ mod tests {
 
     use super::*;
 
-    /// Checks order, separators, depth and fill of a node, and returns its depth.
-    fn check(node: &Node<u16, u32>, at_least: Option<u16>, below: Option<u16>, root: bool) -> usize {
-        let within = |key: u16| at_least.is_none_or(|least| least <= key) && below.is_none_or(|below| key < below);
+    impl Sorted for u16 {
+        type Head = ();
+
+        fn head(&self, _skip: usize) {}
+
+        fn shared(&self, _other: &Self) -> usize {
+            0
+        }
+    }
+
+    /// Checks order, separators, heads, depth and fill of a node, and returns its depth and all keys below.
+    fn check<K: Sorted>(node: &Node<K, u32>, at_least: Option<&K>, below: Option<&K>, root: bool) -> (usize, Vec<K>) {
         assert!(node.len() <= MAX && (root || node.len() >= MIN), "fill {}", node.len());
-        match node {
-            Node::Leaf(entries) => {
-                assert!(entries.is_sorted_by(|left, right| left.0 < right.0));
-                assert!(entries.iter().all(|(key, _)| within(*key)));
-                0
+        let (depth, keys) = match node {
+            Node::Leaf(list) => {
+                assert!(list.entries.is_sorted_by(|left, right| left.0 < right.0));
+                heads_are_right(list);
+                (0, list.entries.iter().map(|(key, _)| key.clone()).collect())
             }
             Node::Inner(children) => {
-                assert!(!root || children.len() > 1);
-                assert!(children.is_sorted_by(|left, right| left.0 < right.0));
-                let ends = children.iter().skip(1).map(|(key, _)| Some(*key)).chain([below]);
-                let depths: Vec<usize> =
-                    children.iter().zip(ends).map(|((key, child), end)| check(child, Some(*key), end, false)).collect();
+                assert!(!root || children.entries.len() > 1);
+                assert!(children.entries.is_sorted_by(|left, right| left.0 < right.0));
+                heads_are_right(children);
+                let ends = children.entries.iter().skip(1).map(|(key, _)| Some(key)).chain([below]);
+                let (mut depths, mut keys) = (Vec::new(), Vec::new());
+                for ((key, child), end) in children.entries.iter().zip(ends) {
+                    let (depth, more) = check(child, Some(key), end, false);
+                    depths.push(depth);
+                    keys.extend(more);
+                }
                 assert!(depths.iter().all(|depth| *depth == depths[0]));
-                depths[0] + 1
+                (depths[0] + 1, keys)
+            }
+        };
+        assert!(keys.iter().all(|key| at_least.is_none_or(|least| least <= key) && below.is_none_or(|end| key < end)));
+        if let Some(first) = node.first_key().filter(|_| node.skip() > 0) {
+            assert!(keys.iter().all(|key| first.shared(key) >= node.skip()), "{node:?} skips too much");
+        }
+        (depth, keys)
+    }
+
+    fn heads_are_right<K: Sorted, T>(list: &List<K, T>) {
+        let (mut heads, keys) = (list.heads.iter(), &list.entries);
+        assert!(keys.iter().all(|(key, _)| heads.next() == Some(&key.head(list.skip))));
+    }
+
+    /// Performs steps on a tree, its clones and plain maps; grows in the first half and shrinks in the other.
+    fn compare<K: Sorted>(steps: Vec<(K, u8)>, share: usize, starts: &[K]) {
+        let mut tree = Tree::new();
+        let mut model = BTreeMap::new();
+        let mut clones = Vec::new();
+        let half = steps.len() / 2;
+        for (number, (key, action)) in steps.into_iter().enumerate() {
+            let grow = if number < half { action < 8 } else { action < 2 };
+            if grow {
+                let value = u32::try_from(number).unwrap();
+                assert_eq!(tree.insert(key.clone(), value), model.insert(key, value));
+            } else {
+                assert_eq!(tree.remove(&key), model.remove(&key));
+            }
+            if number % share == 0 && clones.len() < 8 {
+                clones.push((tree.clone(), model.clone()));
             }
         }
+        clones.push((tree, model));
+        for (tree, model) in clones {
+            check(&tree.root, None, None, true);
+            assert_eq!(tree.len(), model.len());
+            assert!(model.iter().all(|(key, value)| tree.get(key) == Some(value)));
+            for start in starts {
+                let walked: Vec<(K, u32)> = tree.iter_from(|key| key < start).cloned().collect();
+                let expected: Vec<(K, u32)> = model.range(start..).map(|(key, value)| (key.clone(), *value)).collect();
+                assert_eq!(walked, expected);
+                assert_eq!(tree.get(start), model.get(start));
+            }
+        }
+    }
+
+    /// Keys that share long beginnings, end early, and hold bytes that look like no byte.
+    fn key() -> impl Strategy<Value = Key> {
+        let end = prop::collection::vec(prop::sample::select(vec![0, 1, b'a', b'b', 255]), 0..7);
+        (prop::sample::select(vec!["", "a", "job/", "job/00000000/", "job/00000001/spec"]), any::<bool>(), end)
+            .prop_map(|(begin, one, end)| {
+                let one: &[u8] = if one || begin.is_empty() { b"x" } else { b"" };
+                Key::new([begin.as_bytes(), one, &end].concat()).unwrap()
+            })
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
         #[test]
-        fn law_tree_equals_a_plain_map(steps in prop::collection::vec((0_u16..1_500, 0_u8..10), 1..3_000), share in 1_usize..400) {
-            let mut tree = Tree::new();
-            let mut model = BTreeMap::new();
-            let mut clones = Vec::new();
-            for (number, (key, action)) in steps.into_iter().enumerate() {
-                // Grows in the first half of the schedule and shrinks in the other.
-                let grow = if number < 1_500 { action < 8 } else { action < 2 };
-                if grow {
-                    let value = u32::try_from(number).unwrap();
-                    prop_assert_eq!(tree.insert(key, value), model.insert(key, value));
-                } else {
-                    prop_assert_eq!(tree.remove(&key), model.remove(&key));
-                }
-                if number % share == 0 && clones.len() < 8 {
-                    clones.push((tree.clone(), model.clone()));
-                }
-            }
-            clones.push((tree, model));
-            for (tree, model) in clones {
-                check(&tree.root, None, None, true);
-                prop_assert_eq!(tree.len(), model.len());
-                for start in [0, 1, 700, 1_499, 1_500] {
-                    let walked: Vec<(u16, u32)> = tree.iter_from(|key| *key < start).copied().collect();
-                    let expected: Vec<(u16, u32)> = model.range(start..).map(|(key, value)| (*key, *value)).collect();
-                    prop_assert_eq!(walked, expected);
-                    prop_assert_eq!(tree.get(&start), model.get(&start));
-                }
-            }
+        fn law_tree_equals_a_plain_map(
+            steps in prop::collection::vec((0_u16..1_500, 0_u8..10), 1..3_000),
+            share in 1_usize..400,
+        ) {
+            compare(steps, share, &[0, 1, 700, 1_499, 1_500]);
+        }
+
+        #[test]
+        fn law_tree_of_keys_equals_a_plain_map(
+            steps in prop::collection::vec((key(), 0_u8..10), 1..3_000),
+            starts in prop::collection::vec(key(), 5),
+            share in 1_usize..400,
+        ) {
+            compare(steps, share, &starts);
         }
     }
 }
