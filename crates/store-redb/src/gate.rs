@@ -100,6 +100,11 @@ impl Gate {
     }
 }
 
+/// Whether there was no room.
+pub(crate) fn no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The number in the note, if there is one.
 pub(crate) fn confirmed(medium: &dyn Medium) -> io::Result<Option<u64>> {
     let mut found = [0; NOTE_LEN];
@@ -126,8 +131,8 @@ impl State {
     /// Remembers a failure: for want of room and `harmless`, or otherwise.
     fn note<T>(&mut self, result: io::Result<T>, harmless: bool) -> io::Result<T> {
         if let Err(error) = &result {
-            let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            self.trouble = self.trouble.max(Some(if full && harmless { Trouble::Full } else { Trouble::Unknown }));
+            self.trouble =
+                self.trouble.max(Some(if no_room(error) && harmless { Trouble::Full } else { Trouble::Unknown }));
         }
         result
     }

@@ -20,10 +20,19 @@ pub(crate) struct Keeper {
     written: Witness,
 }
 
+/// What will be kept once some batches are durable.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    lineage: Lineage,
+    /// `None` if the one that is written covers them.
+    witness: Option<Witness>,
+}
+
 impl Keeper {
     /// The keeper of a store that was opened like this: its witness is written.
     pub(crate) fn begin(file: WitnessFile, lineage: Lineage, witness: Witness) -> io::Result<Self> {
-        file.write(&witness)?;
+        file.stage(&witness)?;
+        file.publish()?;
         Ok(Self { file, lineage, written: witness })
     }
 
@@ -33,16 +42,24 @@ impl Keeper {
         (after != self.lineage).then(|| identity_row(&after))
     }
 
-    /// After the batches that led to `head` are durable, and before anybody hears of them: what others have seen must
-    /// not be taken for unused by an older copy.
-    pub(crate) fn keep(&mut self, head: &Head) -> io::Result<()> {
-        self.lineage = self.lineage.after(head);
-        if self.written.covers(head) {
-            return Ok(());
+    /// Before batches that lead to `head` are committed: does what may find no room, so that nothing has changed then.
+    pub(crate) fn prepare(&self, head: &Head) -> io::Result<Prepared> {
+        let lineage = self.lineage.after(head);
+        let witness = (!self.written.covers(head)).then(|| Witness::of(head, &lineage));
+        if let Some(witness) = &witness {
+            self.file.stage(witness)?;
         }
-        let witness = Witness::of(head, &self.lineage);
-        self.file.write(&witness)?;
-        self.written = witness;
+        Ok(Prepared { lineage, witness })
+    }
+
+    /// After the batches are durable, and before anybody hears of them: what others have seen must not be taken for
+    /// unused by an older copy.
+    pub(crate) fn keep(&mut self, prepared: Prepared) -> io::Result<()> {
+        self.lineage = prepared.lineage;
+        if let Some(witness) = prepared.witness {
+            self.file.publish()?;
+            self.written = witness;
+        }
         Ok(())
     }
 

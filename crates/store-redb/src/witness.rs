@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use reconvene_store::codec::{decode_witness, encode_witness};
 use reconvene_store::opening::Witness;
 
+use crate::open::with_suffix;
+
 /// Far more than a witness has.
 const MAX_LEN: u64 = 4_096;
 
@@ -31,19 +33,23 @@ impl WitnessFile {
         Ok(decode_witness(&bytes).ok())
     }
 
-    /// Puts a witness in the place of the one before, durably: either is there at any moment.
-    pub(crate) fn write(&self, witness: &Witness) -> io::Result<()> {
+    /// Writes a witness beside the one that counts, durably: all that takes room.
+    pub(crate) fn stage(&self, witness: &Witness) -> io::Result<()> {
         let mut bytes = Vec::new();
         encode_witness(witness, &mut bytes);
-        let mut name = self.0.clone().into_os_string();
-        name.push(".new");
-        let new = PathBuf::from(name);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&new)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(self.staged())?;
         file.write_all(&bytes)?;
-        file.sync_all()?;
-        drop(file);
-        std::fs::rename(&new, &self.0)?;
+        file.sync_all()
+    }
+
+    /// Puts the staged witness in the place of the one before, durably: either is there at any moment.
+    pub(crate) fn publish(&self) -> io::Result<()> {
+        std::fs::rename(self.staged(), &self.0)?;
         sync_folder_of(&self.0)
+    }
+
+    fn staged(&self) -> PathBuf {
+        with_suffix(&self.0, ".new")
     }
 }
 

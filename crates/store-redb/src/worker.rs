@@ -8,7 +8,8 @@ use reconvene_store::{Batch, ChangeFeed, CheckReport, CommitError, Limits, Revis
 
 use crate::check::check;
 use crate::engine::{Changes, Engine, Failed};
-use crate::keeper::Keeper;
+use crate::gate::no_room;
+use crate::keeper::{Keeper, Prepared};
 use crate::medium::Medium;
 use crate::oneshot::Sender;
 use crate::queue::Queue;
@@ -158,9 +159,21 @@ impl Worker {
     }
 
     fn commit_chain(self, chain: Vec<Job>) -> After {
-        let beside = chain.last().and_then(|job| self.keeper.beside(job.batch.head()));
+        let Some(head) = chain.last().map(|job| job.batch.head()) else {
+            return After::Open(Box::new(self));
+        };
+        let beside = self.keeper.beside(head);
+        let prepared = match self.keeper.prepare(head) {
+            Ok(prepared) => prepared,
+            Err(error) if no_room(&error) => return self.one_by_one(chain, error.into()),
+            Err(error) => {
+                Self::end(&self.shared);
+                answer_unknown(chain, &error.to_string());
+                return After::Over;
+            }
+        };
         match self.engine.apply(chain.iter().map(|job| &job.changes).chain(&beside)) {
-            Ok(()) => self.committed(chain),
+            Ok(()) => self.committed(chain, prepared),
             Err(Failed::Unknown(source)) => {
                 Self::end(&self.shared);
                 answer_unknown(chain, &source.to_string());
@@ -171,11 +184,11 @@ impl Worker {
     }
 
     /// Shows what was committed, tells the feed, and answers.
-    fn committed(mut self, chain: Vec<Job>) -> After {
+    fn committed(mut self, chain: Vec<Job>, prepared: Prepared) -> After {
         let shown = self.engine.tables().map_err(|error| format!("{error:?}")).and_then(|tables| {
             let head = chain.last().map(|job| job.batch.head().clone()).ok_or("no batch")?;
             // Before anyone hears of it: what is seen outside must not be taken for unused later.
-            self.keeper.keep(&head).map_err(|error| error.to_string())?;
+            self.keeper.keep(prepared).map_err(|error| error.to_string())?;
             Ok(View { tables, head, codec: self.shared.codec.clone(), open: Arc::clone(&self.shared.open) })
         });
         let view = match shown {
@@ -210,18 +223,21 @@ impl Worker {
             return After::Over;
         };
         *shared.view.write() = Some(Arc::new(view));
-        let worker = Self { shared, engine, medium, keeper };
+        Self { shared, engine, medium, keeper }.one_by_one(chain, source)
+    }
+
+    /// Together these were too much for the room there is; one after the other some may fit. The first that does not
+    /// takes those behind it along, since they follow on it.
+    fn one_by_one(self, chain: Vec<Job>, source: crate::engine::Source) -> After {
         let mut chain = chain.into_iter();
         let Some(first) = chain.next() else {
-            return After::Open(Box::new(worker));
+            return After::Open(Box::new(self));
         };
         if chain.len() == 0 {
             first.reply.send(Err(CommitError::NoSpace { source }));
-            return After::Open(Box::new(worker));
+            return After::Open(Box::new(self));
         }
-        // Together they were too much; one after the other some may fit. The first that does not takes those behind it
-        // along, since they follow on it.
-        let mut after = worker.commit(vec![first]);
+        let mut after = self.commit(vec![first]);
         for job in chain {
             after = match after {
                 After::Open(worker) => worker.commit(vec![job]),
