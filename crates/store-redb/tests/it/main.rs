@@ -12,6 +12,7 @@ mod conformance;
 mod disk;
 mod files;
 mod flips;
+mod full;
 mod golden;
 mod newer;
 mod world;

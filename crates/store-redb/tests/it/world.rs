@@ -3,8 +3,8 @@
 use reconvene_clock::{Counter, Dot, Height, Hlc, NodeId, ReplicaId};
 pub(crate) use reconvene_sim::suite::block_on;
 use reconvene_store::{
-    Body, Class, Cursor, Key, KeyContext, Limits, LocalWrite, MetadataStore, NetworkId, Plan, Prefix, Record, Replaces,
-    Snapshot, StoreError, Version,
+    Body, Class, CommitError, Cursor, Key, KeyContext, Limits, LocalWrite, MetadataStore, NetworkId, Plan, Prefix,
+    Record, Replaces, Snapshot, StoreError, Version,
 };
 use reconvene_store_redb::Settings;
 
@@ -18,12 +18,17 @@ pub(crate) fn key(name: &str) -> Key {
 
 /// Writes one value or tombstone in one batch.
 pub(crate) fn write(store: &impl MetadataStore, name: &str, body: Body) {
+    try_write(store, name, body).unwrap();
+}
+
+/// The same, where the commit may fail.
+pub(crate) fn try_write(store: &impl MetadataStore, name: &str, body: Body) -> Result<(), CommitError> {
     let snapshot = block_on(store.snapshot()).unwrap();
     let found = block_on(snapshot.record(&key(name))).unwrap();
     let mut plan = Plan::new(snapshot.head().clone(), [key(name)], found, &Limits::default());
     let hlc = Hlc::from_u64(1 << 30);
     plan.write(LocalWrite { key: key(name), class: Class::NORMAL, body, hlc, replaces: Replaces::AllLive }).unwrap();
-    block_on(store.commit(&plan.finish())).unwrap();
+    block_on(store.commit(&plan.finish())).map(drop)
 }
 
 /// Values, a tombstone, siblings, a version of another replica, a fact.
