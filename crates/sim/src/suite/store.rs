@@ -54,6 +54,7 @@ pub struct StoreSuite<F> {
     factory: F,
     seeds: Range<u64>,
     calls: usize,
+    per_call: bool,
     only: Option<Vec<Group>>,
 }
 
@@ -103,7 +104,7 @@ impl<F: StoreFactory> StoreSuite<F> {
     /// The suite for the stores of `factory`, with 16 seeds and sessions of 60 calls.
     #[must_use]
     pub const fn new(factory: F) -> Self {
-        Self { factory, seeds: 0..16, calls: 60, only: None }
+        Self { factory, seeds: 0..16, calls: 60, per_call: false, only: None }
     }
 
     /// Runs the schedules of these seeds.
@@ -117,6 +118,14 @@ impl<F: StoreFactory> StoreSuite<F> {
     #[must_use]
     pub const fn calls(mut self, calls: usize) -> Self {
         self.calls = calls;
+        self
+    }
+
+    /// Puts a fault of each kind at one operation of each call, which chance decides, instead of at every operation. For
+    /// engines that do many operations for each call: long sessions are affordable then.
+    #[must_use]
+    pub const fn one_fault_per_call(mut self) -> Self {
+        self.per_call = true;
         self
     }
 
@@ -210,7 +219,7 @@ impl<F: StoreFactory> StoreSuite<F> {
             Group::Deletes => {
                 self.fresh(seed, Limits::default(), |store| deletes::deletes(store, seed, report)).map_err(at)
             }
-            Group::Faults => crashes::at_every_operation(factory, seed, self.calls, report),
+            Group::Faults => crashes::at_every_operation(factory, seed, self.calls, self.per_call, report),
             Group::Kills => crashes::between_calls(factory, seed, self.calls, report),
             Group::Reopening => reopening::reopening(factory, seed, self.calls, report),
         }

@@ -1,5 +1,6 @@
 //! Faults at every operation of a session, and what is there afterwards.
 
+use core::ops::Range;
 use core::pin::pin;
 
 use reconvene_clock::ReplicaId;
@@ -25,13 +26,19 @@ enum Plan {
 }
 
 /// Runs the session of `seed` once for every operation of the medium, and for each kind of fault, with the fault there.
+/// If `per_call`, not for every operation but for one of each call.
 pub(super) fn at_every_operation<F: StoreFactory>(
     factory: &F,
     seed: u64,
     calls: usize,
+    per_call: bool,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let session = Session::new(factory, seed, calls, report).map_err(|broken| broken.at(seed, 0))?;
+    report.tally("calls of sessions", u64::try_from(session.script.len()).unwrap_or(u64::MAX));
+    if per_call {
+        return session.at_every_call(report);
+    }
     for plan in [Plan::Crash, Plan::Error, Plan::Full] {
         let mut operation = 0_u64;
         loop {
@@ -46,7 +53,6 @@ pub(super) fn at_every_operation<F: StoreFactory>(
         }
         report.tally("operations with a fault", operation);
     }
-    report.tally("calls of sessions", u64::try_from(session.script.len()).unwrap_or(u64::MAX));
     Ok(())
 }
 
@@ -126,6 +132,40 @@ impl<'a, F: StoreFactory> Session<'a, F> {
             progress.call = progress.call.saturating_add(1);
         }
         Ok(())
+    }
+
+    /// Runs the session with each kind of fault at one operation of each call.
+    fn at_every_call(&self, report: &mut Report) -> Result<(), Failure> {
+        let at = |operation| move |broken: Broken| broken.at(self.seed, operation);
+        let operations = self.operations_of_calls().map_err(at(0))?;
+        let mut random = Random::new(self.seed);
+        for plan in [Plan::Crash, Plan::Error, Plan::Full] {
+            // A call without operations cannot fail where it does none.
+            for range in operations.iter().filter(|range| !range.is_empty()) {
+                let count = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+                let drawn = u64::try_from(random.below(count)).unwrap_or_default();
+                let operation = range.start.saturating_add(drawn);
+                self.broken_at(operation, plan, &mut random, report).map_err(at(operation))?;
+                report.saw("calls with a fault");
+            }
+        }
+        Ok(())
+    }
+
+    /// The operations of each call, counted from the beginning of the session.
+    fn operations_of_calls(&self) -> Result<Vec<Range<u64>>, Broken> {
+        let (place, store) = self.start()?;
+        let begin = self.factory.operations(&place);
+        let mut progress = Progress::default();
+        let mut operations = Vec::with_capacity(self.script.len());
+        for end in 1..=self.script.len() {
+            let before = self.factory.operations(&place).saturating_sub(begin);
+            let played = self.play(&store, &mut progress, end);
+            played.map_err(|error| Check::ReadsSeeCommits.broken(format!("{error:?}")))?;
+            operations.push(before..self.factory.operations(&place).saturating_sub(begin));
+        }
+        drop(store);
+        Ok(operations)
     }
 
     /// Runs the session with a fault at one operation. `false` if the session has no such operation.
