@@ -21,6 +21,8 @@ struct State {
     armed: BTreeMap<u64, Fault>,
     full: bool,
     down: bool,
+    /// Which bytes were read, if anyone wants to know.
+    read: Option<Vec<bool>>,
 }
 
 #[derive(Clone, Debug)]
@@ -152,6 +154,24 @@ impl Disk {
         self.state().now.clone()
     }
 
+    /// Notes from now on which bytes are read.
+    pub(crate) fn watch(&self) {
+        let mut state = self.state();
+        state.read = Some(vec![false; state.now.len()]);
+    }
+
+    /// Which bytes were read since [`watch`](Self::watch).
+    pub(crate) fn was_read(&self) -> Vec<bool> {
+        self.state().read.take().unwrap_or_default()
+    }
+
+    /// Turns bits of one byte over, as wear does: it is no operation.
+    pub(crate) fn flip(&self, byte: usize, bits: u8) {
+        let mut state = self.state();
+        state.durable[byte] ^= bits;
+        state.now[byte] ^= bits;
+    }
+
     pub(crate) fn put_image(&self, image: &[u8]) {
         let mut state = self.state();
         state.pending.clear();
@@ -185,11 +205,15 @@ impl Medium for OnDisk {
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.disk.state();
+        let mut state = self.disk.state();
         if state.down {
             return Err(io::Error::other("the machine is down"));
         }
         let start = offset as usize;
+        if let Some(read) = &mut state.read {
+            let end = (start + out.len()).min(read.len());
+            read[start.min(end)..end].fill(true);
+        }
         let found = state.now.get(start..).and_then(|rest| rest.get(..out.len()));
         out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
