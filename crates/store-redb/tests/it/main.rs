@@ -12,7 +12,6 @@ mod conformance;
 mod disk;
 mod files;
 mod flips;
-mod full;
 mod golden;
 mod newer;
 mod world;

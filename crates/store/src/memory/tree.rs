@@ -74,7 +74,7 @@ enum Node<K: Sorted, V> {
     /// Entries ascending by key.
     Leaf(List<K, V>),
     /// Children ascending, each behind a key that is at most its first and above everything before it. Never empty.
-    Inner(List<K, Arc<Node<K, V>>>),
+    Inner(List<K, Arc<Self>>),
 }
 
 /// What a node lists, ascending by key.
@@ -93,6 +93,9 @@ const MAX: usize = 31;
 const SPARE: usize = 4;
 /// A node with fewer is joined with its neighbour.
 const MIN: usize = 8;
+
+/// A node behind the key that it stands behind.
+type Child<K, V> = (K, Arc<Node<K, V>>);
 
 /// A new right neighbour and the key it stands behind.
 type Split<K, V> = Option<(K, Node<K, V>)>;
@@ -431,7 +434,7 @@ fn join<K: Sorted, V: Clone>(children: &mut List<K, Arc<Node<K, V>>>, left: usiz
 #[derive(Debug)]
 pub(super) struct Iter<'a, K: Sorted, V> {
     /// The children still to come, from the root down.
-    above: Vec<slice::Iter<'a, (K, Arc<Node<K, V>>)>>,
+    above: Vec<slice::Iter<'a, Child<K, V>>>,
     entries: slice::Iter<'a, (K, V)>,
 }
 

@@ -1,4 +1,9 @@
 //! A real file system without room: a small one in memory, where the test may mount it.
+//!
+//! A program of its own: for the moment in which a child process starts, it holds every lock that this process has, and
+//! other tests would find their stores in use.
+
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests add freely, and fail by panicking")]
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +13,11 @@ use reconvene_store::{Body, CommitError, MetadataStore, Snapshot};
 use reconvene_store_redb::RedbStore;
 use tempfile::TempDir;
 
-use crate::world::{block_on, key, read_all, settings, try_write};
+use self::world::{block_on, key, read_all, settings, try_write};
+
+#[path = "it/world.rs"]
+#[allow(dead_code, clippy::indexing_slicing, reason = "the other tests use the rest")]
+mod world;
 
 /// A file system of its own, gone with the value.
 struct SmallDisk(TempDir);
