@@ -116,7 +116,7 @@ fn a_flipped_bit_in_every_byte_is_found_or_harmless() {
     for closed in [true, false] {
         let (image, holds) = small_image(closed);
         let read = read_bytes(&image, &holds);
-        let chosen = |byte: &usize| read[*byte] && (every || *byte < 330 || byte % STRIDE == 0);
+        let chosen = |byte: &usize| read[*byte] && (every || *byte < 330 || byte.is_multiple_of(STRIDE));
         let places: Vec<usize> = (0..image.len()).filter(chosen).collect();
         let (next, found) = (AtomicUsize::new(0), AtomicUsize::new(0));
         thread::scope(|scope| {
