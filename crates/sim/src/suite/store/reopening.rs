@@ -141,17 +141,24 @@ impl<'a, F: StoreFactory> Life<'a, F> {
             report.look(check, same, || format!("{found:?} was opened, and {before:?} was left"))?;
             let sound = block_on(store.check()).blame(check)?;
             report.look(check, sound.is_sound(), || format!("{sound:?}"))?;
-            self.feed_begins_anew(&store, &found.head, report)?;
+            self.feed_begins_anew(&store, &before.head, &found.head, report)?;
             report.saw("reopenings in good order");
         }
         block_on(store.close()).blame(check)
     }
 
-    /// What changed before a store was opened is not known any more, and the feed says so.
-    fn feed_begins_anew(&self, store: &F::Store, head: &Head, report: &mut Report) -> Result<(), Broken> {
+    /// What changed before a store was opened is not known any more, and the feed says so; but for a store in which
+    /// nothing had ever changed.
+    fn feed_begins_anew(
+        &self,
+        store: &F::Store,
+        before: &Head,
+        head: &Head,
+        report: &mut Report,
+    ) -> Result<(), Broken> {
         let check = Check::FeedRescans;
-        if head.revision() > reconvene_store::Revision::default() {
-            let old = reconvene_store::Revision::default();
+        let old = reconvene_store::Revision::default();
+        if before.revision() > old {
             let changes = block_on(store.changes(old, PageLimit::default())).blame(check)?;
             let rescan = matches!(&changes, Changes::Rescan { at } if *at == head.revision());
             report.look(check, rescan, || {
