@@ -274,6 +274,15 @@ mod tests {
     }
 
     #[test]
+    fn buckets_are_by_the_number_of_bits() {
+        assert_eq!(sizes([0, 1, 5]), [0, 1, 3]);
+        assert_eq!(sizes([8, 1_023, u64::MAX]), [4, 10, 64]);
+        let index = FreeIndex::new(&[executor(10, 10), executor(10, 9), executor(10, 10), executor(10, 3)]);
+        let buckets = index.classes[0].buckets.iter().map(|(size, states)| (*size, states.len()));
+        assert_eq!(buckets.collect::<Vec<_>>(), [([2, 4, 0], 1), ([4, 4, 0], 2)]);
+    }
+
+    #[test]
     fn it_knows_what_is_free() {
         let mut index = FreeIndex::new(&[executor(10, 99), executor(8, 3)]);
         assert_eq!(index.free(0), Some(Resources::new(10, 10, 0)), "no more than there is");
