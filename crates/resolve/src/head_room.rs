@@ -25,7 +25,7 @@ use crate::{Dimension, JobFacts, Level, Reason, Resources};
 /// use reconvene_clock::Hlc;
 /// use reconvene_resolve::{CandidateId, Dimension, HeadRoom, JobFacts, Level, Reason, Resources};
 ///
-/// let cores = |count| Resources::new(count * 1_000, 0, 0);
+/// let cores = |count: u64| Resources::new(count * 1_000, 0, 0);
 /// let mut job = JobFacts { demand: cores(1), ..JobFacts::new(CandidateId::new(1, 1), Hlc::default()) };
 /// let head_room = HeadRoom::new(cores(3));
 /// assert_eq!(head_room.holds_back(&job, &cores(4), &cores(16)), None);

@@ -85,3 +85,38 @@ impl<'a> Round<'a> {
         best.map(|(_, _, executor)| executor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use reconvene_clock::Hlc;
+
+    use super::*;
+    use crate::{CandidateId, Level, ReservationCause, Resources};
+
+    /// Room for two is left beside what is kept; once the job for which it is kept is placed, nothing is kept.
+    #[test]
+    fn a_place_is_kept_until_its_own_job_has_it() {
+        let capacity = Resources::new(12, 0, 0);
+        let executors = [ExecutorFacts { capacity, free: capacity, tags: Default::default() }];
+        let job = |number, cpu| JobFacts {
+            demand: Resources::new(cpu, 0, 0),
+            ..JobFacts::new(CandidateId::new(1, number), Hlc::default())
+        };
+        let jobs = [job(1, 2), job(2, 2), job(3, 2), job(4, 6)];
+        let kept = Reservation {
+            executor: 0,
+            job: CandidateId::new(1, 4),
+            level: Level::ROUTINE,
+            demand: Resources::new(8, 0, 0),
+            cause: ReservationCause::Preempted,
+            from: WallTime::from_millis(0),
+            until: None,
+        };
+        let round = Round::new(&jobs, &executors, vec![kept], WallTime::from_millis(0));
+        assert_eq!(round.pack(&[0, 1, 2, 3], FitRule::Best), Packed { value: 3, placed: vec![0, 1, 3] });
+        assert_eq!(round.pack(&[3, 0, 1, 2], FitRule::Best), Packed { value: 4, placed: vec![3, 0, 1, 2] });
+        assert!((0..4).all(|job| round.fits(job)) && !round.fits(4));
+    }
+}
