@@ -95,28 +95,46 @@ mod tests {
     use super::*;
     use crate::{CandidateId, Level, ReservationCause, Resources};
 
-    /// Room for two is left beside what is kept; once the job for which it is kept is placed, nothing is kept.
-    #[test]
-    fn a_place_is_kept_until_its_own_job_has_it() {
-        let capacity = Resources::new(12, 0, 0);
-        let executors = [ExecutorFacts { capacity, free: capacity, tags: Default::default() }];
-        let job = |number, cpu| JobFacts {
-            demand: Resources::new(cpu, 0, 0),
-            ..JobFacts::new(CandidateId::new(1, number), Hlc::default())
-        };
-        let jobs = [job(1, 2), job(2, 2), job(3, 2), job(4, 6)];
-        let kept = Reservation {
+    fn executor(cpu: u64, tags: &[&str]) -> ExecutorFacts {
+        let capacity = Resources::new(cpu, 0, 0);
+        ExecutorFacts { capacity, free: capacity, tags: tags.iter().map(|tag| (*tag).into()).collect() }
+    }
+
+    fn job(number: u64, cpu: u64) -> JobFacts {
+        let demand = Resources::new(cpu, 0, 0);
+        JobFacts { demand, ..JobFacts::new(CandidateId::new(1, number), Hlc::default()) }
+    }
+
+    /// Of the first executor for job 4.
+    fn kept(cpu: u64) -> Reservation {
+        Reservation {
             executor: 0,
             job: CandidateId::new(1, 4),
             level: Level::ROUTINE,
-            demand: Resources::new(8, 0, 0),
+            demand: Resources::new(cpu, 0, 0),
             cause: ReservationCause::Preempted,
             from: WallTime::from_millis(0),
             until: None,
-        };
-        let round = Round::new(&jobs, &executors, vec![kept], WallTime::from_millis(0));
+        }
+    }
+
+    /// Room for two is left beside what is kept; once the job for which it is kept is placed, nothing is kept.
+    #[test]
+    fn a_place_is_kept_until_its_own_job_has_it() {
+        let jobs = [job(1, 2), job(2, 2), job(3, 2), job(4, 6)];
+        let round = Round::new(&jobs, &[executor(12, &[])], vec![kept(8)], WallTime::from_millis(0));
         assert_eq!(round.pack(&[0, 1, 2, 3], FitRule::Best), Packed { value: 3, placed: vec![0, 1, 3] });
         assert_eq!(round.pack(&[3, 0, 1, 2], FitRule::Best), Packed { value: 4, placed: vec![3, 0, 1, 2] });
         assert!((0..4).all(|job| round.fits(job)) && !round.fits(4));
+    }
+
+    /// It would fit the other executor better, which is the only one for the job after it.
+    #[test]
+    fn a_job_goes_to_the_place_that_is_kept_for_it() {
+        let tagged = JobFacts { requires: ["gpu".into()].into(), ..job(5, 6) };
+        let (jobs, executors) = ([job(4, 6), tagged], [executor(12, &[]), executor(6, &["gpu"])]);
+        let with = |reservations| Round::new(&jobs, &executors, reservations, WallTime::from_millis(0));
+        assert_eq!(with(vec![kept(6)]).pack(&[0, 1], FitRule::Best).placed, [0, 1]);
+        assert_eq!(with(vec![]).pack(&[0, 1], FitRule::Best).placed, [0]);
     }
 }
