@@ -19,6 +19,7 @@
 mod chance;
 mod clock;
 mod draw;
+mod flow;
 mod marks;
 mod net;
 mod node;

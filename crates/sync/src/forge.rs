@@ -84,6 +84,26 @@ pub fn describe(frame: &[u8]) -> String {
     }
 }
 
+/// What a frame says of the flow of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "for the test kit alone")]
+pub enum Flow {
+    /// A chunk of the session with this name.
+    Chunk(u64),
+    /// So many bytes of chunks of the session with this name are applied.
+    Credit(u64, u64),
+}
+
+/// What a frame says of the flow of a session; `None` if that is nothing.
+#[must_use]
+pub fn flow(frame: &[u8]) -> Option<Flow> {
+    match decode_message(frame, ANY_SIZE).ok()? {
+        Message::Delta(delta) => Some(Flow::Chunk(delta.session.0)),
+        Message::Credit { session, applied_bytes } => Some(Flow::Credit(session.0, applied_bytes)),
+        _ => None,
+    }
+}
+
 /// The root in a hello turned into `root`, as of a member who found values with the same print; `None` if the frame is no
 /// hello.
 #[must_use]

@@ -106,10 +106,11 @@ enum Class {
     Moved,
     Retire,
     Carry,
+    Courier,
 }
 
 /// In this order for ever: the place of a class is the name of its stream of chance.
-const CLASSES: [Class; 29] = [
+const CLASSES: [Class; 30] = [
     Class::Part,
     Class::OneWay,
     Class::Bridge,
@@ -139,6 +140,7 @@ const CLASSES: [Class; 29] = [
     Class::Moved,
     Class::Retire,
     Class::Carry,
+    Class::Courier,
 ];
 
 impl Draw<'_> {
@@ -184,7 +186,10 @@ impl Draw<'_> {
             return;
         }
         // Each of those is a new incarnation, of which a network sees few.
-        let rare = matches!(class, Class::LostTail | Class::Empty | Class::Backup | Class::Moved | Class::Retire);
+        let rare = matches!(
+            class,
+            Class::LostTail | Class::Empty | Class::Backup | Class::Moved | Class::Retire | Class::Courier
+        );
         let times = chance.log_between(1, if rare { 3 } else { 12 });
         // What a rate is, is drawn once, so that a run may be rough or gentle.
         let rate = chance.log_between(1, 500);
@@ -215,6 +220,7 @@ impl Draw<'_> {
             Class::Ring => Act::Ring { for_ms },
             Class::Flap => Act::Flap { a: node, b: other, period_ms: chance.log_between(50, 60_000), for_ms },
             Class::Swizzle => return self.swizzle(chance, at_ms, for_ms),
+            Class::Courier => return self.courier(chance, (node, other), at_ms, for_ms),
             Class::Lose => Act::Lose { per_mille: rate, for_ms },
             Class::Duplicate => Act::Duplicate { per_mille: rate, for_ms },
             Class::Reorder => Act::Delay { upto_ms: chance.log_between(10, 2_000), for_ms },
@@ -257,6 +263,35 @@ impl Draw<'_> {
             }
         };
         self.steps.push(Step { at_ms, act });
+    }
+
+    /// A broker is cut off, and bundles are all that reaches it: some of them late or in part, and perhaps into a store that
+    /// has lost what it had.
+    fn courier(&mut self, chance: &mut Chance, (from, to): (usize, usize), at_ms: u64, for_ms: u64) {
+        let left = self.options.faulty_ms - at_ms;
+        let for_ms = for_ms.max(5 * MINUTE_MS).min(left);
+        self.steps.push(Step { at_ms, act: Act::Part { side: 1 << to, noticed: true, for_ms } });
+        if chance.one_in(2) {
+            let restart = match chance.below(3) {
+                0 => Restart::Empty { witness_gone: false },
+                1 => Restart::Backup { commits: some(chance, IMAGES) },
+                _ => Restart::LostTail { commits: some(chance, 12) },
+            };
+            let act = Act::Crash { node: to, noticed: true, restart, down_ms: 1_000 };
+            self.steps.push(Step { at_ms: at_ms + 1_000, act });
+        }
+        for _ in 0..chance.between(2, 4) {
+            let late = chance.below(for_ms);
+            let key = u32::try_from(chance.below(self.options.keys.into())).unwrap_or(0);
+            let bytes = (!chance.one_in(3)).then(|| u32::try_from(chance.log_between(1, 600)).unwrap_or(1));
+            let write = PlannedWrite { key, class: 2, bytes, partly: false };
+            self.steps.push(Step { at_ms: at_ms + late, act: Act::Write { node: from, writes: vec![write] } });
+            let (addressed, again) = (!chance.one_in(3), chance.one_in(4));
+            let lost = if chance.one_in(2) { 0 } else { u32::MAX >> chance.below(4) };
+            let takes_ms = chance.log_between(1_000, MINUTE_MS);
+            let act = Act::Carry { from, to, addressed, again, lost, takes_ms };
+            self.steps.push(Step { at_ms: (at_ms + late + 100).min(self.options.faulty_ms - 1), act });
+        }
     }
 
     /// Links of a random subset of brokers fail one by one and return in another order.

@@ -7,6 +7,7 @@ use reconvene_store::{Body, Class, Key, PlanError, Replaces, Snapshot as _, read
 use reconvene_sync::{Event as Told, Input, NewWrite, Output, PeerState, Performed, RejectReason, Ticket};
 
 use super::chance::Chance;
+use super::flow::Flows;
 use super::marks::{Mark, Marks};
 use super::net::{Frame, SimNet};
 use super::node::SimNode;
@@ -24,6 +25,7 @@ pub(super) struct Run<'a> {
     pub(super) nodes: Vec<SimNode>,
     pub(super) net: SimNet,
     pub(super) oracle: Oracle,
+    flows: Flows,
     pub(super) marks: Marks,
     pub(super) trace: Trace<'a>,
     steps: u64,
@@ -148,6 +150,7 @@ impl<'a> Run<'a> {
             nodes,
             net: SimNet::new(options.seed, options.brokers, options.delay_ms, options.link_bits),
             oracle: Oracle::new(options.brokers),
+            flows: Flows::default(),
             marks: Marks::default(),
             trace,
             steps: 0,
@@ -283,6 +286,7 @@ impl<'a> Run<'a> {
             }
             return Ok(());
         }
+        self.flows.arrived(from, to, &bytes);
         let from = self.nodes[from].id;
         self.feed(to, Input::Received { from, frame: bytes })
     }
@@ -409,6 +413,7 @@ impl<'a> Run<'a> {
             Output::Send { to, frame } => {
                 self.trace.sent(self.now, node, &frame);
                 if let Some(peer) = self.index_of(to) {
+                    self.flows.sent(node, peer, &frame, self.plan.options.window_bytes)?;
                     self.send(node, peer, frame);
                 }
                 Ok(())

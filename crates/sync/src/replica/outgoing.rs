@@ -175,7 +175,10 @@ impl Replica {
             }));
         }
         let underway = outgoing.sent_bytes.saturating_sub(outgoing.applied_bytes);
-        let next = u64::try_from(outgoing.ready_bytes.min(chunk_bytes)).unwrap_or(u64::MAX);
+        // A version that is larger than a chunk goes alone, and takes what it takes.
+        let first = outgoing.ready.front().map_or(0, |(key, version)| encoded_bytes(key, version));
+        let next = outgoing.ready_bytes.min(chunk_bytes).max(first).saturating_add(FRAME_OVERHEAD);
+        let next = u64::try_from(next).unwrap_or(u64::MAX);
         if underway > 0 && underway.saturating_add(next) > window {
             return None;
         }
