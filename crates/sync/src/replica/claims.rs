@@ -1,6 +1,6 @@
 //! The end of a direction: what its sender knew becomes known here, and what it saw the end of goes.
 
-use reconvene_clock::{Dot, VectorClock};
+use reconvene_clock::{Dot, Knowledge, VectorClock};
 use reconvene_store::sabotage;
 use reconvene_store::{Applied, Key, Plan, PlanError, Version};
 
@@ -22,15 +22,20 @@ impl Replica {
             return;
         };
         let aside = &session.incoming.aside;
-        if !session.incoming.floor_repaired && !self.floor_is_covered(&claim.floor) {
+        if !self.floor_is_covered(&claim.floor) {
             // All that the peer is known to know, but for what was put aside: what that superseded is not dead, though
             // its sender no longer holds it.
             let all = union(theirs.clone(), &claim.knowledge);
             let covered = aside.claimable(&all.runs().collect::<Vec<_>>());
-            if !self.repair_behind_floor(key, covered) {
-                self.fail(key);
+            // What others have sent since may be dead as well.
+            let since = |seen: &Knowledge| self.head.knowledge().missing_from(seen).collect::<Vec<_>>();
+            let repaired = session.incoming.floor_repaired.as_ref();
+            if repaired.is_none_or(|seen| !union(Knowledge::new(), &since(seen)).meet(&covered).is_empty()) {
+                if !self.repair_behind_floor(key, covered) {
+                    self.fail(key);
+                }
+                return;
             }
-            return;
         }
         let knowledge = aside.claimable(&claim.knowledge);
         if !knowledge.is_empty() || !claim.floor.is_empty() {
@@ -51,10 +56,11 @@ impl Replica {
         self.head.knowledge().vector().dominates(floor)
     }
 
-    /// What the peer knew to be dead is gone, so its claim can be joined.
-    pub(super) fn floor_repaired(&mut self, key: SessionKey) {
+    /// What the peer knew to be dead is gone from what was known here when the comparison began. If nothing came since that
+    /// the peer may know the end of, its claim can be joined.
+    pub(super) fn floor_repaired(&mut self, key: SessionKey, seen: Knowledge) {
         if let Some(session) = self.sessions.get_mut(&key) {
-            session.incoming.floor_repaired = true;
+            session.incoming.floor_repaired = Some(seen);
             session.progressed = self.now;
             self.enqueue(Job::Claim { key });
         }

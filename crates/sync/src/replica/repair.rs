@@ -601,7 +601,7 @@ impl Replica {
         }
         if repairing.asks && repairing.scope == Scope::BehindFloor {
             if done {
-                self.floor_repaired(key);
+                self.floor_repaired(key, repairing.knowledge);
             } else {
                 self.fail(key);
             }

@@ -46,8 +46,8 @@ pub(super) struct IncomingDirection {
     pub(super) aside: SetAside,
     pub(super) claim: Option<Claim>,
     pub(super) claim_queued: bool,
-    /// What the peer knew to be dead was dropped here.
-    pub(super) floor_repaired: bool,
+    /// What the peer knew to be dead was dropped from what was known here then.
+    pub(super) floor_repaired: Option<Knowledge>,
     pub(super) done: bool,
 }
 
