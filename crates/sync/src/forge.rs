@@ -97,11 +97,11 @@ pub enum Flow {
 /// What a frame says of the flow of a session; `None` if that is nothing.
 #[must_use]
 pub fn flow(frame: &[u8]) -> Option<Flow> {
-    match decode_message(frame, ANY_SIZE).ok()? {
-        Message::Delta(delta) => Some(Flow::Chunk(delta.session.0)),
-        Message::Credit { session, applied_bytes } => Some(Flow::Credit(session.0, applied_bytes)),
-        _ => None,
+    let message = decode_message(frame, ANY_SIZE).ok()?;
+    if let Message::Credit { session, applied_bytes } = message {
+        return Some(Flow::Credit(session.0, applied_bytes));
     }
+    if let Message::Delta(delta) = message { Some(Flow::Chunk(delta.session.0)) } else { None }
 }
 
 /// The root in a hello turned into `root`, as of a member who found values with the same print; `None` if the frame is no

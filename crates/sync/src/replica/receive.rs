@@ -334,7 +334,7 @@ impl Replica {
             Summary::Unchanged => base_of(knowledge_hash).map(|base| (*base.knowledge).clone()),
             // Without a comparison, whatever both are thought to have agreed on is what is known here.
             Summary::Since { added, .. } if sabotage::on(9) => {
-                let base = base.map_or(self.head.knowledge(), |base| &base.knowledge);
+                let base = base.map_or_else(|| self.head.knowledge(), |base| &base.knowledge);
                 Some(union(base.clone(), added))
             }
             Summary::Since { base: hash, added } => base_of(*hash).map(|base| union((*base.knowledge).clone(), added)),
