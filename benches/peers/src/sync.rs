@@ -2,6 +2,7 @@
 
 mod automerge;
 mod chitchat;
+mod cpu;
 mod merkle;
 mod negentropy;
 mod ours;
@@ -28,7 +29,7 @@ pub struct Row {
     pub bytes: u64,
     /// Round trips until both hold the same: half the number of times that the direction changes.
     pub trips: f64,
-    /// Microseconds of both sides together, the median of some runs; setting up excluded.
+    /// Microseconds of processor time of both sides together, the median of some runs; setting up excluded.
     pub cpu_us: f64,
     /// The information that had to travel.
     pub minimum_bytes: u64,

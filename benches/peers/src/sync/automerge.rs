@@ -3,7 +3,7 @@
 //! One map, and one commit for each record. What both remember of each other goes through its encoded form, as after a
 //! lost connection.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use automerge::sync::{Message, State, SyncDoc};
@@ -11,6 +11,7 @@ use automerge::transaction::Transactable;
 use automerge::{ActorId, AutoCommit, ROOT, ReadDoc};
 
 use super::Outcome;
+use super::cpu::CpuTime;
 use super::workload::{Change, Contents, Start, Workload, key, value};
 
 pub(super) fn run(workload: &Workload, runs: usize) -> Result<Vec<Outcome>> {
@@ -59,7 +60,7 @@ fn exchange(sides: &mut [Side; 2]) -> Result<Outcome> {
     let mut silent = 0;
     for from in [0, 1].into_iter().cycle().take(MAX_TURNS) {
         let Side { document, state } = &mut sides[from];
-        let begin = Instant::now();
+        let begin = CpuTime::now();
         let message = document.sync().generate_sync_message(state).map(Message::encode);
         cpu[from] += begin.elapsed();
         let Some(message) = message else {
@@ -73,7 +74,7 @@ fn exchange(sides: &mut [Side; 2]) -> Result<Outcome> {
         flights += 1;
         bytes += message.len() as u64;
         let Side { document, state } = &mut sides[1 - from];
-        let begin = Instant::now();
+        let begin = CpuTime::now();
         document.sync().receive_sync_message(state, Message::decode(&message)?)?;
         cpu[1 - from] += begin.elapsed();
         let [a, b] = &mut *sides;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use chitchat::transport::ChannelTransport;
@@ -16,6 +16,7 @@ use tokio::task::yield_now;
 use tokio::time::advance;
 
 use super::Outcome;
+use super::cpu::CpuTime;
 use super::workload::{Change, Contents, Start, Workload, key, value};
 
 /// Its present wire format, which compresses.
@@ -102,7 +103,7 @@ impl Pair {
     /// One exchange: syn, syn-ack, ack.
     async fn exchange(&self) -> Result<Duration> {
         let expected = self.transport.statistics().num_messages_total + MESSAGES;
-        let begin = Instant::now();
+        let begin = CpuTime::now();
         self.sides[0].gossip(self.addresses[1])?;
         let mut yields = 0;
         while self.transport.statistics().num_messages_total < expected {

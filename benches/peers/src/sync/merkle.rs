@@ -3,13 +3,14 @@
 //! Counted is one root, and one list of pages if roots differ: both bounds and 16 bytes of hash for each. The records of
 //! ranges that differ are not counted, since the ranges cover nearly everything here.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use merkle_search_tree::MerkleSearchTree;
 use merkle_search_tree::diff::diff;
 
 use super::Outcome;
+use super::cpu::CpuTime;
 use super::records::{Versions, contents, parted, take};
 use super::workload::Workload;
 
@@ -20,7 +21,7 @@ pub(super) fn run(workload: &Workload, runs: usize) -> Result<Vec<Outcome>> {
 fn run_once(workload: &Workload) -> Result<Outcome> {
     let mut versions = parted(workload)?;
     let trees = versions.each_ref().map(tree);
-    let begin = Instant::now();
+    let begin = CpuTime::now();
     let equal = trees[0].root_hash_cached() == trees[1].root_hash_cached();
     let mut cpu = [begin.elapsed(), Duration::ZERO];
     if equal {
@@ -29,7 +30,7 @@ fn run_once(workload: &Workload) -> Result<Outcome> {
     let (mut bytes, mut wanted) = (HASH_BYTES, Vec::new());
     // B learns what to fetch from A, and A from B; one list is counted.
     for (to, from) in [(1, 0), (0, 1)] {
-        let begin = Instant::now();
+        let begin = CpuTime::now();
         let pages = trees[from].serialise_page_ranges().context("roots are up to date")?;
         let own = trees[to].serialise_page_ranges().context("roots are up to date")?;
         if from == 0 {

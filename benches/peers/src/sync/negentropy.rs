@@ -3,12 +3,13 @@
 //! It tells which ids each side has alone. Counted are its messages and the changed records once each; that it does not
 //! know which of two versions is newer, and asks for both, is not counted.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 
 use super::Outcome;
+use super::cpu::CpuTime;
 use super::records::{Versions, by_id, contents, id, parted, take};
 use super::workload::Workload;
 
@@ -28,14 +29,14 @@ fn run_once(workload: &Workload, time: impl Fn(u64, u64) -> u64) -> Result<Outco
     let (mut client, mut server) = (Negentropy::borrowed(&ours, 0)?, Negentropy::borrowed(&theirs, 0)?);
     let (mut have, mut need) = (Vec::new(), Vec::new());
     let (mut bytes, mut flights, mut cpu) = (0, 0, [Duration::ZERO; 2]);
-    let begin = Instant::now();
+    let begin = CpuTime::now();
     let mut query = Some(client.initiate()?);
     cpu[0] += begin.elapsed();
     while let Some(message) = query {
-        let begin = Instant::now();
+        let begin = CpuTime::now();
         let answer = server.reconcile(&message)?;
         cpu[1] += begin.elapsed();
-        let begin = Instant::now();
+        let begin = CpuTime::now();
         query = client.reconcile_with_ids(&answer, &mut have, &mut need)?;
         cpu[0] += begin.elapsed();
         bytes += (message.len() + answer.len()) as u64;

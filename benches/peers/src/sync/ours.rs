@@ -1,7 +1,7 @@
 //! Two [`Replica`]s over stores in memory, frames passed by hand in virtual time.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use reconvene_clock::{Counter, Dot, Height, Hlc, NodeId, Now, ReplicaId, Timestamp, VectorClock, WallTime};
@@ -12,6 +12,7 @@ use reconvene_store::{
 use reconvene_sync::{Config, Event, Input, NetworkId, NewWrite, Output, Performed, Replica, StoreDriver, Ticket};
 
 use super::Outcome;
+use super::cpu::CpuTime;
 use super::workload::{Change, Contents, SplitMix64, Start, Workload, key, value};
 
 /// Runs a workload so many times, each time from the same stores.
@@ -275,7 +276,7 @@ impl Side {
 
     /// Takes in one input and performs everything that follows from it, except that frames wait to be fetched.
     fn feed(&mut self, now: Now, input: Input) -> Result<()> {
-        let begin = Instant::now();
+        let begin = CpuTime::now();
         self.replica.handle(now, input);
         while let Some(output) = self.replica.poll_output() {
             match ready(self.driver.perform(output)).context("memory never waits")?? {

@@ -2,7 +2,7 @@
 //!
 //! Messages are sized with postcard: the ranges, and all records of ranges that are not split further.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use rand::SeedableRng;
@@ -11,6 +11,7 @@ use rbsr::{RangeAggregate, initial_ranges, protocol_round};
 use rsos::{FingerprintTreeMap, Rsos};
 
 use super::Outcome;
+use super::cpu::CpuTime;
 use super::records::{contents, parted, take};
 use super::workload::Workload;
 
@@ -26,12 +27,12 @@ fn run_once(workload: &Workload) -> Result<Outcome> {
     let stores = versions.each_ref().map(|versions| Store::from_sorted_iter(versions.clone()));
     let mut random = StdRng::seed_from_u64(42);
     let (mut flights, mut cpu) = (1, [Duration::ZERO; 2]);
-    let begin = Instant::now();
+    let begin = CpuTime::now();
     let mut message = postcard::to_stdvec(&initial_ranges(&stores[0]))?;
     cpu[0] += begin.elapsed();
     let mut bytes = message.len() as u64;
     for to in [1, 0].into_iter().cycle().take(MAX_ROUNDS) {
-        let begin = Instant::now();
+        let begin = CpuTime::now();
         let active: Vec<RangeAggregate<String>> = postcard::from_bytes(&message)?;
         let (mut children, mut listed) = (Vec::new(), Vec::new());
         protocol_round(&stores[to], active, &mut children, &mut listed, &mut random);
@@ -47,7 +48,7 @@ fn run_once(workload: &Workload) -> Result<Outcome> {
         }
         flights += 1;
         bytes += (message.len() + payload.len()) as u64;
-        let begin = Instant::now();
+        let begin = CpuTime::now();
         for (key, version) in postcard::from_bytes::<Vec<Entry>>(&payload)? {
             take(&mut versions[1 - to], &key, &version);
         }

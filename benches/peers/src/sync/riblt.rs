@@ -4,12 +4,13 @@
 //! records once each. How many symbols it takes is found beforehand; the time is of one attempt with as many.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use riblt::{RatelessIBLT, Symbol, UnmanagedRatelessIBLT};
 
 use super::Outcome;
+use super::cpu::CpuTime;
 use super::records::{Versions, contents, id, parted, take};
 use super::workload::Workload;
 
@@ -38,10 +39,10 @@ pub(super) fn run(workload: &Workload, runs: usize) -> Result<Vec<Outcome>> {
 fn run_once(workload: &Workload) -> Result<Outcome> {
     let [mut a, mut b] = parted(workload)?;
     let (names_a, names_b) = (names(&a), names(&b));
-    let begin = Instant::now();
+    let begin = CpuTime::now();
     let mut local = RatelessIBLT::new(names_a.iter().cloned());
     let encoded_a = begin.elapsed();
-    let begin = Instant::now();
+    let begin = CpuTime::now();
     let mut remote = RatelessIBLT::new(names_b.iter().cloned());
     let encoded_b = begin.elapsed();
 
@@ -50,7 +51,7 @@ fn run_once(workload: &Workload) -> Result<Outcome> {
     let (peeled, decoded) = loop {
         stream.add_coded_symbol(&remote.get_coded_symbol(symbols));
         symbols += 1;
-        let begin = Instant::now();
+        let begin = CpuTime::now();
         let mut difference = local.collapse(&stream);
         let peeled = difference.peel_all_symbols();
         if difference.is_empty() {
