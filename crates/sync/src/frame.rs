@@ -21,10 +21,11 @@ pub(crate) enum Kind {
     ProbeBack = 12,
     Leave = 13,
     Repair = 14,
+    AsBefore = 15,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Hello,
         Self::HelloBack,
         Self::InSync,
@@ -39,6 +40,7 @@ impl Kind {
         Self::ProbeBack,
         Self::Leave,
         Self::Repair,
+        Self::AsBefore,
     ];
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {

@@ -63,18 +63,16 @@ pub(crate) struct Hello {
     pub(crate) capabilities: u16,
     pub(crate) digest: Digest,
     pub(crate) window_bytes: u64,
-    /// The hash of the knowledge that the sender remembers for the receiver, so that the answer may build on it. Left
-    /// out where the summary is `Unchanged`: then it is the hash in `digest`.
-    pub(crate) base: Option<u64>,
     pub(crate) summary: Summary,
 }
 
 impl Hello {
-    /// The hash of the knowledge that the sender remembers for the receiver.
-    pub(crate) fn remembered(&self) -> Option<u64> {
+    /// The hash of the knowledge that the sender remembers for the receiver, so that the answer may build on it.
+    pub(crate) const fn remembered(&self) -> Option<u64> {
         match self.summary {
             Summary::Unchanged => Some(self.digest.knowledge),
-            Summary::Since { .. } | Summary::Full(_) => self.base,
+            Summary::Since { base, .. } => Some(base),
+            Summary::Full(_) => None,
         }
     }
 }
@@ -108,9 +106,10 @@ pub(crate) struct Claim {
     pub(crate) chunks: u32,
     /// Whether `knowledge` and `digest` speak of the whole view, or chunks were left out and nothing is claimed.
     pub(crate) whole: bool,
-    /// What the sender's view knows beyond the receiver's summary.
-    pub(crate) knowledge: Vec<DotRange>,
-    pub(crate) digest: Digest,
+    /// What the sender's view knows beyond the receiver's summary; `None` if it is what its own summary said.
+    pub(crate) knowledge: Option<Vec<DotRange>>,
+    /// `None` if it is that of its hello.
+    pub(crate) digest: Option<Digest>,
     /// The greatest collected counters, as far as they are above the receiver's summary: with them the sender knows of
     /// deletes that no tombstone tells of any more.
     pub(crate) floor: VectorClock,
@@ -187,9 +186,10 @@ pub(crate) enum Message {
         session: SessionId,
         applied_bytes: u64,
     },
+    /// `digest` is `None` if it is that of the claim, as joined.
     Ack {
         session: SessionId,
-        digest: Digest,
+        digest: Option<Digest>,
     },
     Busy {
         session: SessionId,
@@ -213,6 +213,11 @@ pub(crate) enum Message {
     },
     Leave,
     Repair(Repair),
+    /// The answer to a hello by who is as it was when both were last equal, and has nothing that the initiator lacks: a
+    /// hello back and a claim in one.
+    AsBefore {
+        session: SessionId,
+    },
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub(crate) fn encode_message(message: &Message, limit: usize) -> Result<Vec<u8>,
             (Kind::Credit, encode(&WireCredit { session: session.into(), applied_bytes: *applied_bytes })?)
         }
         Message::Ack { session, digest } => {
-            (Kind::Ack, encode(&WireAck { session: session.into(), digest: digest.into() })?)
+            (Kind::Ack, encode(&WireAck { session: session.into(), digest: digest.as_ref().map(Into::into) })?)
         }
         Message::Busy { session, retry_after_ms } => {
             (Kind::Busy, encode(&WireBusy { session: session.into(), retry_after_ms: *retry_after_ms })?)
@@ -50,6 +50,7 @@ pub(crate) fn encode_message(message: &Message, limit: usize) -> Result<Vec<u8>,
             (Kind::ProbeBack, encode(&WireProbeBack { target: *target.as_bytes(), age_ms: *age_ms })?)
         }
         Message::Leave => (Kind::Leave, Vec::new()),
+        Message::AsBefore { session } => (Kind::AsBefore, encode(&WireAsBefore { session: session.into() })?),
         Message::Repair(repair) => (Kind::Repair, encode_repair(repair)?),
     };
     let frame = seal(kind, &body);
@@ -84,7 +85,7 @@ pub(crate) fn decode_message(frame: &[u8], limit: usize) -> Result<Message, Code
         }
         Kind::Ack => {
             let WireAck { session, digest } = decode(body)?;
-            Message::Ack { session: session.into(), digest: digest.into() }
+            Message::Ack { session: session.into(), digest: digest.map(Into::into) }
         }
         Kind::Busy => {
             let WireBusy { session, retry_after_ms } = decode(body)?;
@@ -109,6 +110,10 @@ pub(crate) fn decode_message(frame: &[u8], limit: usize) -> Result<Message, Code
             Message::ProbeBack { target: NodeId::from_bytes(target), age_ms }
         }
         Kind::Repair => Message::Repair(decode_repair(body)?),
+        Kind::AsBefore => {
+            let WireAsBefore { session } = decode(body)?;
+            Message::AsBefore { session: session.into() }
+        }
         Kind::Leave if body.is_empty() => Message::Leave,
         Kind::Leave => return Err(CodecProblem::NotCanonical.into()),
     };
@@ -207,7 +212,6 @@ struct WireHello {
     capabilities: u16,
     digest: WireDigest,
     window_bytes: u64,
-    base: Option<Id>,
     summary: WireSummary,
 }
 
@@ -222,7 +226,6 @@ impl WireHello {
             capabilities: hello.capabilities,
             digest: (&hello.digest).into(),
             window_bytes: hello.window_bytes,
-            base: hello.base.map(u64::to_be_bytes),
             summary: WireSummary::new(&hello.summary),
         }
     }
@@ -236,7 +239,6 @@ impl WireHello {
             capabilities: self.capabilities,
             digest: self.digest.into(),
             window_bytes: self.window_bytes,
-            base: self.base.map(u64::from_be_bytes),
             summary: self.summary.read()?,
         })
     }
@@ -299,8 +301,8 @@ struct WireClaim {
     session: Id,
     chunks: u32,
     whole: bool,
-    knowledge: WireRanges,
-    digest: WireDigest,
+    knowledge: Option<WireRanges>,
+    digest: Option<WireDigest>,
     floor: List<(Id, u64), MAX_FLOOR>,
 }
 
@@ -313,8 +315,8 @@ impl WireClaim {
             session: (&claim.session).into(),
             chunks: claim.chunks,
             whole: claim.whole,
-            knowledge: WireRanges::new(claim.knowledge.iter().copied()),
-            digest: (&claim.digest).into(),
+            knowledge: claim.knowledge.as_ref().map(|ranges| WireRanges::new(ranges.iter().copied())),
+            digest: claim.digest.as_ref().map(Into::into),
             floor: List(claim.floor.iter().map(|end| (end.replica.get().to_be_bytes(), end.counter.get())).collect()),
         }
     }
@@ -330,8 +332,8 @@ impl WireClaim {
             session: self.session.into(),
             chunks: self.chunks,
             whole: self.whole,
-            knowledge: self.knowledge.read()?,
-            digest: self.digest.into(),
+            knowledge: self.knowledge.map(|ranges| ranges.read()).transpose()?,
+            digest: self.digest.map(Into::into),
         })
     }
 }
@@ -345,7 +347,12 @@ struct WireCredit {
 #[derive(Serialize, Deserialize)]
 struct WireAck {
     session: Id,
-    digest: WireDigest,
+    digest: Option<WireDigest>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireAsBefore {
+    session: Id,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -30,6 +30,13 @@ pub(super) struct Bundles {
     open: BTreeMap<BundleId, OpenBundle>,
 }
 
+impl Bundles {
+    /// Whether bundles go to this node, or came from it.
+    pub(super) fn are_used_with(&self, node: NodeId) -> bool {
+        self.sent.contains_key(&node) || self.heard.contains_key(&node)
+    }
+}
+
 /// A bundle being made.
 #[derive(Debug)]
 struct Making {

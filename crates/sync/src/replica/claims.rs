@@ -25,7 +25,7 @@ impl Replica {
         if !self.floor_is_covered(&claim.floor) {
             // All that the peer is known to know, but for what was put aside: what that superseded is not dead, though
             // its sender no longer holds it.
-            let all = union(theirs.clone(), &claim.knowledge);
+            let all = union(theirs.clone(), claim.knowledge.as_deref().unwrap_or_default());
             let covered = aside.claimable(&all.runs().collect::<Vec<_>>());
             // What others have sent since may be dead as well.
             let since = |seen: &Knowledge| self.head.knowledge().missing_from(seen).collect::<Vec<_>>();
@@ -37,7 +37,8 @@ impl Replica {
                 return;
             }
         }
-        let knowledge = aside.claimable(&claim.knowledge);
+        let as_told = || theirs.missing_from(self.head.knowledge()).collect();
+        let knowledge = aside.claimable(&claim.knowledge.unwrap_or_else(as_told));
         if !knowledge.is_empty() || !claim.floor.is_empty() {
             let mut plan = Plan::new(self.head.clone(), [], [], &self.config.store);
             match plan.claim(&knowledge, &claim.floor) {

@@ -151,7 +151,7 @@ impl Replica {
     /// Writes down what is durable here, if that helps a delete to be forgotten.
     fn acknowledge_deletes(&mut self) {
         let moved = sabotage::on(43) && self.deletes.acknowledged != *self.head.knowledge().vector();
-        if !self.is_alone() && (moved || self.deletes.is_due(self.head.knowledge().vector())) {
+        if !self.needs_no_word() && (moved || self.deletes.is_due(self.head.knowledge().vector())) {
             self.deletes.acknowledging = true;
             self.enqueue(Job::Acknowledge);
         }
@@ -159,6 +159,19 @@ impl Replica {
 
     fn is_alone(&self) -> bool {
         self.members.counting().all(|replica| replica == self.replica())
+    }
+
+    /// Whether everybody who counts learns what is durable here without a fact that says so: nobody else does, or one
+    /// that was found equal in a session, whose hellos say as much. Bundles say it by facts alone.
+    fn needs_no_word(&self) -> bool {
+        let mut others = self.members.counting().filter(|replica| *replica != self.replica());
+        let (first, second) = (others.next(), others.next());
+        let met = |replica| {
+            let node = self.members.get(replica)?.node;
+            let peer = self.peers.get(&node)?;
+            Some(peer.base.is_some() && peer.replica == Some(replica) && !self.bundles.are_used_with(node))
+        };
+        second.is_none() && first.is_none_or(|replica| met(replica).unwrap_or(false))
     }
 
     /// The acknowledgement to write: everything before it in the queue is durable by then, so its prefix is.

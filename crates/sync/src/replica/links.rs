@@ -42,6 +42,8 @@ pub(super) struct Peer {
     pub(super) retry_at: Option<Timestamp>,
     /// What both sides held when they were last found equal: summaries build on it.
     pub(super) base: Option<Known>,
+    /// Which replicas they then were: this side's, and the peer's.
+    pub(super) equal_as: (Option<ReplicaId>, Option<ReplicaId>),
     pub(super) converged: Option<(Timestamp, Arc<Knowledge>)>,
     pub(super) recent_sessions: VecDeque<SessionId>,
     /// What both sides can do beyond the wire version.
@@ -367,6 +369,7 @@ impl Peer {
             failures: 0,
             retry_at: None,
             base: None,
+            equal_as: (None, None),
             converged: None,
             recent_sessions: VecDeque::new(),
             capabilities: 0,

@@ -76,8 +76,9 @@ const MAX_LISTED_RECORDS: usize = 4_096;
 const FRAME_OVERHEAD: usize = 64;
 
 impl Replica {
-    /// Freezes a view, and begins to send what it holds beyond the peer's knowledge.
-    pub(super) fn start_sending(&mut self, key: SessionKey) {
+    /// Freezes a view, and begins to send what it holds beyond the peer's knowledge; unless there is nothing, and that was
+    /// `claimed` already.
+    pub(super) fn start_sending(&mut self, key: SessionKey, claimed: bool) {
         let known = self.known();
         let Some(session) = self.sessions.get(&key) else { return };
         let Some(theirs) = &session.theirs else { return };
@@ -105,12 +106,14 @@ impl Replica {
             applied_bytes: 0,
             sent_versions: 0,
             partial: false,
-            claimed: false,
+            claimed,
         };
         if let Some(session) = self.sessions.get_mut(&key) {
             session.outgoing = Some(outgoing);
         }
-        self.pump(key);
+        if !claimed {
+            self.pump(key);
+        }
     }
 
     /// Sends what the peer's window allows, reads more of the view, and claims when all is sent.
@@ -150,6 +153,7 @@ impl Replica {
         let session = self.sessions.get_mut(&key)?;
         let window = if sabotage::on(34) { u64::MAX } else { session.window_bytes };
         let theirs = session.theirs.clone().filter(|_| moving.is_some());
+        let told = session.told.digest;
         let outgoing = session.outgoing.as_mut()?;
         if outgoing.claimed || outgoing.loading.is_some() {
             return None;
@@ -165,12 +169,15 @@ impl Replica {
             outgoing.known = moving;
         }
         if outgoing.ready.is_empty() {
+            let digest = outgoing.known.digest;
+            let as_told = digest.knowledge == told.knowledge;
+            let knowledge = (!as_told).then(|| outgoing.missing.clone());
             return Some(Step::Claim(Claim {
                 session: key.1,
                 chunks: outgoing.chunks,
                 whole: !outgoing.partial,
-                knowledge: if outgoing.partial { Vec::new() } else { outgoing.missing.clone() },
-                digest: outgoing.known.digest,
+                knowledge: if outgoing.partial { Some(Vec::new()) } else { knowledge },
+                digest: (digest != told).then_some(digest),
                 floor: outgoing.floor.clone(),
             }));
         }
@@ -472,7 +479,7 @@ impl Page {
 }
 
 /// The part of a floor that a peer has not seen all up to.
-fn floor_above(floor: &VectorClock, theirs: &Knowledge) -> VectorClock {
+pub(super) fn floor_above(floor: &VectorClock, theirs: &Knowledge) -> VectorClock {
     floor.iter().filter(|end| !theirs.vector().contains(*end)).collect()
 }
 

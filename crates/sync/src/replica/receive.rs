@@ -1,14 +1,17 @@
 //! What each kind of frame changes.
 
-use reconvene_clock::{Knowledge, NodeId};
+use reconvene_clock::{Knowledge, NodeId, VectorClock};
 use reconvene_store::sabotage;
 use reconvene_store::{Digest, Key, Version};
 
 use super::apply::Job;
+use super::links::Peer;
+use super::outgoing::floor_above;
 use super::session::{Session, SessionKey, summary_for};
 use super::{Known, Replica};
 use crate::message::{
-    Claim, Delta, Hello, HelloBack, Message, SessionId, Summary, WIRE_VERSION, common_capabilities, common_version,
+    CAPABILITIES, Claim, Delta, Hello, HelloBack, Message, SessionId, Summary, WIRE_VERSION, common_capabilities,
+    common_version,
 };
 use crate::ranges::union;
 use crate::wire::decode_message;
@@ -57,7 +60,7 @@ impl Replica {
                 let Some(open) = self.sessions.get(&key).filter(|open| open.initiated) else { return };
                 let Some(outgoing) = open.outgoing.as_ref().filter(|outgoing| outgoing.claimed) else { return };
                 let known = outgoing.known.clone();
-                if digest == known.digest {
+                if digest.is_none_or(|digest| digest == known.digest) {
                     self.found_equal(from, known);
                 }
                 self.complete(key);
@@ -85,6 +88,7 @@ impl Replica {
             Message::ProbeBack { target, age_ms } => self.vouched(from, target, age_ms),
             Message::Leave => self.peer_left(from),
             Message::Repair(repair) => self.on_repair(from, repair),
+            Message::AsBefore { session } => self.on_as_before((from, session), bytes),
         }
     }
 
@@ -172,14 +176,63 @@ impl Replica {
         let peer = self.peers.get(&key.0);
         let remembered = hello.remembered();
         let base = peer.and_then(|peer| peer.base.as_ref()).filter(|base| Some(base.digest.knowledge) == remembered);
-        let back = self.hello_back(key.1, hello, known.digest, theirs.is_none(), summary_for(&known, base));
-        self.send(key.0, &Message::HelloBack(back));
+        let as_before = theirs
+            .as_ref()
+            .zip(base)
+            .is_some_and(|(theirs, base)| base.digest == known.digest && self.is_as_before(key.0, hello, theirs));
+        let summary = summary_for(&known, base);
+        if as_before {
+            self.send(key.0, &Message::AsBefore { session: key.1 });
+        } else {
+            let back = self.hello_back(key.1, hello, known.digest, theirs.is_none(), summary);
+            self.send(key.0, &Message::HelloBack(back));
+        }
         let Some(session) = self.sessions.get_mut(&key) else { return };
         session.progressed = self.now;
         session.told = known;
         session.theirs = theirs;
-        self.start_sending(key);
+        session.their_digest = Some(hello.digest);
+        self.start_sending(key, as_before);
         self.advance(key);
+    }
+
+    /// Whether the answer to this hello says no more than that this side is as it was when both were last equal, with
+    /// nothing to send, and on the terms of the hello.
+    fn is_as_before(&self, from: NodeId, hello: &Hello, theirs: &Knowledge) -> bool {
+        let unrenamed = |peer: &Peer| peer.equal_as == (Some(self.replica()), Some(hello.from));
+        floor_above(self.head.gc_floor(), theirs).is_empty()
+            && common_version(hello.versions) == Some(hello.versions.1)
+            && common_capabilities(hello.capabilities) == hello.capabilities
+            && hello.window_bytes <= self.config.window_bytes
+            && self.peers.get(&from).is_some_and(unrenamed)
+    }
+
+    /// A peer is as it was when both were last equal, and has nothing to send: what it left out is known here.
+    fn on_as_before(&mut self, key: SessionKey, bytes: u64) {
+        let Some(session) = self.sessions.get(&key).filter(|open| open.initiated && open.theirs.is_none()) else {
+            return;
+        };
+        let peer = self.peers.get(&key.0);
+        let base = peer.and_then(|peer| peer.base.as_ref());
+        let base = base.filter(|base| session.remembered == Some(base.digest.knowledge)).map(|base| base.digest);
+        let Some((digest, from)) = base.zip(peer.and_then(|peer| peer.equal_as.1)) else {
+            self.fail(key);
+            return;
+        };
+        let back = HelloBack {
+            session: key.1,
+            from,
+            version: WIRE_VERSION,
+            capabilities: CAPABILITIES,
+            digest,
+            window_bytes: self.config.window_bytes,
+            need_full: false,
+            summary: Summary::Unchanged,
+        };
+        self.on_hello_back(key.0, bytes, back);
+        let nothing =
+            Claim { session: key.1, chunks: 0, whole: true, knowledge: None, digest: None, floor: VectorClock::new() };
+        self.on_claim(key.0, nothing);
     }
 
     fn on_hello_back(&mut self, from: NodeId, bytes: u64, back: HelloBack) {
@@ -235,6 +288,7 @@ impl Replica {
         // With a full hello under way, this answer is the first of two; both say the same.
         if let Some(session) = self.sessions.get_mut(&key) {
             session.theirs = theirs;
+            session.their_digest = Some(back.digest);
         }
         self.advance(key);
         self.answer_direction(key);

@@ -23,8 +23,12 @@ pub(super) struct Session {
     pub(super) progressed: Timestamp,
     /// What this side said of itself in its hello.
     pub(super) told: Known,
+    /// The hash of what the hello of this side said it remembers for the peer.
+    pub(super) remembered: Option<u64>,
     /// What the peer said it knows, once that is clear.
     pub(super) theirs: Option<Knowledge>,
+    /// What the peer said of itself in its hello.
+    pub(super) their_digest: Option<Digest>,
     pub(super) window_bytes: u64,
     /// Bytes of frames of this session, both ways.
     pub(super) bytes: u64,
@@ -57,7 +61,9 @@ impl Session {
             initiated,
             progressed: now,
             told,
+            remembered: None,
             theirs: None,
+            their_digest: None,
             window_bytes,
             bytes: 0,
             incoming: IncomingDirection::default(),
@@ -77,9 +83,10 @@ impl Replica {
         peer.last_session = Some(self.now);
         peer.retry_at = None;
         let summary = summary_for(&known, peer.base.as_ref());
-        let base = peer.base.as_ref().filter(|_| summary != Summary::Unchanged).map(|base| base.digest.knowledge);
+        let remembered = peer.base.as_ref().map(|base| base.digest.knowledge);
         let mut session = Session::new(true, self.now, known, self.config.window_bytes);
-        session.bytes = self.send_hello(node, id, &session.told.clone(), base, summary);
+        session.remembered = remembered;
+        session.bytes = self.send_hello(node, id, &session.told.clone(), summary);
         self.sessions.insert((node, id), session);
     }
 
@@ -88,14 +95,14 @@ impl Replica {
         let Some(session) = self.sessions.get(&key) else { return };
         let told = session.told.clone();
         let summary = summary_for(&told, None);
-        let bytes = self.send_hello(key.0, key.1, &told, None, summary);
+        let bytes = self.send_hello(key.0, key.1, &told, summary);
         if let Some(session) = self.sessions.get_mut(&key) {
             session.bytes = session.bytes.saturating_add(bytes);
             session.progressed = self.now;
         }
     }
 
-    fn send_hello(&mut self, to: NodeId, id: SessionId, told: &Known, base: Option<u64>, summary: Summary) -> u64 {
+    fn send_hello(&mut self, to: NodeId, id: SessionId, told: &Known, summary: Summary) -> u64 {
         let hello = Message::Hello(Hello {
             network: self.network_hash(),
             from: self.replica(),
@@ -104,7 +111,6 @@ impl Replica {
             capabilities: CAPABILITIES,
             digest: told.digest,
             window_bytes: self.config.window_bytes,
-            base,
             summary,
         });
         self.send(to, &hello).unwrap_or(0)
@@ -155,9 +161,10 @@ impl Replica {
             self.answer_direction(key);
             return;
         }
-        let told = session.incoming.claim.as_ref().map(|claim| claim.digest);
-        self.send(key.0, &Message::Ack { session: key.1, digest: known.digest });
-        if told == Some(known.digest) {
+        let told = session.incoming.claim.as_ref().and_then(|claim| claim.digest.or(session.their_digest));
+        let equal = told == Some(known.digest);
+        self.send(key.0, &Message::Ack { session: key.1, digest: (!equal).then_some(known.digest) });
+        if equal {
             self.found_equal(key.0, known);
         }
         self.complete(key);
@@ -171,7 +178,7 @@ impl Replica {
         };
         // What the peer claimed it knows, whether or not the claim could be joined here.
         if let Some(claim) = &session.incoming.claim {
-            for range in &claim.knowledge {
+            for range in claim.knowledge.iter().flatten() {
                 theirs.add_range(*range);
             }
         }
@@ -179,7 +186,7 @@ impl Replica {
         if let Some(replica) = self.peers.get(&key.0).and_then(|peer| peer.replica) {
             self.heard_prefix(replica, &prefix);
         }
-        self.start_sending(key);
+        self.start_sending(key, false);
     }
 
     /// Both sides hold the same: a later summary may build on it.
@@ -190,6 +197,7 @@ impl Replica {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.converged = Some((self.now, Arc::clone(&known.knowledge)));
             peer.base = Some(known);
+            peer.equal_as = (Some(self.head.identity().replica), peer.replica);
         }
     }
 

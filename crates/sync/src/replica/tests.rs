@@ -71,7 +71,6 @@ impl Bench {
             capabilities: 0,
             digest: Digest { root: reconvene_store::Fingerprint::from_u128(5), knowledge: 5 },
             window_bytes: u64::MAX,
-            base: None,
             summary,
         })
     }
@@ -126,7 +125,14 @@ fn a_claim_waits_for_its_chunks_in_any_order() {
     };
     let digest = Digest { root: reconvene_store::Fingerprint::from_u128(5), knowledge: 5 };
     let floor = reconvene_clock::VectorClock::new();
-    let claim = Claim { session: SESSION, chunks: 2, whole: true, knowledge: vec![range(1, 9)], digest, floor };
+    let claim = Claim {
+        session: SESSION,
+        chunks: 2,
+        whole: true,
+        knowledge: Some(vec![range(1, 9)]),
+        digest: Some(digest),
+        floor,
+    };
     bench.receive(PEER, &Message::Claim(claim));
     bench.receive(PEER, &chunk(SESSION, 1, 9, 10));
     let replica = ReplicaId::new(2).unwrap();

@@ -17,6 +17,7 @@ pub(crate) const CREDIT: u8 = 6;
 pub(crate) const ACK: u8 = 7;
 pub(crate) const BUSY: u8 = 8;
 pub(crate) const PUSH: u8 = 10;
+pub(crate) const AS_BEFORE: u8 = 15;
 pub(crate) const PROBE: u8 = 11;
 
 pub(crate) fn key(name: &str) -> Key {
