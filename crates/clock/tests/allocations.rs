@@ -70,7 +70,7 @@ fn base() -> Base {
 /// A merge makes room for all that both sides might bring; it does not keep it.
 #[test]
 fn a_merged_clock_keeps_a_third_of_spare_room_at_most() {
-    let (own, other) = (clock(1..=1_000), clock(2..=1_001));
+    let (own, other) = (clock(2..=1_000), clock((1..=1).chain(3..=1_001)));
     let mut merged = None;
     let kept = measure(|| {
         let mut sum = own.clone();
@@ -80,6 +80,14 @@ fn a_merged_clock_keeps_a_third_of_spare_room_at_most() {
     let entries = u64::try_from(merged.unwrap().len()).unwrap();
     assert_eq!(entries, 1_001);
     assert!((entries * 16..=entries * 24).contains(&u64::try_from(kept.bytes_current).unwrap()), "{kept:?}");
+}
+
+/// Little room to spare is not worth another copy.
+#[test]
+fn a_merge_with_little_room_to_spare_allocates_once() {
+    let (mut own, other) = (clock(2..=101), clock((1..=1).chain(50..=58).chain(102..=102)));
+    assert_eq!(measure(|| assert!(own.merge(&other))).count_total, 1);
+    assert_eq!(own.len(), 102);
 }
 
 proptest! {
