@@ -467,7 +467,9 @@ impl Oracle {
                     format!("{dot} of {key} was acknowledged, and broker {node} holds neither it nor a successor");
                 return Err(Violation::new("S1", what));
             }
-            if let Some(risen) = live.iter().find(|held| version.replaces(held.dot)) {
+            // A tombstone shows nothing; that none stays is another promise.
+            let shown = |held: &&Version| held.body.value().is_some() && version.replaces(held.dot);
+            if let Some(risen) = live.iter().find(shown) {
                 let what = format!("{dot} of {key} replaced {}, which broker {node} shows", risen.dot);
                 return Err(Violation::new("S5", what));
             }

@@ -241,13 +241,14 @@ impl Replica {
     }
 
     /// Deletes keys again whose tombstones cannot settle: written by a retired replica, above a hole that nobody can
-    /// fill any more. Their heir does it, once, and names the old tombstone exactly.
+    /// fill any more. Their heir does it, once, and names the old tombstone exactly. An heir that has something else there
+    /// never does; then, after as long again, whoever holds the tombstone.
     fn delete_again(&mut self) {
         let patience = self.config.sync_interval_ms.saturating_mul(HOLE_PATIENCE);
         let stuck = self.deletes.waiting.iter().filter(|(dot, waiting)| {
-            self.members.heir_of(dot.replica) == Some(self.replica())
-                && !self.head.knowledge().vector().contains(**dot)
-                && self.now.saturating_since(waiting.since) >= patience
+            let Some(heir) = self.members.heir_of(dot.replica) else { return false };
+            let patience = if heir == self.replica() { patience } else { patience.saturating_mul(2) };
+            !self.head.knowledge().vector().contains(**dot) && self.now.saturating_since(waiting.since) >= patience
         });
         let stuck: Vec<(Dot, Key)> = stuck.map(|(dot, waiting)| (*dot, waiting.key.clone())).collect();
         for (dot, key) in stuck {
