@@ -239,6 +239,44 @@ fn trap_24_restored_value_meets_successor() {
     world.check_converged().unwrap();
 }
 
+/// A bundle of those who deleted a value and forgot that comes to a store from before: its versions are taken, its claim
+/// is not, or the value would be known there as what all others have, and live for ever.
+#[test]
+fn trap_25_bundle_behind_floor() {
+    let mut world = settled(25, 3);
+    world.write(1, vec![put("dead", "x"), put("stays", "x")]);
+    world.run_for(100_000);
+    let backup = world.backup(2);
+    world.write(1, vec![delete("dead"), put("new", "x")]);
+    world.run_for(400_000);
+    assert_eq!(waiting(&world), [0; 3]);
+    for peer in 0..2 {
+        world.cut(2, peer, true);
+    }
+    world.restore(2, backup);
+    assert_eq!(values(&world, 2, "dead"), ["x"], "the old copy has it");
+    let fragments = world.make_bundle(0, None, 1 << 30, false);
+    let take = |world: &mut ReplicaWorld, node: usize| {
+        let progress = fragments.iter().map(|fragment| world.take_fragment(node, fragment.clone()).unwrap());
+        progress.last().unwrap()
+    };
+    assert!(take(&mut world, 1).claimed, "who saw the delete is taught all of it");
+    let progress = take(&mut world, 2);
+    assert_eq!((progress.applied, progress.claimed), (progress.fragments, false));
+    assert_eq!(values(&world, 2, "new"), ["x"], "what it carries is taken");
+    assert!(!world.replica(2).knowledge().covers(world.replica(0).knowledge()));
+    assert_eq!(world.replica(2).stats().bundles_claimed, 0);
+    // A session may ask which of its versions are dead; a bundle cannot.
+    world.heal_all();
+    world.run_for(900_000);
+    for node in 0..3 {
+        assert_eq!(values(&world, node, "dead"), [""; 0], "node {node}");
+        assert_eq!(values(&world, node, "stays"), ["x"], "node {node}");
+        assert_eq!(world.digest(node), world.digest(0));
+    }
+    assert_eq!(world.replica(2).stats().dropped_dead, 1);
+}
+
 /// "Stable" is said when every member has it, however long one of them is away.
 #[test]
 fn trap_20_stable_means_everywhere() {
