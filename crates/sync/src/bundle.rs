@@ -168,9 +168,7 @@ pub(crate) fn encode_fragment(fragment: &Fragment, limit: usize) -> Result<Vec<u
         promise: fragment.promise.as_ref().map(WirePromise::new),
         proof: List(Vec::new()),
     };
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(join(&head, &pack(&fragment.versions)?)?);
-    bytes.extend(crc32c(&bytes).to_be_bytes());
+    let bytes = seal_fragment(&join(&head, &pack(&fragment.versions)?)?);
     if bytes.len() > limit {
         return Err(CodecProblem::TooLarge { bytes: bytes.len(), limit }.into());
     }
@@ -187,12 +185,7 @@ pub(crate) fn decode_fragment(bytes: &[u8], limit: usize) -> Result<Fragment, Co
     if bytes.len() > limit {
         return Err(CodecProblem::TooLarge { bytes: bytes.len(), limit }.into());
     }
-    let (content, crc) = bytes.split_last_chunk::<4>().ok_or(CodecProblem::Truncated)?;
-    let body = content.strip_prefix(&MAGIC).ok_or(CodecProblem::NotABundle)?;
-    if u32::from_be_bytes(*crc) != crc32c(content) {
-        return Err(CodecProblem::Checksum.into());
-    }
-    let (head, columns): (WireFragment, _) = split(body)?;
+    let (head, columns): (WireFragment, _) = split(fragment_content(bytes)?)?;
     if head.index >= head.count || head.promise.is_some() != (head.index == 0) {
         return Err(CodecProblem::NotCanonical.into());
     }
@@ -206,6 +199,24 @@ pub(crate) fn decode_fragment(bytes: &[u8], limit: usize) -> Result<Fragment, Co
         promise: head.promise.as_ref().map(WirePromise::read).transpose()?,
         versions: unpack(columns)?,
     })
+}
+
+/// What every fragment has around its body.
+pub(crate) fn seal_fragment(body: &[u8]) -> Vec<u8> {
+    let mut bytes = [&MAGIC, body].concat();
+    bytes.extend(crc32c(&bytes).to_be_bytes());
+    bytes
+}
+
+/// The body of a fragment that is whole.
+///
+/// # Errors
+///
+/// [`CodecError`] if it is not.
+pub(crate) fn fragment_content(bytes: &[u8]) -> Result<&[u8], CodecError> {
+    let (content, crc) = bytes.split_last_chunk::<4>().ok_or(CodecProblem::Truncated)?;
+    let body = content.strip_prefix(&MAGIC).ok_or(CodecProblem::NotABundle)?;
+    if u32::from_be_bytes(*crc) == crc32c(content) { Ok(body) } else { Err(CodecProblem::Checksum.into()) }
 }
 
 #[cfg(test)]

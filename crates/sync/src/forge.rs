@@ -1,5 +1,6 @@
 //! Frames as a faulty sender would make them, for the test kit alone: nothing here changes what a replica does.
 
+use crate::bundle::{decode_fragment, encode_fragment, fragment_content, seal_fragment};
 use crate::frame::{Kind, open, seal};
 use crate::message::{Delta, Message, SessionId};
 use crate::wire::{decode_message, encode_message};
@@ -67,6 +68,24 @@ pub fn body_of(frame: &[u8]) -> Option<&[u8]> {
 #[must_use]
 pub fn read_and_write(frame: &[u8], limit: usize) -> Option<Vec<u8>> {
     encode_message(&decode_message(frame, limit).ok()?, limit).ok()
+}
+
+/// A fragment of a bundle around a body that may be anything.
+#[must_use]
+pub fn fragment_around(body: &[u8]) -> Vec<u8> {
+    seal_fragment(body)
+}
+
+/// The body of a fragment; `None` if it is no fragment.
+#[must_use]
+pub fn fragment_body(bytes: &[u8]) -> Option<&[u8]> {
+    fragment_content(bytes).ok()
+}
+
+/// What a receiver makes of a fragment: that which it would write for the same, or `None` if it refuses it.
+#[must_use]
+pub fn read_and_write_fragment(bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
+    encode_fragment(&decode_fragment(bytes, limit).ok()?, limit).ok()
 }
 
 /// Whether a receiver would read this frame.

@@ -45,3 +45,8 @@ fn regress_corpus_of_sync_deltas() {
 fn regress_corpus_of_sync_session() {
     replay("sync_session", sync::session);
 }
+
+#[test]
+fn regress_corpus_of_bundles() {
+    replay("bundles", sync::bundles);
+}
