@@ -45,6 +45,10 @@ impl Replica {
                     return;
                 }
                 self.stats.converged_exchange_bytes = bytes;
+                // The check covers the network and all that is known there, as a hello of the peer would.
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.verified = true;
+                }
                 self.found_equal(from, told);
                 self.stats.in_sync_sessions = self.stats.in_sync_sessions.saturating_add(1);
                 self.complete(key);
