@@ -3,6 +3,7 @@
 mod kills;
 mod replay;
 mod sabotage;
+mod scale;
 mod seeds;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ enum Command {
     /// Runs one seed, or the plan in a file, again.
     Replay(replay::Replay),
     Kills(kills::Kills),
+    Scale(scale::Scale),
     /// The process that `kills` kills.
     #[command(hide = true)]
     KillsWriter(kills::Writer),
@@ -42,6 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         },
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Kills(args)) => kills::run(args),
+        Some(Command::Scale(args)) => scale::run(args),
         Some(Command::KillsWriter(args)) => kills::write(args),
     }
 }

@@ -26,6 +26,7 @@ mod node;
 mod oracle;
 mod plan;
 mod run;
+mod scale;
 mod shrink;
 mod steps;
 mod trace;
@@ -39,6 +40,7 @@ use self::draw::MINUTE_MS;
 pub use self::marks::{Mark, Marks};
 pub use self::plan::{Act, Options, Plan, PlannedWrite, Restart, Side, Step};
 use self::run::Run;
+pub use self::scale::{Phase, Scale, ScaleReport};
 pub use self::shrink::{fails, shrink};
 use self::trace::Trace;
 

@@ -4,6 +4,7 @@
 mod corpus;
 mod jobs;
 mod replicas;
+mod scale;
 mod simulation;
 mod stores;
 
