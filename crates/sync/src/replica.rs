@@ -49,6 +49,9 @@ use crate::{Config, Event, Input, Member, Output, PeerState, Stats, Ticket, View
 /// file: feed it [`Input`]s, perform its [`Output`]s in order, and wake it at [`next_deadline`](Self::next_deadline).
 /// Inputs may come at any point; outputs queue.
 ///
+/// A clone is for looking at what might happen, as model checkers do. Never run two on one store: both would give out the
+/// same dots.
+///
 /// ```
 /// use reconvene_clock::{NodeId, Now, ReplicaId, Timestamp, WallTime};
 /// use reconvene_store::{Body, Class, Identity, Key, MemoryStore, MetadataStore, Snapshot, ready};
@@ -78,7 +81,7 @@ use crate::{Config, Event, Input, Member, Output, PeerState, Stats, Ticket, View
 /// assert!(written);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Replica {
     config: Config,
     head: Head,

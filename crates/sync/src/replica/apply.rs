@@ -14,7 +14,7 @@ use crate::message::Message;
 use crate::{Event, NewWrite, Output, Retirement, Ticket, Want};
 
 /// A change that waits for its turn.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Job {
     /// A batch of this broker's own; without a ticket it is this replica's.
     Local { ticket: Option<Ticket>, writes: Vec<NewWrite> },
@@ -60,7 +60,7 @@ impl Job {
 }
 
 /// The job whose rows are being read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Applying {
     ticket: Ticket,
     /// Ascending, each once.
@@ -398,7 +398,7 @@ fn keys_of(versions: &[(Key, Version)]) -> impl Iterator<Item = Key> {
 }
 
 /// What came of the versions of one frame.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
     new: u64,
     /// Versions that were not taken in.

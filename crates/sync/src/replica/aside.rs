@@ -9,7 +9,7 @@ use reconvene_store::Version;
 ///
 /// Their sender no longer holds what they superseded, so nobody sends it; to join those dots with the claim would lose
 /// live data to a version that is not here.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct SetAside {
     dots: BTreeSet<Dot>,
     /// Replicas of which nothing may be claimed: a collapsed context does not say which dots it stands for.

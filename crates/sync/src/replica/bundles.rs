@@ -20,7 +20,7 @@ const MAX_RECORDS: usize = 256;
 const MAX_TTL_S: u32 = 30 * 24 * 60 * 60;
 
 /// All that a replica remembers of bundles.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Bundles {
     making: Option<Making>,
     /// What bundles on their way will have taught each destination, and until when that is hoped for.
@@ -38,7 +38,7 @@ impl Bundles {
 }
 
 /// A bundle being made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Making {
     ticket: Ticket,
     to: Option<NodeId>,
@@ -59,7 +59,7 @@ struct Making {
 }
 
 /// A bundle of which some fragments were applied.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct OpenBundle {
     from: ReplicaId,
     count: u32,
@@ -351,7 +351,7 @@ impl Replica {
 }
 
 /// The versions of a fragment, on their way into the store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FragmentJob {
     ticket: Ticket,
     bundle: BundleId,

@@ -12,7 +12,7 @@ use crate::fact::Acknowledgement;
 use crate::{Event, Output, Ticket, Want};
 
 /// The live tombstones, and how far each is from being forgotten.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Deletes {
     waiting: BTreeMap<Dot, Waiting>,
     /// Those of `waiting` that the last own acknowledgement did not cover.
@@ -31,7 +31,7 @@ pub(super) struct Deletes {
     reading: Option<(Ticket, Option<Dot>)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     key: Key,
     /// The upper ends of its collapsed context: whoever misses one of those may hold what it deleted.

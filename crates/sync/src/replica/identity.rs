@@ -13,7 +13,7 @@ use crate::{Event, PeerState, RejectReason};
 /// The openings of a peer's store that it was met in, the latest last.
 ///
 /// An opening never comes back. If sessions of an earlier one begin again and again, two copies of the store are running.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Openings {
     replica: Option<ReplicaId>,
     met: VecDeque<u32>,

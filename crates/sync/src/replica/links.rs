@@ -19,7 +19,7 @@ use crate::message::{Message, SessionId};
 use crate::{Event, Member, Output, PeerState, RejectReason};
 
 /// What is remembered of another broker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) linked: bool,
     /// It has shown that it belongs to this network.
@@ -57,7 +57,7 @@ pub(super) struct Peer {
 }
 
 /// Where a broker may be reached.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Address {
     /// Who answered there last, or who said so.
     node: Option<NodeId>,

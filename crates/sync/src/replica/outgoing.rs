@@ -14,7 +14,7 @@ use crate::wire::encoded_bytes;
 use crate::{Event, Output, Ticket, ViewId, Want};
 
 /// What goes to the peer: the live versions of one frozen view whose dots the peer does not know.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OutgoingDirection {
     view: Option<ViewId>,
     view_since: Timestamp,
@@ -41,7 +41,7 @@ pub(super) struct OutgoingDirection {
 }
 
 /// What was not read yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Left {
     /// Live versions of the view with these dots.
     Dots(Vec<DotRange>),

@@ -19,7 +19,7 @@ use crate::wire::encoded_bytes;
 use crate::{Event, Output, RejectReason, Ticket, ViewId, Want};
 
 /// One repair with one peer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Repairing {
     /// Whether this side asks.
     asks: bool,
@@ -50,7 +50,7 @@ pub(super) struct Repairing {
     exchange: Exchange,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     /// Reading the view for prints; the answering side has those of the other.
     Printing { scan: Scan, prints: Prints, theirs: Vec<u64> },
@@ -63,7 +63,7 @@ enum Phase {
 }
 
 /// What the answering side said of some buckets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Theirs {
     /// Nothing: this is the answering side.
     Unsaid,
@@ -72,7 +72,7 @@ enum Theirs {
 }
 
 /// What the asking side still has to do about the buckets at hand.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Exchange {
     /// Dots whose versions are to be asked for.
     fetch: VecDeque<Dot>,

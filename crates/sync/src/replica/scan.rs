@@ -16,7 +16,7 @@ const MAX_RECORDS: usize = 1_024;
 const MAX_BYTES: usize = 1 << 20;
 
 /// A walk over a view, a page at a time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Scan {
     pub(super) view: ViewId,
     unread: Vec<DotRange>,
@@ -82,7 +82,7 @@ pub(super) fn shortened(print: u64) -> u32 {
 }
 
 /// What a walk over a view comes to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Prints {
     /// The sum of the prints of all values in each bucket. Tombstones do not count: replicas may collect one at different
     /// moments.
@@ -134,7 +134,7 @@ impl Prints {
 }
 
 /// The live versions of some buckets, by dot, without their bodies.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Listed {
     pub(super) buckets: BTreeSet<u8>,
     /// Each with its key and its whole print.

@@ -10,7 +10,7 @@ use crate::rng::Rng;
 use crate::{Config, PeerState};
 
 /// The timers that belong to no peer, session or address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Schedule {
     next_round: Timestamp,
     cascade: Option<Cascade>,
@@ -25,7 +25,7 @@ pub(super) struct Schedule {
 }
 
 /// Rounds in quick succession, until some of them in a row brought nothing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Cascade {
     at: Timestamp,
     quiet: u32,

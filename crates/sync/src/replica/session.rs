@@ -17,7 +17,7 @@ use crate::message::{CAPABILITIES, Claim, Hello, LOWEST_VERSION, Message, Sessio
 pub(super) type SessionKey = (NodeId, SessionId);
 
 /// One exchange with one peer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) initiated: bool,
     pub(super) progressed: Timestamp,
@@ -37,7 +37,7 @@ pub(super) struct Session {
 }
 
 /// What the peer sends.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct IncomingDirection {
     /// Chunks taken in, applied or about to be.
     pub(super) chunks: BTreeSet<u32>,
