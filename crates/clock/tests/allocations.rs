@@ -88,6 +88,10 @@ fn a_merge_with_little_room_to_spare_allocates_once() {
     let (mut own, other) = (clock(2..=101), clock((1..=1).chain(50..=58).chain(102..=102)));
     assert_eq!(measure(|| assert!(own.merge(&other))).count_total, 1);
     assert_eq!(own.len(), 102);
+    // A third of the room to spare, and no more than that.
+    let (mut own, other) = (clock(2..=101), clock((1..=1).chain(50..=100).chain(102..=102)));
+    assert_eq!(measure(|| assert!(own.merge(&other))).count_total, 1);
+    assert_eq!(own.len(), 102);
 }
 
 proptest! {

@@ -77,7 +77,8 @@ impl<'a> Reader<'a> {
             }
             number |= u64::from(byte & 0x7f) << index.saturating_mul(7);
             if *byte < 0x80 {
-                if *byte == 0 && index > 0 {
+                // A first byte below 0x80 is the whole number, and was taken before.
+                if *byte == 0 {
                     return Err(DecodeError::new(DecodeKind::Overlong, self.offset));
                 }
                 self.offset = self.offset.saturating_add(index).saturating_add(1);

@@ -128,3 +128,15 @@ fn a_roster_is_sorted_bounded_and_named() {
     assert_eq!(kind.to_string(), "more than 2 replicas of a roster");
     assert_ne!(Roster::new(3, [A].map(id), &limits).unwrap().digest(), sorted.digest());
 }
+
+#[test]
+fn only_replicas_with_events_are_asked_about() {
+    let mut own = dense(&roster(1, [A, B]), &clock([(B, 3)]));
+    let mut asked = Vec::new();
+    own.retain(|replica| {
+        asked.push(replica);
+        true
+    });
+    assert_eq!(asked, [id(B)]);
+    assert_eq!(own.get(id(B)), Some(counter(3)));
+}
