@@ -97,9 +97,7 @@ pub fn resolve<'a>(strategy: &dyn ReconcileStrategy, versions: &'a [VersionFacts
     let (first, others) = versions.split_first()?;
     let mut best = Standing { version: first, words: [0; MAX_WORDS], known: 0 };
     for version in others {
-        if let Some(better) = best.beaten_by(strategy, version) {
-            best = better;
-        }
+        best.meet(strategy, version);
     }
     Some(best.version)
 }
@@ -112,22 +110,27 @@ struct Standing<'a> {
 }
 
 impl<'a> Standing<'a> {
-    /// `version`, if its key is less.
-    fn beaten_by(&mut self, strategy: &dyn ReconcileStrategy, version: &'a VersionFacts) -> Option<Self> {
-        let mut words = [0; MAX_WORDS];
-        for (index, (ours, theirs)) in self.words.iter_mut().zip(words.iter_mut()).enumerate() {
+    /// Gives way to `version`, if its key is less. The words before the one that decides are equal, so they stay.
+    fn meet(&mut self, strategy: &dyn ReconcileStrategy, version: &'a VersionFacts) {
+        for (index, ours) in self.words.iter_mut().enumerate() {
             if index >= self.known {
                 *ours = strategy.word(self.version, index);
                 self.known = index.saturating_add(1);
             }
-            *theirs = strategy.word(version, index);
-            match (*theirs).cmp(ours) {
-                Ordering::Less => return Some(Self { version, words, known: index.saturating_add(1) }),
+            let theirs = strategy.word(version, index);
+            match theirs.cmp(ours) {
+                Ordering::Less => {
+                    *ours = theirs;
+                    (self.version, self.known) = (version, index.saturating_add(1));
+                    return;
+                }
                 Ordering::Equal => {}
-                Ordering::Greater => return None,
+                Ordering::Greater => return,
             }
         }
-        (version.id < self.version.id).then_some(Self { version, words, known: MAX_WORDS })
+        if version.id < self.version.id {
+            self.version = version;
+        }
     }
 }
 
