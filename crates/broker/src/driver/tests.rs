@@ -10,7 +10,9 @@ use reconvene_sync::memory::{MemoryHub, MemoryTransport, MemoryTransportError};
 use reconvene_sync::{Config as SyncConfig, Incoming, Transport};
 
 use crate::client::{Call, ClientReply, ClientRequest, Outcome, decode_reply, encode_request};
-use crate::{Broker, BrokerError, Command, CommandError, Config, EventsError, JobStatus, NodeEvent, Reply};
+use crate::{
+    Broker, BrokerError, Clock, Command, CommandError, Config, EventsError, JobStatus, NodeEvent, Reply, SystemClock,
+};
 
 const INTERVAL_MS: u64 = 1_000;
 
@@ -106,6 +108,14 @@ async fn completed(broker: &Broker, job: JobId) {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), done).await.expect("a result within a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clock_goes_by_the_time_that_the_timers_go_by() {
+    let clock = SystemClock::start();
+    let before = clock.now().mono;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(clock.now().mono.saturating_since(before), 5_000);
 }
 
 #[tokio::test(start_paused = true)]
