@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use reconvene_store::crc32c;
 
 use super::faults::{DiskError, Fault, FaultRates, Keep, Moment};
 use crate::world::rng::Rng;
@@ -105,26 +106,43 @@ impl Image {
         image
     }
 
-    /// The image in one piece.
+    /// The image in one piece: how many cells there are, name and length of each, a checksum over that, and then the bytes
+    /// of all cells, in the order of their names.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut all = Vec::new();
+        let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let mut all = u32::try_from(self.cells.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
         for (name, bytes) in self.cells.iter() {
-            for part in [name.as_bytes(), bytes] {
-                all.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-                all.extend_from_slice(part);
-            }
+            all.extend_from_slice(&len(name.as_bytes()));
+            all.extend_from_slice(name.as_bytes());
+            all.extend_from_slice(&len(bytes));
+        }
+        all.extend_from_slice(&crc32c(&all).to_be_bytes());
+        for bytes in self.cells.values() {
+            all.extend_from_slice(bytes);
         }
         all
     }
 
-    /// The image that is left of such a piece, whatever happened to it: what cannot be made out is not there.
+    /// The image that is left of such a piece, whatever happened to it: what was cut off at its end is not there. If it
+    /// cannot be told any more where cells begin, all of it is one cell without a meaning, as the blocks of a file system
+    /// whose directory is damaged.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut image = Self::default();
         let mut rest = bytes;
-        while let Some((name, bytes)) = part(&mut rest).and_then(|name| Some((name, part(&mut rest)?))) {
-            image.put(&Arc::from(&*String::from_utf8_lossy(name)), Some(Arc::from(bytes)));
+        let Some(cells) = directory(&mut rest) else {
+            if !bytes.is_empty() {
+                image.put(&Arc::from("unreadable"), Some(Arc::from(bytes)));
+            }
+            return image;
+        };
+        for (name, len) in cells {
+            let (cell, behind) = rest.split_at(len.min(rest.len()));
+            if cell.len() == len || !cell.is_empty() {
+                image.put(&Arc::from(name), Some(Arc::from(cell)));
+            }
+            rest = behind;
         }
         image
     }
@@ -497,11 +515,25 @@ impl State {
     }
 }
 
-/// The next part of an image, of which the end may be missing.
-fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (len, behind) = rest.split_first_chunk()?;
-    let len = usize::try_from(u32::from_be_bytes(*len)).ok()?.min(behind.len());
-    let (part, behind) = behind.split_at_checked(len)?;
+/// Names and lengths of the cells in an image in one piece, of which `rest` keeps the bytes behind them; `None` if they
+/// cannot be trusted.
+fn directory<'a>(rest: &mut &'a [u8]) -> Option<Vec<(&'a str, usize)>> {
+    let whole = *rest;
+    let count = number(rest)?;
+    let mut cells = Vec::new();
+    for _ in 0..count {
+        let len = number(rest)?;
+        let (name, behind) = rest.split_at_checked(len)?;
+        *rest = behind;
+        cells.push((core::str::from_utf8(name).ok()?, number(rest)?));
+    }
+    let framing = whole.get(..whole.len().checked_sub(rest.len())?)?;
+    let sum = crc32c(framing);
+    (number(rest)? == usize::try_from(sum).ok()?).then_some(cells)
+}
+
+fn number(rest: &mut &[u8]) -> Option<usize> {
+    let (number, behind) = rest.split_first_chunk()?;
     *rest = behind;
-    Some(part)
+    usize::try_from(u32::from_be_bytes(*number)).ok()
 }

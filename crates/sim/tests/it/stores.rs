@@ -51,6 +51,13 @@ fn regress_creation_torn_at_its_last_cell() {
     assert_eq!(suite.run().failures().next(), None);
 }
 
+/// A bit in an image's own framing once made both copies of a batch vanish at once, which no checksum of a cell could show.
+#[test]
+fn regress_a_flipped_length_is_damage_to_the_whole_image() {
+    let suite = StoreSuite::new(SimStores::default()).seeds(32..33).calls(200).only([Group::Reopening]);
+    assert_eq!(suite.run().failures().next(), None);
+}
+
 /// Done when a fault at every operation of sessions of 200 calls loses nothing that was acknowledged and applies nothing
 /// by halves: a hundred sessions where `RECONVENE_SIM_SEEDS` asks for a thousand runs.
 #[test]
