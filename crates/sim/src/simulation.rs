@@ -17,6 +17,8 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a run looks at few of the many things that brokers report")]
 
 mod chance;
+mod checks;
+mod client;
 mod clock;
 mod draw;
 mod flow;
@@ -24,7 +26,9 @@ mod marks;
 mod net;
 mod node;
 mod oracle;
+mod perform;
 mod plan;
+mod queue;
 mod run;
 mod scale;
 mod shrink;

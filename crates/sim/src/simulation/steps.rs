@@ -3,10 +3,12 @@
 use reconvene_sync::Input;
 
 use super::Violation;
+use super::client::Carried;
 use super::marks::Mark;
 use super::node::CrashAt;
 use super::plan::{Act, Side};
-use super::run::{Carried, Event, Run};
+use super::queue::Event;
+use super::run::Run;
 
 impl Run<'_> {
     pub(super) fn begin(&mut self, step: usize) -> Result<(), Violation> {
