@@ -79,7 +79,14 @@ pub(super) fn sim(seed: u64, minutes: u64) -> Sim {
 
 pub(crate) fn run(args: &Seeds) -> Result<ExitCode, Failure> {
     let (watch, minutes) = (super::stopwatch(), args.minutes);
-    let one = move |seed| if args.jobs { run_jobs(seed) } else { run_sim(seed, minutes) };
+    let one = move |seed| {
+        let outcome = if args.jobs { run_jobs(seed) } else { run_sim(seed, minutes) };
+        // At once, so that a long run can be stopped and has told what it found.
+        if let Some((promise, what)) = &outcome.broken {
+            eprintln!("seed {seed} breaks {promise}: {what}\n{}", replay_of(seed, args));
+        }
+        outcome
+    };
     let outcomes = in_parallel(args.from..args.from.saturating_add(args.seeds()), one);
     let seconds = watch();
     let mut figures = Figures { seeds: args.seeds(), ..Figures::default() };
