@@ -35,6 +35,8 @@ pub enum Command {
         /// The job.
         job: JobId,
     },
+    /// End the storm guard: executors that are silent are given up as usual.
+    EndStormGuard,
     /// One job with its attempts and results.
     Job {
         /// The job.
@@ -81,6 +83,11 @@ pub enum Reply {
     Cancelled {
         /// The job.
         job: JobId,
+    },
+    /// The storm guard is off.
+    StormGuardEnded {
+        /// Whether it was on.
+        was_on: bool,
     },
     /// The job has a result already; nothing was written.
     TooLate {

@@ -54,6 +54,14 @@ pub struct Config {
     pub retries: u32,
     /// How often an order is repeated to an executor that neither takes nor refuses it.
     pub offers: u32,
+    /// The storm guard turns on when more than this many executors in a hundred fall silent together; 100 keeps it off.
+    pub storm_percent: u32,
+    /// What counts as together.
+    pub storm_window_ms: u64,
+    /// With fewer executors than this the guard does not turn on.
+    pub storm_min_executors: u32,
+    /// How long the guard is on at most: executors that are gone for good must not hold their jobs for ever.
+    pub storm_hold_ms: u64,
     /// Results kept for jobs not known here.
     pub parked_limit: usize,
     /// Bytes of results kept for jobs not known here.
@@ -98,6 +106,10 @@ impl Config {
             redeploy_delay_max_ms: 7_200_000,
             retries: 2,
             offers: 5,
+            storm_percent: 55,
+            storm_window_ms: 60_000,
+            storm_min_executors: 3,
+            storm_hold_ms: 600_000,
             parked_limit: 4_096,
             parked_bytes: 64 * 1024 * 1024,
             parked_ttl_ms: 7 * 24 * 3_600_000,
@@ -134,6 +146,8 @@ impl Config {
             &mut self.discovery_interval_ms,
             &mut self.redeploy_delay_ms,
             &mut self.redeploy_delay_max_ms,
+            &mut self.storm_window_ms,
+            &mut self.storm_hold_ms,
             &mut self.sync_interval_ms,
         ] {
             *ms = scale(*ms);
@@ -160,6 +174,8 @@ impl Config {
             self.discovery_interval_ms,
             self.redeploy_delay_ms,
             self.redeploy_delay_max_ms,
+            self.storm_window_ms,
+            self.storm_hold_ms,
             self.parked_ttl_ms,
             self.emergency_default_ms,
             self.emergency_max_ms,
@@ -194,6 +210,7 @@ impl Config {
                 self.lease_ms,
                 "an executor must not leave while it holds leases",
             ),
+            ("storm_hold_ms", self.storm_hold_ms, self.detection_ms(), "the guard must outlast what a loss takes"),
             ("redeploy_delay_max_ms", self.redeploy_delay_max_ms, self.redeploy_delay_ms, "delays only grow"),
             ("emergency_max_ms", self.emergency_max_ms, self.emergency_default_ms, "the default must be allowed"),
         ];
@@ -203,6 +220,9 @@ impl Config {
                 return Err(ConfigError::TooShort { what, found: *found, least: *least, because });
             }
             rest = tail;
+        }
+        if self.storm_percent > 100 {
+            return Err(ConfigError::Percent { what: "storm_percent", found: self.storm_percent });
         }
         if self.max_emergency_level > 200 {
             return Err(ConfigError::Level { found: self.max_emergency_level });
@@ -251,6 +271,14 @@ pub enum ConfigError {
         /// The longest allowed.
         limit: u64,
     },
+    /// Parts in a hundred end at 100.
+    #[error("{what} is {found}, must be at most 100")]
+    Percent {
+        /// The setting.
+        what: &'static str,
+        /// Its value.
+        found: u32,
+    },
     /// Levels of emergency end at 200.
     #[error("max_emergency_level is {found}, levels end at 200")]
     Level {
@@ -290,6 +318,8 @@ mod tests {
         ));
         assert!(matches!(refused(|c| c.heartbeat_ms = 0), ConfigError::TooShort { what: "heartbeat_ms", .. }));
         assert!(matches!(refused(|c| c.lease_ms = u64::MAX), ConfigError::TooLong { .. }));
+        assert!(matches!(refused(|c| c.storm_hold_ms = 41_999), ConfigError::TooShort { what: "storm_hold_ms", .. }));
+        assert!(matches!(refused(|c| c.storm_percent = 101), ConfigError::Percent { found: 101, .. }));
         assert!(matches!(refused(|c| c.max_emergency_level = 201), ConfigError::Level { found: 201 }));
         assert!(matches!(refused(|c| c.inline_result_max = 1 << 20), ConfigError::Inline { .. }));
     }

@@ -228,6 +228,21 @@ pub enum EventKind {
         /// Its home now.
         to: ReplicaId,
     },
+    /// So many executors of ours fell silent together that this broker takes itself for cut off: it gives up nothing for
+    /// their silence, and places nothing again that was lost.
+    StormGuardOn {
+        /// Executors that fell silent.
+        silent: u64,
+        /// Executors that there are.
+        known: u64,
+        /// Within how many milliseconds they did.
+        window_ms: u64,
+    },
+    /// Silence counts again.
+    StormGuardOff {
+        /// What ended the guard.
+        cause: StormEnd,
+    },
     /// This broker owns a job that another owned.
     OwnershipTaken {
         /// The job.
@@ -306,6 +321,20 @@ pub enum WaitReason {
     LossBudget,
     /// Its attempts under the owner before may still be at work.
     Recovering,
+    /// Its last attempt was lost, and this broker takes itself for cut off.
+    StormGuard,
+}
+
+/// What ended the storm guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum StormEnd {
+    /// No more executors are silent than the configured part of them: some were heard, or registered elsewhere.
+    SilenceOver,
+    /// An operator said so.
+    Operator,
+    /// It had been on for as long as it may: the silent executors are gone.
+    HoldOver,
 }
 
 /// Why an attempt was given up.

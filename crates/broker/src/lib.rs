@@ -41,7 +41,7 @@ pub use self::driver::{
     Broker, BrokerBuilder, BrokerError, Clock, Events, EventsError, NoLinks, StartError, SystemClock, TaskError,
 };
 pub use self::error::CommandError;
-pub use self::event::{Event, EventKind, LossCause, WaitReason};
+pub use self::event::{Event, EventKind, LossCause, StormEnd, WaitReason};
 pub use self::fact::{
     AttemptCause, AttemptFact, CancelFact, CodecError, EmergencyFact, ExecutorFact, ExecutorState, FACT_BYTES, Fact,
     FactKey, OwnCause, OwnFact, Phase, PhaseMark, SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact, Verdict,

@@ -79,6 +79,10 @@ pub struct Statistics {
     pub fact_faults: u64,
     /// Stamps too far ahead of local time.
     pub clock_suspects: u64,
+    /// Times that the storm guard was on.
+    pub storms: u64,
+    /// How long it was on, in milliseconds.
+    pub storm_ms: u64,
     /// Milliseconds by which this coordinator was called late, in all; silence is not counted during them.
     pub stalled_ms: u64,
     /// Jobs known here.

@@ -6,6 +6,7 @@ use reconvene_sync::Ticket;
 use crate::command::PAGE_JOBS;
 use crate::coordinator::outbox::Effect;
 use crate::coordinator::{Coordinator, number};
+use crate::event::StormEnd;
 use crate::fact::{CancelFact, EmergencyFact, SpecFact};
 use crate::statistics::count;
 use crate::{Command, CommandError, EventKind, Fact, FactKey, Reply};
@@ -19,6 +20,7 @@ impl Coordinator {
             }
             Command::RevokeEmergency { id } => self.revoke_emergency(id),
             Command::Cancel { job } => self.cancel(job),
+            Command::EndStormGuard => Ok(Reply::StormGuardEnded { was_on: self.end_storm(StormEnd::Operator) }),
             Command::Job { job } => {
                 let view = self.job(job).ok_or(CommandError::UnknownJob { job });
                 view.map(|view| Reply::Job(Box::new(view)))

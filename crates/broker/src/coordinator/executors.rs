@@ -28,6 +28,8 @@ pub(super) struct Homed {
     pub(super) tags: BTreeSet<Tag>,
     pub(super) attempts: BTreeMap<AttemptId, Held>,
     pub(super) suspect: bool,
+    /// Since when it is suspect, unless its silence was judged already.
+    pub(super) silent_since: Option<Timestamp>,
     /// Something of it was given up, so it must register before it is believed again.
     pub(super) must_register: bool,
     /// It takes no more work until it registers again.
@@ -84,14 +86,29 @@ impl Homed {
         self.slots > 0 && demand.fits_in(self.capacity) && requires.is_subset(&self.tags)
     }
 
-    fn next_check(&self, detection_ms: u64) -> Timestamp {
+    pub(super) const fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Since when it has been silent for longer than is usual, if it has.
+    fn falls_silent(&self, at: Timestamp, detection_ms: u64) -> bool {
+        let usual_ms = self.gaps.suspect_after_ms().min(detection_ms);
+        !self.suspect && !self.gone && at.saturating_since(self.heard) >= usual_ms
+    }
+
+    /// When to look at it next. `None` while its silence proves nothing.
+    fn next_check(&self, detection_ms: u64, storm: bool) -> Option<Timestamp> {
+        if storm {
+            let usual_ms = self.gaps.suspect_after_ms().min(detection_ms);
+            return (!self.suspect).then(|| self.heard.saturating_add(usual_ms));
+        }
         let lost = self.attempts.values().map(|held| held.lost_at).min();
         let silent = if self.suspect {
             self.heard.saturating_add(detection_ms)
         } else {
-            self.heard.saturating_add(self.gaps.suspect_after_ms())
+            self.heard.saturating_add(self.gaps.suspect_after_ms().min(detection_ms))
         };
-        lost.map_or(silent, |lost| if self.gone { lost } else { lost.min(silent) })
+        Some(lost.map_or(silent, |lost| if self.gone { lost } else { lost.min(silent) }))
     }
 }
 
@@ -162,6 +179,7 @@ impl Coordinator {
             tags: BTreeSet::new(),
             attempts: BTreeMap::new(),
             suspect: false,
+            silent_since: None,
             must_register: false,
             draining: false,
             gone: false,
@@ -175,12 +193,14 @@ impl Coordinator {
         entry.slots = register.slots;
         entry.tags.clone_from(&register.tags);
         entry.suspect = false;
+        entry.silent_since = None;
         entry.must_register = false;
         entry.draining = false;
         entry.gone = false;
         entry.heard = heard;
         entry.sequence = 0;
         entry.attempts.values_mut().for_each(|held| held.sent = None);
+        self.storm.changed();
     }
 
     /// Compares what the executor holds with what the facts say it was given.
@@ -308,7 +328,9 @@ impl Coordinator {
         for (attempt, executor, cause) in missing {
             self.lose(attempt, executor, cause);
         }
-        for (attempt, since) in unwatched {
+        // While nobody's silence is believed, that of their homes is not either.
+        let unwatched = unwatched.into_iter().filter(|_| !self.storm.is_on());
+        for (attempt, since) in unwatched.collect::<Vec<_>>() {
             if since > self.at.mono {
                 self.timers.arm(Timer::Ready(id), since);
             } else if self.mark(attempt, Phase::Lost, 0, 0) {
@@ -341,6 +363,8 @@ impl Coordinator {
         homed.heard = at;
         let session = homed.session;
         if core::mem::replace(&mut homed.suspect, false) {
+            homed.silent_since = None;
+            self.storm.changed();
             self.placing = true;
             self.notify(EventKind::ExecutorReappeared { executor: from, session });
         }
@@ -567,6 +591,7 @@ impl Coordinator {
         }
         self.executor_gone(from);
         self.homed.remove(&from);
+        self.storm.changed();
         self.timers.disarm(Timer::Executor(from));
     }
 
@@ -574,14 +599,26 @@ impl Coordinator {
     pub(super) fn check_executor(&mut self, executor: NodeId) {
         let at = self.at.mono;
         let detection_ms = self.config.detection_ms();
+        // All of them first: one is not given up before it is clear how many others are silent.
+        let silent: Vec<_> = self.homed.iter().filter(|(_, homed)| homed.falls_silent(at, detection_ms)).collect();
+        let silent: Vec<_> = silent.into_iter().map(|(id, homed)| (*id, at.saturating_since(homed.heard))).collect();
+        for (executor, silent_ms) in silent {
+            if let Some(homed) = self.homed.get_mut(&executor) {
+                homed.suspect = true;
+                homed.silent_since = Some(at);
+            }
+            self.storm.changed();
+            self.notify(EventKind::ExecutorSuspect { executor, silent_ms });
+        }
+        self.check_storm();
+        if self.storm.is_on() {
+            self.watch(executor);
+            return;
+        }
         let Some(homed) = self.homed.get_mut(&executor) else { return };
         let silent_ms = at.saturating_since(homed.heard);
         let lost: Vec<_> = homed.attempts.iter().filter(|(_, held)| held.lost_at <= at).map(|(id, _)| *id).collect();
         let gone = silent_ms >= detection_ms && !homed.gone;
-        if !homed.suspect && silent_ms >= homed.gaps.suspect_after_ms() {
-            homed.suspect = true;
-            self.notify(EventKind::ExecutorSuspect { executor, silent_ms });
-        }
         for attempt in lost {
             self.give_up(executor, attempt, LossCause::Silence);
         }
@@ -624,13 +661,13 @@ impl Coordinator {
     }
 
     /// Sets the executor's timer to what is due next.
-    fn watch(&mut self, executor: NodeId) {
+    pub(super) fn watch(&mut self, executor: NodeId) {
         let detection_ms = self.config.detection_ms();
         let Some(homed) = self.homed.get(&executor) else { return };
-        if homed.gone && homed.attempts.is_empty() {
-            self.timers.disarm(Timer::Executor(executor));
-        } else {
-            self.timers.arm(Timer::Executor(executor), homed.next_check(detection_ms));
+        let next = homed.next_check(detection_ms, self.storm.is_on());
+        match next.filter(|_| !homed.gone || !homed.attempts.is_empty()) {
+            Some(at) => self.timers.arm(Timer::Executor(executor), at),
+            None => self.timers.disarm(Timer::Executor(executor)),
         }
     }
 
@@ -649,6 +686,7 @@ impl Coordinator {
         if let Some(homed) = self.homed.remove(&executor) {
             self.dirty.extend(homed.attempts.keys().map(|attempt| attempt.job));
             self.timers.disarm(Timer::Executor(executor));
+            self.storm.changed();
             self.capacity_changed();
             self.handing = true;
             self.notify(EventKind::ExecutorMoved { executor, to: home });
@@ -679,6 +717,7 @@ impl Coordinator {
                 tags: fact.tags,
                 attempts: BTreeMap::new(),
                 suspect: false,
+                silent_since: None,
                 must_register: true,
                 draining: false,
                 gone: false,

@@ -30,6 +30,8 @@ pub(super) struct Local {
     /// Whether its end was acted upon.
     over: bool,
     failed: bool,
+    /// Whether it was said to wait for the end of the storm guard.
+    in_storm: bool,
     cancel_too_late: bool,
 }
 
@@ -140,7 +142,16 @@ impl Coordinator {
             self.unqueue(id);
             return;
         }
+        if self.waits_for_storm(id) {
+            self.unqueue(id);
+            let local = self.locals.entry(id).or_default();
+            if !core::mem::replace(&mut local.in_storm, true) {
+                self.notify(EventKind::JobWaiting { job: id, reason: WaitReason::StormGuard });
+            }
+            return;
+        }
         let losses = job.losses();
+        self.locals.entry(id).or_default().in_storm = false;
         let local = self.locals.entry(id).or_default();
         if losses > local.losses.max(self.config.redeploys) {
             let doublings = losses.saturating_sub(self.config.redeploys).saturating_sub(1).min(32);

@@ -10,6 +10,7 @@ mod parked;
 mod placement;
 mod queue;
 mod results;
+mod storm;
 mod suspicion;
 mod timers;
 
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use reconvene_clock::{Height, Hlc, MaxAhead, NodeId, Now, ReplicaId, Timestamp, WallTime};
 use reconvene_executor::message::{ToBroker, ToExecutor};
 use reconvene_executor::{EmergencyId, JobId, SubmissionId};
-use reconvene_store::{Identity, PlanError, Record};
+use reconvene_store::{Identity, PlanError, Record, sabotage};
 use reconvene_sync::{NewWrite, Ticket};
 
 use self::executors::Homed;
@@ -27,7 +28,9 @@ use self::outbox::{Effect, Next, Outbox};
 use self::ownership::{Owner, Peer};
 use self::parked::Parked;
 use self::queue::Queue;
+use self::storm::StormGuard;
 use self::timers::{Timer, Timers};
+use crate::event::StormEnd;
 use crate::statistics::count;
 use crate::view::{Change, View};
 use crate::{Command, CommandError, Config, Event, EventKind, ExecutorView, Fact, FactKey, JobView, Reply, Statistics};
@@ -192,6 +195,7 @@ pub struct Coordinator {
     /// While the store's records are folded at the opening.
     loading: bool,
     parked: Parked,
+    storm: StormGuard,
     declared: VecDeque<Timestamp>,
     in_force: BTreeSet<EmergencyId>,
     known_emergencies: BTreeSet<EmergencyId>,
@@ -245,6 +249,7 @@ impl Coordinator {
             learning: false,
             loading: true,
             parked: Parked::default(),
+            storm: StormGuard::default(),
             declared: VecDeque::new(),
             in_force: BTreeSet::new(),
             known_emergencies: BTreeSet::new(),
@@ -341,6 +346,11 @@ impl Coordinator {
     /// Brings everything into line with what has changed: jobs, waiting jobs, what goes out.
     fn settle_down(&mut self) {
         loop {
+            self.check_storm();
+            if self.storm.has_ended() {
+                // What was held back is due now.
+                self.run_timers();
+            }
             while let Some(job) = self.dirty.pop_first() {
                 self.refresh(job);
             }
@@ -368,8 +378,13 @@ impl Coordinator {
             match timer {
                 Timer::Owner(replica) => self.check_owner(replica),
                 Timer::Takeover(job) => self.take_over(job),
+                Timer::Recover(_) | Timer::HomeLost(_) if self.hold_back(timer) => {}
                 Timer::Recover(job) => self.recover(job),
                 Timer::HomeLost(replica) => self.home_lost(replica),
+                Timer::Storm if sabotage::on(47) => {}
+                Timer::Storm => {
+                    self.end_storm(StormEnd::HoldOver);
+                }
                 Timer::Executor(executor) => self.check_executor(executor),
                 Timer::Ready(job) => {
                     self.placing = true;
@@ -381,6 +396,7 @@ impl Coordinator {
                 Timer::Emergency(id) => self.emergency_changed(id),
                 Timer::Alone => self.learned(),
             }
+            self.check_storm();
             // A later timer may depend on what this one has changed.
             while let Some(job) = self.dirty.pop_first() {
                 self.refresh(job);
@@ -539,6 +555,7 @@ impl Coordinator {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         Statistics {
+            storm_ms: self.statistics.storm_ms.saturating_add(self.storm.on_for_ms(self.at.mono)),
             jobs: number(self.view.job_count()),
             jobs_open: number(self.view.open_total()),
             jobs_waiting: number(self.queue.len()),

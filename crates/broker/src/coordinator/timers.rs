@@ -28,6 +28,8 @@ pub(super) enum Timer {
     Parked(JobId),
     /// An emergency ends by itself.
     Emergency(EmergencyId),
+    /// The storm guard has held for as long as it may.
+    Storm,
     /// A broker that came back has found nobody to learn from.
     Alone,
 }

@@ -17,4 +17,5 @@ mod laws;
 mod placement;
 mod regress;
 mod scenarios;
+mod storm;
 mod world;

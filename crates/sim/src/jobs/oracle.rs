@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reconvene_broker::{AttemptCause, Event, EventKind, JobStatus, JobView, Node, NodeEvent, OwnCause, StrategyKind};
+use reconvene_broker::{
+    AttemptCause, Event, EventKind, JobStatus, JobView, Node, NodeEvent, OwnCause, StormEnd, StrategyKind,
+};
 use reconvene_clock::{Counter, ReplicaId};
 use reconvene_executor::{self as executor, Answer, AttemptId, JobId, ResultDigest, SpecDigest, SubmissionId};
 use reconvene_store::{Cursor, MemoryStore, MetadataStore, Prefix, Record, Snapshot, ready};
@@ -31,6 +33,8 @@ pub struct Oracle {
     /// Results whose executors were told that they are accepted.
     accepted: BTreeSet<AttemptId>,
     brokers: Vec<Told>,
+    /// Executors that are gone for good, with what they kept.
+    dead: BTreeSet<usize>,
 }
 
 #[derive(Debug)]
@@ -105,6 +109,7 @@ impl Oracle {
             produced: BTreeMap::new(),
             accepted: BTreeSet::new(),
             brokers: (0..brokers).map(|_| Told::default()).collect(),
+            dead: BTreeSet::new(),
         }
     }
 
@@ -142,6 +147,12 @@ impl Oracle {
         if let Some(told) = self.brokers.get_mut(broker) {
             told.seq = 0;
         }
+    }
+
+    /// An executor is gone for good.
+    pub(super) fn died(&mut self, executor: usize) {
+        self.reach("executors killed");
+        self.dead.insert(executor);
     }
 
     /// A broker is gone for good. What it alone knew is gone with it.
@@ -268,6 +279,8 @@ impl Oracle {
             EventKind::JobFailed { .. } => "jobs failed",
             EventKind::AttemptLost { .. } => "attempts lost",
             EventKind::EmergencyDeclared { .. } => "emergencies heard of",
+            EventKind::StormGuardOn { .. } => "storm guards",
+            EventKind::StormGuardOff { cause: StormEnd::HoldOver } => "storm guards that held to the end",
             EventKind::ClockSuspect { .. } => "clocks suspected",
             EventKind::FactFault { key, reason } => {
                 let what = format!("broker {broker} finds {key} faulty: {reason}");
@@ -383,7 +396,7 @@ impl Oracle {
             }
             root = Some(own);
         }
-        for executor in 0..executors {
+        for executor in (0..executors).filter(|executor| !self.dead.contains(executor)) {
             let agent = world.executor(executor)?;
             if agent.home().is_none() {
                 return Some(format!("executor {executor} has no home"));

@@ -126,6 +126,11 @@ pub enum Act {
         /// When it is started again, in milliseconds.
         for_ms: u64,
     },
+    /// Stops an executor for good, with the results it keeps.
+    KillExecutor {
+        /// Which.
+        executor: usize,
+    },
     /// Lets a process stand still for a while.
     Pause {
         /// Which.
@@ -180,6 +185,10 @@ impl Plan {
         let mixed = chance.one_in(4);
         let strategies = (0..brokers).map(|_| if mixed { chance.strategy() } else { common }).collect();
         let varied = chance.one_in(2);
+        // All at one broker, most of which die at once: that broker cannot tell it from being cut off.
+        let storm = chance.one_in(6);
+        let executors = if storm { executors.max(4) } else { executors };
+        let first_home = chance.index(brokers);
         let executor_plans = (0..executors).map(|executor| {
             let mut traits = ExecutorTraits::default();
             if varied {
@@ -187,7 +196,7 @@ impl Plan {
                 traits.quality_bp = u16::try_from(chance.below(10_001)).ok();
             }
             let slots = [1, 1, 2, 4].get(chance.index(4)).copied().unwrap_or(1);
-            let home = executor.checked_rem(brokers).unwrap_or(0);
+            let home = if storm { first_home } else { executor.checked_rem(brokers).unwrap_or(0) };
             let mut known = vec![home];
             // A restarted executor knows only what it is told: one of them stays for ever.
             known.extend((0..brokers).filter(|broker| *broker != home && (*broker == survivor || chance.one_in(2))));
@@ -204,8 +213,13 @@ impl Plan {
             duplicate_per_mille: per_mille(duplicates),
         };
         let skew_ms = if chance.one_in(2) { chance.log(10, 200_000) } else { 20 };
-        let mut drawn = Drawn { chance, brokers, executors, survivor, steps: BTreeMap::new() };
+        // The first two stay.
+        let lasting = if storm { 2 } else { executors };
+        let mut drawn = Drawn { chance, brokers, executors, lasting, survivor, steps: BTreeMap::new() };
         drawn.workload();
+        if storm {
+            drawn.storm();
+        }
         drawn.faults();
         let steps = drawn.steps.into_iter().map(|((at_ms, _), act)| Step { at_ms, act }).collect();
         Self { seed, skew_ms, brokers: strategies, executors: executor_plans, links, steps }
@@ -216,6 +230,8 @@ struct Drawn {
     chance: Chance,
     brokers: usize,
     executors: usize,
+    /// How many executors are never gone for good, the first ones.
+    lasting: usize,
     survivor: usize,
     steps: BTreeMap<(u64, usize), Act>,
 }
@@ -253,7 +269,7 @@ impl Drawn {
                 run_ms: chance.log(10, if long { 4_000 } else { 1_000 }),
                 varies: chance.one_in(2),
                 fails: chance.one_in(20),
-                only: chance.one_in(6).then(|| chance.index(self.executors)),
+                only: chance.one_in(6).then(|| chance.index(self.lasting)),
                 cpu_milli: if chance.one_in(2) { 0 } else { chance.between(1, 1_000) },
                 priority: u8::try_from(chance.below(10)).unwrap_or(0),
                 value: u32::try_from(chance.between(1, 1_000)).unwrap_or(1),
@@ -269,6 +285,15 @@ impl Drawn {
                 self.add(cancel, Act::Cancel { broker: other, key });
             }
             self.add(at, Act::Submit { broker, key, job });
+        }
+    }
+
+    /// Most executors die within a moment.
+    fn storm(&mut self) {
+        let at = self.moment();
+        for executor in self.lasting..self.executors {
+            let within = self.chance.below(300);
+            self.add(at.saturating_add(within).min(FAULTS_UNTIL_MS), Act::KillExecutor { executor });
         }
     }
 

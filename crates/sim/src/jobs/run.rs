@@ -34,6 +34,8 @@ struct Run<'a> {
     undo: BTreeMap<(u64, u64), Undo>,
     undone: u64,
     killed: BTreeSet<usize>,
+    /// Executors that are gone for good.
+    dead: BTreeSet<usize>,
     /// What clients were told their jobs are called.
     jobs: BTreeMap<u64, JobId>,
     emergency: Option<EmergencyId>,
@@ -92,6 +94,7 @@ impl<'a> Run<'a> {
             undo: BTreeMap::new(),
             undone: 0,
             killed: BTreeSet::new(),
+            dead: BTreeSet::new(),
             jobs: BTreeMap::new(),
             emergency: None,
             disturbed: false,
@@ -264,6 +267,15 @@ impl<'a> Run<'a> {
                 }
                 Ok(())
             }
+            Act::KillExecutor { executor } => {
+                if self.dead.insert(*executor) {
+                    self.look()?;
+                    self.world.stop_executor(*executor);
+                    self.look()?;
+                    self.oracle.died(*executor);
+                }
+                Ok(())
+            }
             Act::Pause { place, for_ms } => {
                 if self.world.runs(*place) {
                     self.world.pause(*place);
@@ -302,6 +314,8 @@ impl<'a> Run<'a> {
                     self.oracle.restarted(broker);
                     self.world.start_broker(broker)?;
                 }
+            }
+            Undo::StartExecutor { executor, .. } | Undo::RestartExecutor(executor) if self.dead.contains(&executor) => {
             }
             Undo::StartExecutor { executor, clock_lost } => self.world.start_executor(executor, clock_lost)?,
             Undo::RestartExecutor(executor) => {
@@ -398,6 +412,7 @@ fn is_fault(act: &Act) -> bool {
         | Act::KillBroker { .. }
         | Act::LeaveBroker { .. }
         | Act::LeaveExecutor { .. }
+        | Act::KillExecutor { .. }
         | Act::Pause { .. }
         | Act::RestartExecutor { .. } => true,
     }

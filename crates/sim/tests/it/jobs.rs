@@ -82,7 +82,7 @@ fn steps(seed: u64) -> String {
 /// Runs of the ordinary tests; see `RECONVENE_SIM_SEEDS`.
 const SEEDS: u64 = 60;
 
-const MUST_HAPPEN: [&str; 20] = [
+const MUST_HAPPEN: [&str; 23] = [
     "attempts lost",
     "attempts reappeared",
     "brokers killed",
@@ -90,6 +90,7 @@ const MUST_HAPPEN: [&str; 20] = [
     "cancels too late",
     "emergencies heard of",
     "executors adopted",
+    "executors killed",
     "executors restarted",
     "jobs asked for twice",
     "jobs cancelled",
@@ -103,4 +104,6 @@ const MUST_HAPPEN: [&str; 20] = [
     "results rejected",
     "results superseded",
     "sessions raised",
+    "storm guards",
+    "storm guards that held to the end",
 ];
