@@ -129,6 +129,13 @@ impl ReconcileStrategy for Chain<VersionFacts> {
     fn word(&self, version: &VersionFacts, index: usize) -> u64 {
         self.rank_word(version, &(), index)
     }
+
+    fn words(&self, versions: &[&VersionFacts], index: usize, words: &mut [u64]) {
+        match self.links.get(index) {
+            Some(link) => link.read_each(versions, &(), words),
+            None => words.fill(0),
+        }
+    }
 }
 
 pub(crate) fn check<F: Facts>(links: &[Link<F>]) -> Result<(), ChainError> {

@@ -264,6 +264,10 @@ macro_rules! answer_by_chains {
             fn word(&self, version: &VersionFacts, index: usize) -> u64 {
                 self.reconcile().word(version, index)
             }
+
+            fn words(&self, versions: &[&VersionFacts], index: usize, words: &mut [u64]) {
+                self.reconcile().words(versions, index, words);
+            }
         }
     )+};
 }

@@ -121,6 +121,22 @@ impl<F: Facts> Link<F> {
             Source::TieHash => tie_hash(facts.subject(), facts.id()),
             Source::Id => 0,
         };
+        self.altered(word)
+    }
+
+    /// What [`read`](Self::read) gives for each of `facts`, into `words`. For words read from the facts without a look
+    /// at the link for each of them.
+    pub(crate) fn read_each(&self, facts: &[&F], round: &F::Round, words: &mut [u64]) {
+        let places = words.iter_mut().zip(facts);
+        match &self.source {
+            Source::Word(read) => places.for_each(|(word, facts)| *word = self.altered(read(facts, round))),
+            Source::Weighted(_) | Source::HeadStart(_) | Source::TieHash | Source::Id => {
+                places.for_each(|(word, facts)| *word = self.read(facts, round));
+            }
+        }
+    }
+
+    fn altered(&self, word: u64) -> u64 {
         let word = if self.bucket == NonZeroU64::MIN { word } else { word / self.bucket };
         // The complement is `u64::MAX − word`.
         if self.reversed { !word } else { word }

@@ -1,7 +1,6 @@
 //! From keys to orders and winners.
 
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 
 use crate::radix::sort_by_word;
 use crate::{
@@ -88,60 +87,59 @@ pub fn top(strategy: &dyn ContentionStrategy, jobs: &[JobFacts], round: &RoundFa
 }
 
 /// The canonical version, or `None` of none: that of the least [key](ReconcileStrategy::key). A word is computed only
-/// for versions that the words before it do not tell apart.
+/// for versions that the words before it do not tell apart, and for all of them in one call.
 ///
 /// # Complexity
 /// O(k) for k versions.
 #[must_use]
 pub fn resolve<'a>(strategy: &dyn ReconcileStrategy, versions: &'a [VersionFacts]) -> Option<&'a VersionFacts> {
-    let (first, others) = versions.split_first()?;
-    let mut best = Standing { version: first, words: [0; MAX_WORDS], known: 0 };
-    for version in others {
-        best.meet(strategy, version);
+    let (mut best, others) = versions.split_first()?;
+    for others in others.chunks(OTHERS) {
+        let mut standing = [best; OTHERS + 1];
+        for (place, version) in standing.iter_mut().skip(1).zip(others) {
+            *place = version;
+        }
+        best = least(strategy, standing.get_mut(..=others.len())?)?;
     }
-    Some(best.version)
+    Some(best)
 }
 
-/// The best version so far with as many of its words as were needed.
-struct Standing<'a> {
-    version: &'a VersionFacts,
-    words: [u64; MAX_WORDS],
-    known: usize,
-}
-
-impl<'a> Standing<'a> {
-    /// Gives way to `version`, if its key is less. The words before the one that decides are equal, so they stay.
-    fn meet(&mut self, strategy: &dyn ReconcileStrategy, version: &'a VersionFacts) {
-        for (index, ours) in self.words.iter_mut().enumerate() {
-            if index >= self.known {
-                *ours = strategy.word(self.version, index);
-                self.known = index.saturating_add(1);
-            }
-            let theirs = strategy.word(version, index);
-            match theirs.cmp(ours) {
-                Ordering::Less => {
-                    *ours = theirs;
-                    (self.version, self.known) = (version, index.saturating_add(1));
-                    return;
-                }
-                Ordering::Equal => {}
-                Ordering::Greater => return,
-            }
+/// Of at most a few versions that of the least key. Word by word, those of the least word move to the front and stay.
+fn least<'a>(strategy: &dyn ReconcileStrategy, mut standing: &mut [&'a VersionFacts]) -> Option<&'a VersionFacts> {
+    let mut words = [0; OTHERS + 1];
+    for index in 0..MAX_WORDS {
+        let words = words.get_mut(..standing.len())?;
+        strategy.words(standing, index, words);
+        let (first, others) = words.split_first()?;
+        if others.iter().all(|word| word == first) {
+            continue;
         }
-        if version.id < self.version.id {
-            self.version = version;
+        let least = others.iter().fold(*first, |least, word| least.min(*word));
+        // Whoever is read is also written, whether it stays or not: this is not for the processor to guess.
+        let mut staying = 0_usize;
+        for (place, word) in words.iter().enumerate() {
+            *standing.get_mut(staying)? = *standing.get(place)?;
+            staying = staying.saturating_add(usize::from(*word == least));
+        }
+        standing = standing.get_mut(..staying)?;
+        if let [only] = standing {
+            return Some(only);
         }
     }
+    standing.iter().copied().min_by_key(|version| version.id)
 }
+
+/// So many versions are judged at once beside the best so far: most results have fewer.
+const OTHERS: usize = 3;
 
 #[cfg(test)]
 mod tests {
     use alloc::vec;
 
-    use reconvene_clock::{Hlc, WallTime};
+    use reconvene_clock::{Height, Hlc, WallTime};
 
     use super::*;
-    use crate::{AlgorithmId, Chain, Link, Priority, Resources, StrategyKind, Unit, job};
+    use crate::{AlgorithmId, Chain, Link, Priority, Resources, StrategyKind, SubjectId, Unit, job};
 
     fn numbers(seed: u64) -> impl Iterator<Item = u64> {
         let mut state = seed;
@@ -247,6 +245,43 @@ mod tests {
                 assert_eq!(strategy.word(job, &round, MAX_WORDS), 0);
                 assert!(strategy.least_words(job, &round) <= [key.word(0), key.word(1)]);
             }
+        }
+    }
+
+    /// Stamps and costs that tie in runs, so that every link decides somewhere, for any number of versions.
+    #[test]
+    fn the_canonical_version_is_that_of_the_least_key() {
+        for kind in StrategyKind::ALL {
+            let strategy = kind.reconcile();
+            for count in 0..40 {
+                for (seed, spread) in [(1, 1), (2, 2), (3, 3), (4, 1_000_000)] {
+                    let random = numbers(seed + count as u64).take(count).zip(1..);
+                    let versions: Vec<VersionFacts> = random
+                        .map(|(random, number)| VersionFacts {
+                            cost_resource_ms: random % spread,
+                            placement: (random >> 8) % spread,
+                            height: Height::new(1 + (random >> 16) % spread).unwrap(),
+                            ..VersionFacts::new(
+                                SubjectId::new(1, 7),
+                                CandidateId::new(random % 3, number),
+                                Hlc::from_u64((random >> 24) % spread),
+                            )
+                        })
+                        .collect();
+                    let expected = versions.iter().min_by_key(|version| strategy.key(version));
+                    assert_eq!(resolve(strategy, &versions), expected, "{kind} {count} {seed}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_id_is_left_where_no_word_tells_versions_apart() {
+        let all_tie = Chain::new(AlgorithmId::new(AlgorithmId::FIRST_CUSTOM, 1), [Link::id()]).unwrap();
+        for count in 1..12 {
+            let version = |number| VersionFacts::new(SubjectId::NONE, CandidateId::new(1, number), Hlc::default());
+            let versions: Vec<VersionFacts> = (1..=count).rev().map(version).collect();
+            assert_eq!(resolve(&all_tie, &versions), versions.last());
         }
     }
 }

@@ -52,4 +52,12 @@ pub trait ReconcileStrategy: Send + Sync {
     fn word(&self, version: &VersionFacts, index: usize) -> u64 {
         self.key(version).word(index)
     }
+
+    /// The same for each of `versions`, in their order, into `words`, which has one place for each. To be overridden
+    /// where a word is cheap beside the call that asks for it: [`resolve`](crate::resolve) asks for no single ones.
+    fn words(&self, versions: &[&VersionFacts], index: usize, words: &mut [u64]) {
+        for (word, version) in words.iter_mut().zip(versions) {
+            *word = self.word(version, index);
+        }
+    }
 }
