@@ -3,7 +3,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::laws::{Claims, JobHistory, Law, Random, ensure, readings};
-use crate::{CandidateId, CausalOrder, ContentionStrategy, JobFacts, RankKey, RoundFacts, explain_rank, rank, top};
+use crate::{
+    CandidateId, CausalOrder, ContentionStrategy, JobFacts, MAX_WORDS, RankKey, RoundFacts, explain_rank, rank, top,
+};
 
 /// The laws of one strategy on one history.
 pub(super) struct ContentionCheck<'a> {
@@ -81,6 +83,10 @@ impl ContentionCheck<'_> {
         for (job, key) in jobs.iter().zip(keys).rev() {
             let again = self.strategy.key(&job.clone(), &{ *round });
             ensure(Law::KeyIsDeterministic, again == key, || format!("first {key}, then {again}"))?;
+            let odd = (0..=MAX_WORDS).find(|index| self.strategy.word(job, round, *index) != key.word(*index));
+            ensure(Law::KeyIsDeterministic, odd.is_none(), || format!("alone, word {odd:?} of {key} is another"))?;
+            let least = self.strategy.least_words(job, round);
+            ensure(Law::KeyIsDeterministic, least <= [key.word(0), key.word(1)], || format!("{key} below {least:?}"))?;
         }
         Ok(())
     }

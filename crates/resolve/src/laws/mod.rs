@@ -55,7 +55,7 @@ use crate::{CausalOrder, ContentionStrategy, LateRule, Policy, ReconcileStrategy
 pub enum Law {
     /// Equal keys are of the same candidate.
     KeyIsInjective,
-    /// The same facts have the same key, whatever was asked before.
+    /// The same facts have the same key, whatever was asked before, and the same words alone as in it.
     KeyIsDeterministic,
     /// The order does not depend on the order in which candidates are given.
     RankIgnoresOrder,

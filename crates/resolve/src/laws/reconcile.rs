@@ -3,7 +3,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::laws::{Claims, Law, Random, VersionHistory, ensure, readings};
-use crate::{CandidateId, CausalOrder, Outcome, RankKey, ReconcileStrategy, VersionFacts, decide, resolve};
+use crate::{CandidateId, CausalOrder, MAX_WORDS, Outcome, RankKey, ReconcileStrategy, VersionFacts, decide, resolve};
 
 /// The laws of one strategy on one history.
 pub(super) struct ReconcileCheck<'a> {
@@ -82,9 +82,25 @@ impl ReconcileCheck<'_> {
 
     fn key_is_deterministic(&self, versions: &[VersionFacts]) -> Checked {
         let keys: Vec<RankKey> = versions.iter().map(|version| self.strategy.key(version)).collect();
-        for (version, key) in versions.iter().zip(keys).rev() {
+        for (version, key) in versions.iter().zip(&keys).rev() {
             let again = self.strategy.key(&{ *version });
-            ensure(Law::KeyIsDeterministic, again == key, || format!("first {key}, then {again}"))?;
+            ensure(Law::KeyIsDeterministic, again == *key, || format!("first {key}, then {again}"))?;
+        }
+        self.words_are_of_the_keys(&versions.iter().zip(&keys).collect::<Vec<_>>())
+    }
+
+    /// Asked for one by one or for all versions at once, and past the last.
+    fn words_are_of_the_keys(&self, versions: &[(&VersionFacts, &RankKey)]) -> Checked {
+        let facts: Vec<&VersionFacts> = versions.iter().map(|(version, _)| *version).collect();
+        let mut words: Vec<u64> = versions.iter().map(|_| u64::MAX).collect();
+        for index in 0..=MAX_WORDS {
+            self.strategy.words(&facts, index, &mut words);
+            for ((version, key), word) in versions.iter().zip(&words) {
+                let alone = self.strategy.word(version, index);
+                ensure(Law::KeyIsDeterministic, [*word, alone] == [key.word(index); 2], || {
+                    format!("word {index} of {key} is {alone}, and {word} beside others")
+                })?;
+            }
         }
         Ok(())
     }

@@ -297,6 +297,69 @@ fn keys_without_an_id_are_refused() {
     refuses_jobs(Law::KeyIsInjective, &NamelessJobs);
 }
 
+/// Rankings ask for words and never see the keys that these are not of.
+#[test]
+fn words_that_are_not_those_of_the_key_are_refused() {
+    /// What it says of version or job, asked for one word, for many, and for the least.
+    struct Hasty {
+        word: u64,
+        words: u64,
+        least: u64,
+    }
+
+    impl ReconcileStrategy for Hasty {
+        fn algorithm(&self) -> AlgorithmId {
+            ID
+        }
+
+        fn key(&self, version: &VersionFacts) -> RankKey {
+            key(version.id, 7)
+        }
+
+        fn explain(&self, version: &VersionFacts) -> KeyBreakdown {
+            breakdown(version.id, 7)
+        }
+
+        fn word(&self, _: &VersionFacts, index: usize) -> u64 {
+            if index == 0 { self.word } else { 0 }
+        }
+
+        fn words(&self, _: &[&VersionFacts], index: usize, words: &mut [u64]) {
+            words.fill(if index == 0 { self.words } else { 0 });
+        }
+    }
+
+    impl ContentionStrategy for Hasty {
+        fn algorithm(&self) -> AlgorithmId {
+            ID
+        }
+
+        fn key(&self, job: &JobFacts, _: &RoundFacts) -> RankKey {
+            key(job.id, 7)
+        }
+
+        fn explain(&self, job: &JobFacts, _: &RoundFacts) -> KeyBreakdown {
+            breakdown(job.id, 7)
+        }
+
+        fn word(&self, _: &JobFacts, _: &RoundFacts, index: usize) -> u64 {
+            if index == 0 { self.word } else { 0 }
+        }
+
+        fn least_words(&self, _: &JobFacts, _: &RoundFacts) -> [u64; 2] {
+            [self.least, 0]
+        }
+    }
+
+    let honest = Hasty { word: 7, words: 7, least: 7 };
+    assert!(laws::reconcile(&honest).only(Law::KeyIsDeterministic).histories(50).check().is_ok());
+    assert!(laws::contention(&honest).only(Law::KeyIsDeterministic).histories(50).check().is_ok());
+    refuses(Law::KeyIsDeterministic, &Hasty { word: 6, ..honest });
+    refuses(Law::KeyIsDeterministic, &Hasty { words: 6, ..honest });
+    refuses_jobs(Law::KeyIsDeterministic, &Hasty { word: 6, ..honest });
+    refuses_jobs(Law::KeyIsDeterministic, &Hasty { least: 8, ..honest });
+}
+
 /// Unique keys, each with another candidate's name on it; and keys that are all the same.
 #[test]
 fn keys_with_the_wrong_id_are_refused() {
