@@ -35,6 +35,11 @@ pub enum Command {
         /// The job.
         job: JobId,
     },
+    /// Release a job from quarantine: it may be placed again.
+    Release {
+        /// The job.
+        job: JobId,
+    },
     /// End the storm guard: executors that are silent are given up as usual.
     EndStormGuard,
     /// One job with its attempts and results.
@@ -83,6 +88,13 @@ pub enum Reply {
     Cancelled {
         /// The job.
         job: JobId,
+    },
+    /// The job is released, durably here, or was not held.
+    Released {
+        /// The job.
+        job: JobId,
+        /// Whether it was in quarantine, as far as is known here.
+        was_held: bool,
     },
     /// The storm guard is off.
     StormGuardEnded {

@@ -44,19 +44,19 @@ pub struct Config {
     pub contest_window_ms: u64,
     /// How often executors look for brokers. A broker that comes back waits twice as long for a peer to learn from.
     pub discovery_interval_ms: u64,
-    /// Losses of a job before redeployments are delayed.
+    /// Losses of a job, of attempts that its present owner placed, before it is put into quarantine.
     pub redeploys: u32,
-    /// The first such delay; each further loss doubles it.
+    /// How long the first such quarantine lasts; each further loss doubles it.
     pub redeploy_delay_ms: u64,
-    /// The longest such delay.
+    /// How long such a quarantine lasts at most.
     pub redeploy_delay_max_ms: u64,
-    /// Failures of a job that are tried again. One more, and the job has failed.
+    /// Failures of a job, of attempts that its present owner placed, that are tried again. One more, and the job has failed.
     pub retries: u32,
     /// How often an order is repeated to an executor that neither takes nor refuses it.
     pub offers: u32,
     /// The storm guard turns on when more than this many executors in a hundred fall silent together; 100 keeps it off.
     pub storm_percent: u32,
-    /// What counts as together.
+    /// What counts as together. An executor's crash is laid to its job only if no other was lost as near to it in time.
     pub storm_window_ms: u64,
     /// With fewer executors than this the guard does not turn on.
     pub storm_min_executors: u32,

@@ -8,7 +8,7 @@ use reconvene_executor::{
 };
 use reconvene_resolve::StrategyKind;
 
-use crate::fact::{AttemptCause, OwnCause};
+use crate::fact::{AttemptCause, HoldReason, OwnCause};
 
 /// Something that happened, as this broker learned or decided it. Sent when what it speaks of is durable here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,22 @@ pub enum EventKind {
     JobFailed {
         /// The job.
         job: JobId,
+    },
+    /// A job owned here is not placed again until it is released.
+    JobQuarantined {
+        /// The job.
+        job: JobId,
+        /// Why.
+        reason: HoldReason,
+    },
+    /// A job may be placed again.
+    JobReleased {
+        /// The job.
+        job: JobId,
+        /// Why it was held.
+        reason: HoldReason,
+        /// The broker that released it: its owner after a while, or the operator's.
+        by: ReplicaId,
     },
     /// An attempt was placed here.
     AttemptOffered {
@@ -317,8 +333,8 @@ pub enum WaitReason {
     Capacity,
     /// No executor known here could run it even when idle.
     NoExecutor,
-    /// It was lost so often that it is not placed again at once.
-    LossBudget,
+    /// Executors crashed under it, and whether it is the cause will be clear in a while.
+    Crashed,
     /// Its attempts under the owner before may still be at work.
     Recovering,
     /// Its last attempt was lost, and this broker takes itself for cut off.

@@ -44,7 +44,8 @@ pub use self::error::CommandError;
 pub use self::event::{Event, EventKind, LossCause, StormEnd, WaitReason};
 pub use self::fact::{
     AttemptCause, AttemptFact, CancelFact, CodecError, EmergencyFact, ExecutorFact, ExecutorState, FACT_BYTES, Fact,
-    FactKey, OwnCause, OwnFact, Phase, PhaseMark, SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact, Verdict,
+    FactKey, HoldFact, HoldReason, OwnCause, OwnFact, Phase, PhaseMark, SeenFact, SettleFact, SpecFact, SubmissionFact,
+    ToldFact, Verdict,
 };
 pub use self::node::{Node, NodeConfig, NodeEvent, NodeInput, NodeOutput, read_all};
 pub use self::statistics::Statistics;

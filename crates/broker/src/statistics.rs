@@ -79,6 +79,10 @@ pub struct Statistics {
     pub fact_faults: u64,
     /// Stamps too far ahead of local time.
     pub clock_suspects: u64,
+    /// Times that a job of ours was put into quarantine.
+    pub quarantined: u64,
+    /// Times that a job was released here.
+    pub released: u64,
     /// Times that the storm guard was on.
     pub storms: u64,
     /// How long it was on, in milliseconds.

@@ -20,6 +20,7 @@ impl Coordinator {
             }
             Command::RevokeEmergency { id } => self.revoke_emergency(id),
             Command::Cancel { job } => self.cancel(job),
+            Command::Release { job } => self.release_command(job),
             Command::EndStormGuard => Ok(Reply::StormGuardEnded { was_on: self.end_storm(StormEnd::Operator) }),
             Command::Job { job } => {
                 let view = self.job(job).ok_or(CommandError::UnknownJob { job });

@@ -157,6 +157,9 @@ impl Coordinator {
             slots: register.slots,
             tags: register.tags.clone(),
         };
+        if known.is_some_and(|(_, before)| before.session < register.session) {
+            self.executor_lost(from);
+        }
         count(&mut self.statistics.registrations);
         self.write(FactKey::Executor { executor: from, home: own }, Fact::Executor(fact));
         let session = register.session;
@@ -623,9 +626,17 @@ impl Coordinator {
             self.give_up(executor, attempt, LossCause::Silence);
         }
         if gone {
+            self.executor_lost(executor);
             self.executor_gone(executor);
         }
         self.watch(executor);
+    }
+
+    /// An executor's process has ended, or so it seems.
+    fn executor_lost(&mut self, executor: NodeId) {
+        // A crash is judged a window after it, by what happened since a window before it.
+        let keep_ms = self.config.storm_window_ms.saturating_mul(3);
+        self.lately_lost.push(self.at.mono, executor, keep_ms);
     }
 
     fn give_up(&mut self, executor: NodeId, attempt: AttemptId, cause: LossCause) {

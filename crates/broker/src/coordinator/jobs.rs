@@ -7,6 +7,7 @@ use reconvene_executor::{AttemptId, FencingToken, JobId, SessionEpoch, StopReaso
 
 use crate::coordinator::Coordinator;
 use crate::coordinator::outbox::Effect;
+use crate::coordinator::quarantine::Losses;
 use crate::coordinator::timers::Timer;
 use crate::fact::{OwnCause, Phase, PhaseMark, SeenFact, SettleFact, ToldFact};
 use crate::statistics::count;
@@ -25,8 +26,7 @@ pub(super) struct Local {
     pub(super) not_before: Timestamp,
     pub(super) reason: Option<WaitReason>,
     pub(super) refused_by: BTreeMap<NodeId, RefusedBy>,
-    /// Losses for which a delay was set.
-    pub(super) losses: u32,
+    pub(super) lost: Losses,
     /// Whether its end was acted upon.
     over: bool,
     failed: bool,
@@ -150,19 +150,12 @@ impl Coordinator {
             }
             return;
         }
-        let losses = job.losses();
         self.locals.entry(id).or_default().in_storm = false;
-        let local = self.locals.entry(id).or_default();
-        if losses > local.losses.max(self.config.redeploys) {
-            let doublings = losses.saturating_sub(self.config.redeploys).saturating_sub(1).min(32);
-            let delay_ms = self.config.redeploy_delay_ms.saturating_mul(1_u64.checked_shl(doublings).unwrap_or(1));
-            let until = self.at.mono.saturating_add(delay_ms.min(self.config.redeploy_delay_max_ms));
-            if until > local.not_before {
-                local.not_before = until;
-                local.reason = Some(WaitReason::LossBudget);
-            }
+        if self.is_quarantined(id) {
+            self.unqueue(id);
+            return;
         }
-        local.losses = local.losses.max(losses);
+        let local = self.locals.entry(id).or_default();
         let not_before = local.not_before;
         if not_before > self.at.mono {
             let reason = local.reason.take();
@@ -227,6 +220,7 @@ impl Coordinator {
         if failed && mine && !core::mem::replace(&mut local.failed, true) {
             self.notify(EventKind::JobFailed { job: id });
         }
+        self.timers.disarm(Timer::Release(id));
         let local = self.locals.entry(id).or_default();
         if !core::mem::replace(&mut local.over, true) {
             local.refused_by.clear();

@@ -8,6 +8,7 @@ mod outbox;
 mod ownership;
 mod parked;
 mod placement;
+mod quarantine;
 mod queue;
 mod results;
 mod storm;
@@ -27,6 +28,7 @@ use self::jobs::Local;
 use self::outbox::{Effect, Next, Outbox};
 use self::ownership::{Owner, Peer};
 use self::parked::Parked;
+use self::quarantine::Lately;
 use self::queue::Queue;
 use self::storm::StormGuard;
 use self::timers::{Timer, Timers};
@@ -196,6 +198,7 @@ pub struct Coordinator {
     loading: bool,
     parked: Parked,
     storm: StormGuard,
+    lately_lost: Lately,
     declared: VecDeque<Timestamp>,
     in_force: BTreeSet<EmergencyId>,
     known_emergencies: BTreeSet<EmergencyId>,
@@ -250,6 +253,7 @@ impl Coordinator {
             loading: true,
             parked: Parked::default(),
             storm: StormGuard::default(),
+            lately_lost: Lately::default(),
             declared: VecDeque::new(),
             in_force: BTreeSet::new(),
             known_emergencies: BTreeSet::new(),
@@ -390,6 +394,7 @@ impl Coordinator {
                     self.placing = true;
                     self.dirty.insert(job);
                 }
+                Timer::Release(job) => self.release_after_losses(job),
                 Timer::HandOver(job) => self.consider_hand_over(job),
                 Timer::Settle(job) => self.settle(job),
                 Timer::Parked(job) => self.expire_parked(job),
@@ -462,6 +467,7 @@ impl Coordinator {
             | FactKey::Submission { .. }
             | FactKey::Settle { .. }
             | FactKey::Cancel { .. }
+            | FactKey::Hold { .. }
             | FactKey::Told { .. }
             | FactKey::Executor { .. }
             | FactKey::Emergency { .. } => {}
@@ -574,6 +580,7 @@ fn writer(key: &FactKey) -> Option<ReplicaId> {
         | FactKey::Seen { by, .. }
         | FactKey::Settle { by, .. }
         | FactKey::Cancel { by, .. }
+        | FactKey::Hold { by, .. }
         | FactKey::Told { by, .. }
         | FactKey::Emergency { by, .. } => *by,
         FactKey::Executor { home, .. } => *home,

@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Executor(NodeId),
     /// A job may be placed again.
     Ready(JobId),
+    /// A job whose losses were used up may be placed again.
+    Release(JobId),
     /// A job has waited long enough to be handed over.
     HandOver(JobId),
     /// Challengers had their time.

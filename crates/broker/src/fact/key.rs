@@ -65,6 +65,13 @@ pub enum FactKey {
         /// The writer.
         by: ReplicaId,
     },
+    /// Whether a job is in quarantine; written by its owner, or by the broker that took an operator's release.
+    Hold {
+        /// The job.
+        job: JobId,
+        /// The writer.
+        by: ReplicaId,
+    },
     /// Which result a broker has named as canonical; written by that broker.
     Told {
         /// The job.
@@ -142,6 +149,7 @@ impl FactKey {
             }
             "settle" => Some(Self::Settle { job, by: replica(segments.next()?)? }),
             "cancel" => Some(Self::Cancel { job, by: replica(segments.next()?)? }),
+            "hold" => Some(Self::Hold { job, by: replica(segments.next()?)? }),
             "told" => Some(Self::Told { job, by: replica(segments.next()?)? }),
             _ => None,
         }
@@ -158,6 +166,7 @@ impl FactKey {
             | Self::Submission { job, .. }
             | Self::Settle { job, .. }
             | Self::Cancel { job, .. }
+            | Self::Hold { job, .. }
             | Self::Told { job, .. } => Some(*job),
             Self::Executor { .. } | Self::Emergency { .. } => None,
         }
@@ -194,6 +203,10 @@ impl Display for FactKey {
             }
             Self::Cancel { job: id, by } => {
                 job(f, id, "cancel")?;
+                write!(f, "/{by}")
+            }
+            Self::Hold { job: id, by } => {
+                job(f, id, "hold")?;
                 write!(f, "/{by}")
             }
             Self::Told { job: id, by } => {
@@ -235,6 +248,7 @@ mod tests {
             FactKey::Settle { job, by },
             FactKey::Cancel { job, by },
             FactKey::Told { job, by },
+            FactKey::Hold { job, by },
             FactKey::Executor { executor: NodeId::new([9; 16]), home: by },
             FactKey::Emergency { id: EmergencyId { declared_by: by, number: 4 }, by },
         ]
@@ -254,7 +268,8 @@ mod tests {
         assert_eq!(spelled[0], format!("{job}/spec"));
         assert_eq!(spelled[3], format!("{job}/seen/00000002/00000007/00000000000000ab/00000000000000ab"));
         assert_eq!(spelled[4], format!("{job}/sub/00000000000000ab/0000000000000001"));
-        assert_eq!(spelled[9], "emg/00000000000000ab-0000000000000004/00000000000000ab");
+        assert_eq!(spelled[8], format!("{job}/hold/00000000000000ab"));
+        assert_eq!(spelled[10], "emg/00000000000000ab-0000000000000004/00000000000000ab");
     }
 
     #[test]

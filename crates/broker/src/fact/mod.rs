@@ -39,6 +39,8 @@ pub enum Fact {
     Settle(SettleFact),
     /// Under [`FactKey::Cancel`].
     Cancel(CancelFact),
+    /// Under [`FactKey::Hold`].
+    Hold(HoldFact),
     /// Under [`FactKey::Told`].
     Told(ToldFact),
     /// Under [`FactKey::Executor`].
@@ -187,6 +189,34 @@ pub struct CancelFact {
     pub at: Hlc,
 }
 
+/// A job is not to be placed, or may be placed again. The greatest of all brokers' holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct HoldFact {
+    /// One more than the greatest known, for a quarantine; that of the quarantine, for its release.
+    pub revision: u64,
+    /// Whether it ends the quarantine of this revision.
+    pub released: bool,
+    /// Why the job was put into quarantine.
+    pub reason: HoldReason,
+    /// The owner that did so: the losses are those of its attempts.
+    pub owner: ReplicaId,
+    /// How many there were.
+    pub losses: u32,
+    /// When it was written.
+    pub at: Hlc,
+}
+
+/// Why a job is in quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum HoldReason {
+    /// Its attempts were lost more often than is allowed. Its owner releases it after a while.
+    LossBudget,
+    /// Executors crashed under it, and nothing else did at the time. An operator releases it.
+    PoisonSuspected,
+}
+
 /// Which result a broker last named as canonical, where it differs from what it named when it accepted one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
@@ -254,6 +284,7 @@ impl Fact {
             | Self::Submission(_)
             | Self::Settle(_)
             | Self::Cancel(_)
+            | Self::Hold(_)
             | Self::Executor(_)
             | Self::Emergency(_) => Class::URGENT,
             Self::Spec(_) | Self::Attempt(_) | Self::Seen(_) | Self::Told(_) => Class::NORMAL,
@@ -273,6 +304,7 @@ impl Fact {
             Self::Submission(fact) => codec::encode(fact.as_ref()),
             Self::Settle(fact) => codec::encode(fact),
             Self::Cancel(fact) => codec::encode(fact),
+            Self::Hold(fact) => codec::encode(fact),
             Self::Told(fact) => codec::encode(fact),
             Self::Executor(fact) => codec::encode(fact),
             Self::Emergency(fact) => codec::encode(fact),
@@ -292,6 +324,7 @@ impl Fact {
             FactKey::Submission { .. } => Self::Submission(codec::decode(bytes)?),
             FactKey::Settle { .. } => Self::Settle(codec::decode(bytes)?),
             FactKey::Cancel { .. } => Self::Cancel(codec::decode(bytes)?),
+            FactKey::Hold { .. } => Self::Hold(codec::decode(bytes)?),
             FactKey::Told { .. } => Self::Told(codec::decode(bytes)?),
             FactKey::Executor { .. } => Self::Executor(codec::decode(bytes)?),
             FactKey::Emergency { .. } => Self::Emergency(codec::decode(bytes)?),
@@ -310,6 +343,7 @@ impl Fact {
             Self::Submission(fact) => Some(fact.stamp),
             Self::Settle(fact) => Some(fact.at),
             Self::Cancel(fact) => Some(fact.at),
+            Self::Hold(fact) => Some(fact.at),
             Self::Seen(_) | Self::Told(_) | Self::Executor(_) | Self::Emergency(_) => None,
         }
     }
@@ -325,6 +359,7 @@ impl Fact {
             | Self::Seen(_)
             | Self::Settle(_)
             | Self::Cancel(_)
+            | Self::Hold(_)
             | Self::Told(_)
             | Self::Executor(_)
             | Self::Emergency(_) => None,
@@ -346,6 +381,14 @@ mod tests {
         let own = OwnFact { owner: replica(2), cause: OwnCause::TakenOver, at: Hlc::from_u64(5) };
         let told = ToldFact { revision: 1, named: SubmissionId { accepted_by: replica(2), number: 3 }, pending: None };
         let seen = SeenFact { mark: PhaseMark::new(Phase::Lost, 7), progress_bp: 300 };
+        let hold = HoldFact {
+            revision: 2,
+            released: true,
+            reason: HoldReason::PoisonSuspected,
+            owner: replica(2),
+            losses: 4,
+            at: Hlc::from_u64(5),
+        };
         let emergency = EmergencyFact {
             revision: 1,
             revoked: false,
@@ -358,6 +401,7 @@ mod tests {
             (Fact::Own(own), &[1, 2, 1, 5][..]),
             (Fact::Settle(SettleFact { at: Hlc::from_u64(300) }), &[1, 251, 44, 1]),
             (Fact::Told(told), &[1, 1, 2, 3, 0]),
+            (Fact::Hold(hold), &[1, 2, 1, 1, 2, 4, 5]),
             (Fact::Seen(seen), &[1, 3, 7, 251, 44, 1]),
             (Fact::Emergency(emergency), &[1, 1, 0, 200, 1, b'n', 4, 6]),
         ] {

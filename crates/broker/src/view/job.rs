@@ -9,8 +9,8 @@ use reconvene_executor::{
 };
 
 use crate::fact::{
-    AttemptFact, Fact, FactKey, OwnCause, OwnFact, Phase, PhaseMark, SeenFact, SpecFact, SubmissionFact, ToldFact,
-    Verdict,
+    AttemptFact, Fact, FactKey, HoldFact, OwnCause, OwnFact, Phase, PhaseMark, SeenFact, SpecFact, SubmissionFact,
+    ToldFact, Verdict,
 };
 use crate::strategy;
 use crate::view::JobStatus;
@@ -25,6 +25,7 @@ pub(crate) struct JobRecord {
     pub(crate) submissions: BTreeMap<SubmissionId, SubmissionFact>,
     settled: Option<Hlc>,
     cancels: BTreeMap<ReplicaId, Hlc>,
+    hold: Option<(Held, HoldFact)>,
     told: BTreeMap<ReplicaId, ToldFact>,
     canonical: Option<SubmissionId>,
 }
@@ -119,6 +120,7 @@ impl JobRecord {
             submissions: BTreeMap::new(),
             settled: None,
             cancels: BTreeMap::new(),
+            hold: None,
             told: BTreeMap::new(),
             canonical: None,
         }
@@ -145,6 +147,9 @@ impl JobRecord {
             (FactKey::Cancel { by, .. }, Fact::Cancel(fact)) => {
                 let earlier = self.cancels.get(by).map_or(fact.at, |at| fact.at.min(*at));
                 (self.cancels.insert(*by, earlier) != Some(earlier), None)
+            }
+            (FactKey::Hold { by, .. }, Fact::Hold(fact)) => {
+                (raise(&mut self.hold, ((fact.revision, fact.released, *by), fact)), None)
             }
             (FactKey::Told { by, .. }, Fact::Told(fact)) => (raise_entry(&mut self.told, *by, fact), None),
             _ => (false, Some("the fact is not of the kind that its key names")),
@@ -253,12 +258,32 @@ impl JobRecord {
         self.attempts.iter().filter(|(_, record)| record.is_live()).map(|(id, _)| *id)
     }
 
+    /// Losses of attempts that the present owner placed.
     pub(crate) fn losses(&self) -> u32 {
-        count(self.attempts.values().filter(|attempt| attempt.is_loss()))
+        count(self.attempts_of_owner().filter(|attempt| attempt.is_loss()))
     }
 
+    /// Failures of attempts that the present owner placed: a new owner's executors may do what those before could not.
     pub(crate) fn failures(&self) -> u32 {
-        count(self.attempts.values().filter(|attempt| attempt.phase() == Some(Phase::Failed)))
+        count(self.attempts_of_owner().filter(|attempt| attempt.phase() == Some(Phase::Failed)))
+    }
+
+    fn attempts_of_owner(&self) -> impl Iterator<Item = &AttemptRecord> {
+        let owner = self.ownership().owner;
+        self.attempts.iter().filter(move |(id, _)| id.owner == owner).map(|(_, record)| record)
+    }
+
+    /// The last word about whether it is in quarantine.
+    pub(crate) const fn hold(&self) -> Option<&HoldFact> {
+        match &self.hold {
+            Some((_, fact)) => Some(fact),
+            None => None,
+        }
+    }
+
+    /// The quarantine that it is in.
+    pub(crate) fn quarantine(&self) -> Option<&HoldFact> {
+        self.hold().filter(|hold| !hold.released)
     }
 
     pub(crate) const fn is_settled(&self) -> bool {
@@ -302,6 +327,8 @@ impl JobRecord {
             JobStatus::Unknown
         } else if self.is_cancelled() {
             JobStatus::Cancelled
+        } else if self.quarantine().is_some() {
+            JobStatus::Quarantined
         } else if self.failures() > retries {
             JobStatus::Failed
         } else if any(|phase| phase == Phase::Running) {
@@ -335,6 +362,9 @@ impl JobRecord {
         self.told.get(&broker)
     }
 }
+
+/// The order of holds: revision, released, writer.
+type Held = (u64, bool, ReplicaId);
 
 const TWO_SPECS: &str = "two specifications of one job; the one with the smaller digest is used";
 const TWO_SUBMISSIONS: &str = "two submissions under one name; the smaller one is used";

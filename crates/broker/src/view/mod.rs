@@ -324,6 +324,7 @@ impl View {
             owner: ownership.owner,
             epoch: ownership.epoch,
             settled: job.is_settled(),
+            quarantine: job.quarantine().map(|hold| hold.reason),
             attempts: attempts.collect(),
             submissions: submissions.collect(),
             result,

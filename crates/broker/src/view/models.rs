@@ -10,7 +10,7 @@ use reconvene_executor::{
 };
 use reconvene_resolve::StrategyKind;
 
-use crate::fact::{ExecutorState, Phase, Verdict};
+use crate::fact::{ExecutorState, HoldReason, Phase, Verdict};
 
 /// Where a job stands. Derived from its facts, never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub enum JobStatus {
     Cancelled,
     /// It has a result.
     Completed,
+    /// It is not placed until it is released. What still runs may end it.
+    Quarantined,
 }
 
 /// A job as the facts known here tell it.
@@ -64,6 +66,8 @@ pub struct JobView {
     pub epoch: OwnershipEpoch,
     /// Whether no more challengers are admitted.
     pub settled: bool,
+    /// Why it is in quarantine, if it is.
+    pub quarantine: Option<HoldReason>,
     /// Its attempts, in the order of their names.
     pub attempts: Vec<AttemptView>,
     /// The results that were judged, accepted or not.

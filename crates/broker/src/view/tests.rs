@@ -11,8 +11,8 @@ use reconvene_resolve::StrategyKind;
 
 use super::*;
 use crate::fact::{
-    AttemptCause, AttemptFact, CancelFact, EmergencyFact, ExecutorFact, OwnCause, OwnFact, Phase, PhaseMark, SeenFact,
-    SettleFact, SpecFact, SubmissionFact, ToldFact,
+    AttemptCause, AttemptFact, CancelFact, EmergencyFact, ExecutorFact, HoldFact, HoldReason, OwnCause, OwnFact, Phase,
+    PhaseMark, SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact,
 };
 
 fn replica() -> impl Strategy<Value = ReplicaId> {
@@ -114,6 +114,13 @@ fn about_jobs() -> impl Strategy<Value = (FactKey, Fact)> {
             .prop_map(|(id, mark, executor, session, started, cause, at)| {
                 (FactKey::Attempt(id), Fact::Attempt(AttemptFact { mark, executor, session, started, cause, at }))
             }),
+        (job(), replica(), 1_u64..4, any::<bool>(), any::<bool>(), replica(), hlc()).prop_map(
+            |(job, by, revision, released, poison, owner, at)| {
+                let reason = if poison { HoldReason::PoisonSuspected } else { HoldReason::LossBudget };
+                let fact = HoldFact { revision, released, reason, owner, losses: 4, at };
+                (FactKey::Hold { job, by }, Fact::Hold(fact))
+            }
+        ),
         (attempt(), replica(), mark(), 0_u16..3).prop_map(|(attempt, by, mark, progress_bp)| {
             (FactKey::Seen { attempt, by }, Fact::Seen(SeenFact { mark, progress_bp }))
         }),

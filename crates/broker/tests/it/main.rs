@@ -15,6 +15,7 @@ mod duplicates;
 mod emergencies;
 mod laws;
 mod placement;
+mod quarantine;
 mod regress;
 mod scenarios;
 mod storm;

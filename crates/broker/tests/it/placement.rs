@@ -1,7 +1,8 @@
 //! Which executor a job goes to, and which broker.
 
 use reconvene_broker::{
-    AttemptCause, EventKind, ExecutorState, JobStatus, LossCause, Output, OwnCause, Phase, StrategyKind, WaitReason,
+    AttemptCause, EventKind, ExecutorState, HoldReason, JobStatus, LossCause, Output, OwnCause, Phase, StrategyKind,
+    WaitReason,
 };
 use reconvene_executor::message::{HeldVerdict, Leave, ToBroker};
 use reconvene_executor::{JobSpec, Resources, SessionEpoch, Tag};
@@ -161,7 +162,7 @@ fn losses_beyond_the_budget_are_delayed_and_never_end_a_job() {
         waits.push((world.starts(job).last().unwrap().0 - lost) / SECOND);
     }
     assert_eq!(waits, [0, 0, 0, 600, 1_200, 2_400]);
-    let waiting = |kind: &EventKind| matches!(kind, EventKind::JobWaiting { reason: WaitReason::LossBudget, .. });
+    let waiting = |kind: &EventKind| matches!(kind, EventKind::JobQuarantined { reason: HoldReason::LossBudget, .. });
     assert_eq!(world.count(0, waiting), 3);
     let attempt = world.starts(job).last().unwrap().2;
     world.finish(x, 0, attempt, b"done");

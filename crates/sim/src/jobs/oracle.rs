@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene_broker::{
-    AttemptCause, Event, EventKind, JobStatus, JobView, Node, NodeEvent, OwnCause, StormEnd, StrategyKind,
+    AttemptCause, Event, EventKind, HoldReason, JobStatus, JobView, Node, NodeEvent, OwnCause, StormEnd, StrategyKind,
 };
 use reconvene_clock::{Counter, ReplicaId};
 use reconvene_executor::{self as executor, Answer, AttemptId, JobId, ResultDigest, SpecDigest, SubmissionId};
@@ -35,6 +35,8 @@ pub struct Oracle {
     brokers: Vec<Told>,
     /// Executors that are gone for good, with what they kept.
     dead: BTreeSet<usize>,
+    /// Jobs in quarantine, and the brokers that put them there.
+    held: BTreeMap<JobId, BTreeSet<usize>>,
 }
 
 #[derive(Debug)]
@@ -110,6 +112,7 @@ impl Oracle {
             accepted: BTreeSet::new(),
             brokers: (0..brokers).map(|_| Told::default()).collect(),
             dead: BTreeSet::new(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -267,6 +270,23 @@ impl Oracle {
             EventKind::ResultConfirmed { job, old, new, .. } => {
                 told.changes.entry(*job).or_default().push((*old, *new));
                 "results confirmed"
+            }
+            EventKind::JobQuarantined { job, reason } => {
+                self.held.entry(*job).or_default().insert(broker);
+                match reason {
+                    HoldReason::PoisonSuspected => "suspects quarantined",
+                    HoldReason::LossBudget | _ => "loss budgets used up",
+                }
+            }
+            EventKind::JobReleased { job, .. } => {
+                self.held.remove(job);
+                "jobs released"
+            }
+            EventKind::AttemptOffered { attempt, .. }
+                if self.held.get(&attempt.job).is_some_and(|by| by.contains(&broker)) =>
+            {
+                let what = format!("broker {broker} holds {} in quarantine and places {attempt}", attempt.job);
+                return Err(Violation { promise: "what is in quarantine waits", at_ms, what });
             }
             EventKind::AttemptOffered { cause: AttemptCause::Redeployed, .. } => "jobs redeployed",
             EventKind::AttemptOffered { cause: AttemptCause::Retried, .. } => "jobs retried",

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reconvene_broker::{Command, CommandError, Config, NodeConfig, Reply};
+use reconvene_broker::{Command, CommandError, Config, HoldReason, JobView, NodeConfig, Reply};
 use reconvene_clock::{Hlc, Timestamp};
 use reconvene_executor::{
     AgentConfig, EmergencyId, JobId, JobSpec, Resources, ResultDigest, SessionEpoch, Tag, ToBroker, ToExecutor,
@@ -168,10 +168,26 @@ impl<'a> Run<'a> {
             if self.now() >= deadline {
                 return Err(broken("L3, all is done when faults are over", self.now(), unrest));
             }
+            self.release_suspects()?;
             self.pass_until(self.now().saturating_add(500))?;
         }
         // What was decided last may still be told, and told back.
         self.pass_until(self.now().saturating_add(SETTLING_MS))
+    }
+
+    /// What an operator does about jobs that wait for one.
+    fn release_suspects(&mut self) -> Result<(), Violation> {
+        for broker in 0..self.world.counts().0 {
+            let jobs = self.world.broker(broker).filter(|_| self.world.runs(Place::Broker(broker)));
+            let held = |job: JobView| (job.quarantine == Some(HoldReason::PoisonSuspected)).then_some(job.id);
+            let suspects: Vec<_> =
+                jobs.into_iter().flat_map(|node| node.coordinator().jobs().filter_map(held)).collect();
+            for job in suspects {
+                self.command(broker, Command::Release { job })?;
+                self.oracle.reach("suspects released");
+            }
+        }
+        Ok(())
     }
 
     /// Nothing is to be done any more: nobody writes, and little is said.

@@ -82,7 +82,7 @@ fn steps(seed: u64) -> String {
 /// Runs of the ordinary tests; see `RECONVENE_SIM_SEEDS`.
 const SEEDS: u64 = 60;
 
-const MUST_HAPPEN: [&str; 23] = [
+const MUST_HAPPEN: [&str; 24] = [
     "attempts lost",
     "attempts reappeared",
     "brokers killed",
@@ -106,4 +106,5 @@ const MUST_HAPPEN: [&str; 23] = [
     "sessions raised",
     "storm guards",
     "storm guards that held to the end",
+    "suspects quarantined",
 ];
