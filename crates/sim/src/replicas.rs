@@ -109,6 +109,8 @@ impl ReplicaWorld {
             let address = format!("node-{index}");
             let mut config = Config::new(Self::network_id(), seed ^ u64::from(number) << 40);
             config.advertise = Some(address.clone());
+            // Schedules lose and delay chunks and claims by their kind, so each goes by itself.
+            config.max_whole_bytes = 0;
             configure(index, &mut config);
             let store = MemoryStore::for_network(identity, config.network, config.store);
             let driver = StoreDriver::new(store);

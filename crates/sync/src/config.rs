@@ -85,6 +85,9 @@ pub struct Config {
     pub window_bytes: u64,
     /// Chunks are closed when they reach this size. Default 32 KiB.
     pub chunk_bytes: usize,
+    /// A direction of a session that has no more than about this to send goes in one frame, with its claim and the answer
+    /// that it follows. 0 is never. Default 16 KiB.
+    pub max_whole_bytes: usize,
     /// Bytes of chunks sent between two periodic rounds. What is left goes first next time. Default 256 MiB.
     pub round_bytes: u64,
     /// Keys that a session remembers where it had to give up a view; a session with more is dropped. Default 262,144.
@@ -145,6 +148,7 @@ impl Config {
             max_outbound_sessions: 2,
             window_bytes: 256 << 10,
             chunk_bytes: 32 << 10,
+            max_whole_bytes: 16 << 10,
             round_bytes: 256 << 20,
             max_listed_keys: 262_144,
             max_chunks: 16_384,

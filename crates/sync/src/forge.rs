@@ -22,11 +22,18 @@ pub fn edit_chunk(
     frame: &[u8],
     mut edit: impl FnMut(&mut reconvene_store::Key, &mut reconvene_store::Version),
 ) -> Option<Vec<u8>> {
-    let Ok(Message::Delta(mut delta)) = decode_message(frame, ANY_SIZE) else { return None };
-    for (key, version) in &mut delta.versions {
+    let mut message = decode_message(frame, ANY_SIZE).ok()?;
+    let versions = if let Message::Delta(delta) = &mut message {
+        &mut delta.versions
+    } else if let Message::Whole(whole) | Message::WholeBack(_, whole) = &mut message {
+        &mut whole.versions
+    } else {
+        return None;
+    };
+    for (key, version) in versions {
         edit(key, version);
     }
-    encode_message(&Message::Delta(delta), ANY_SIZE).ok()
+    encode_message(&message, ANY_SIZE).ok()
 }
 
 /// The hello in `frame` as of a replica with another id; `None` if the frame is no hello.

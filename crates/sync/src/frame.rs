@@ -22,10 +22,12 @@ pub(crate) enum Kind {
     Leave = 13,
     Repair = 14,
     AsBefore = 15,
+    Whole = 16,
+    WholeBack = 17,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Hello,
         Self::HelloBack,
         Self::InSync,
@@ -41,6 +43,8 @@ impl Kind {
         Self::Leave,
         Self::Repair,
         Self::AsBefore,
+        Self::Whole,
+        Self::WholeBack,
     ];
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
@@ -68,7 +72,7 @@ pub enum Lane {
 /// ```
 #[must_use]
 pub fn frame_lane(frame: &[u8]) -> Lane {
-    let bulk = [Kind::Delta as u8, Kind::Repair as u8];
+    let bulk = [Kind::Delta as u8, Kind::Repair as u8, Kind::Whole as u8, Kind::WholeBack as u8];
     if reconvene_store::sabotage::on(24) && frame.first() == Some(&(Kind::Push as u8)) {
         return Lane::Bulk;
     }
@@ -177,8 +181,9 @@ mod tests {
 
     #[test]
     fn only_chunks_and_repairs_are_bulk() {
+        let bulk = [Kind::Delta, Kind::Repair, Kind::Whole, Kind::WholeBack];
         for kind in Kind::ALL {
-            let expected = if [Kind::Delta, Kind::Repair].contains(&kind) { Lane::Bulk } else { Lane::Urgent };
+            let expected = if bulk.contains(&kind) { Lane::Bulk } else { Lane::Urgent };
             assert_eq!(frame_lane(&seal(kind, b"")), expected);
         }
         assert_eq!(frame_lane(&[]), Lane::Urgent);

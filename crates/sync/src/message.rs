@@ -54,6 +54,40 @@ pub(crate) enum Summary {
     Full(Vec<DotRange>),
 }
 
+/// What the answering replica knows. It builds on what the hello said it remembers, or on nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BackSummary {
+    /// The same as when both were last equal.
+    Unchanged,
+    /// What came on top of that.
+    Since(Vec<DotRange>),
+    /// All of it.
+    Full(Vec<DotRange>),
+}
+
+impl From<Summary> for BackSummary {
+    fn from(summary: Summary) -> Self {
+        match summary {
+            Summary::Unchanged => Self::Unchanged,
+            Summary::Since { added, .. } => Self::Since(added),
+            Summary::Full(ranges) => Self::Full(ranges),
+        }
+    }
+}
+
+impl BackSummary {
+    /// The summary, where the hello remembered the knowledge with this hash.
+    ///
+    /// `None` if it builds on what the hello did not speak of.
+    pub(crate) fn on_top_of(self, remembered: Option<u64>) -> Option<Summary> {
+        Some(match self {
+            Self::Unchanged => Summary::Unchanged,
+            Self::Since(added) => Summary::Since { base: remembered?, added },
+            Self::Full(ranges) => Summary::Full(ranges),
+        })
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) network: u64,
@@ -80,14 +114,15 @@ impl Hello {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HelloBack {
     pub(crate) session: SessionId,
-    pub(crate) from: ReplicaId,
+    /// `None` if both are called what they were called when they were last equal, as the hello remembers it.
+    pub(crate) from: Option<ReplicaId>,
     pub(crate) version: u8,
     pub(crate) capabilities: u16,
     pub(crate) digest: Digest,
     pub(crate) window_bytes: u64,
     /// The summary in the hello built on something unknown here: say hello again with a full one.
     pub(crate) need_full: bool,
-    pub(crate) summary: Summary,
+    pub(crate) summary: BackSummary,
 }
 
 /// Versions of one direction of a session, as (key, version) ascending by dot.
@@ -113,6 +148,34 @@ pub(crate) struct Claim {
     /// The greatest collected counters, as far as they are above the receiver's summary: with them the sender knows of
     /// deletes that no tombstone tells of any more.
     pub(crate) floor: VectorClock,
+}
+
+impl Claim {
+    /// Whether it says no more than a [`Whole`] can.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.whole && self.floor.is_empty()
+    }
+}
+
+/// A whole direction in one frame: its only chunk, or none, and its claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Whole {
+    pub(crate) session: SessionId,
+    /// As in a [`Claim`].
+    pub(crate) knowledge: Option<Vec<DotRange>>,
+    /// As in a [`Claim`].
+    pub(crate) digest: Option<Digest>,
+    pub(crate) versions: Vec<(Key, Version)>,
+}
+
+impl Whole {
+    /// The chunk, if there is one, and the claim, as they would have come one by one.
+    pub(crate) fn into_parts(self) -> (Option<Delta>, Claim) {
+        let Self { session, knowledge, digest, versions } = self;
+        let delta = (!versions.is_empty()).then_some(Delta { session, chunk: 0, versions });
+        let chunks = delta.is_some().into();
+        (delta, Claim { session, chunks, whole: true, knowledge, digest, floor: VectorClock::new() })
+    }
 }
 
 /// Why two replicas compare what they hold.
@@ -218,6 +281,9 @@ pub(crate) enum Message {
     AsBefore {
         session: SessionId,
     },
+    Whole(Whole),
+    /// A hello back, and the direction that follows it.
+    WholeBack(HelloBack, Whole),
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::RejectReason;
 use crate::codec::{CodecError, CodecProblem, List, decode, decode_front, encode};
 use crate::columns::{pack, unpack};
 use crate::frame::{Kind, open, seal};
-use crate::message::{Claim, Delta, Hello, HelloBack, Message, SessionId, Summary};
+use crate::message::{BackSummary, Claim, Delta, Hello, HelloBack, Message, SessionId, Summary, Whole};
 use crate::ranges::WireRanges;
 
 /// The frame of a message.
@@ -52,6 +52,12 @@ pub(crate) fn encode_message(message: &Message, limit: usize) -> Result<Vec<u8>,
         Message::Leave => (Kind::Leave, Vec::new()),
         Message::AsBefore { session } => (Kind::AsBefore, encode(&WireAsBefore { session: session.into() })?),
         Message::Repair(repair) => (Kind::Repair, encode_repair(repair)?),
+        Message::Whole(whole) => (Kind::Whole, join(&WireWhole::new(whole), &pack(&whole.versions)?)?),
+        Message::WholeBack(back, whole) => {
+            // They are of one session, which the hello back names.
+            let head = (WireHelloBack::new(back), WireWholeClaim::new(whole));
+            (Kind::WholeBack, join(&head, &pack(&whole.versions)?)?)
+        }
     };
     let frame = seal(kind, &body);
     if frame.len() > limit {
@@ -113,6 +119,16 @@ pub(crate) fn decode_message(frame: &[u8], limit: usize) -> Result<Message, Code
         Kind::AsBefore => {
             let WireAsBefore { session } = decode(body)?;
             Message::AsBefore { session: session.into() }
+        }
+        Kind::Whole => {
+            let (WireWhole { session, claim }, columns) = split(body)?;
+            return Ok(Message::Whole(claim.read(session.into(), unpack(columns)?)?));
+        }
+        Kind::WholeBack => {
+            let ((back, claim), columns) = split::<(WireHelloBack, WireWholeClaim)>(body)?;
+            let back = back.read()?;
+            let whole = claim.read(back.session, unpack(columns)?)?;
+            return Ok(Message::WholeBack(back, whole));
         }
         Kind::Leave if body.is_empty() => Message::Leave,
         Kind::Leave => return Err(CodecProblem::NotCanonical.into()),
@@ -211,7 +227,7 @@ struct WireHello {
     highest_version: u8,
     capabilities: u16,
     digest: WireDigest,
-    window_bytes: u64,
+    window: WireWindow,
     summary: WireSummary,
 }
 
@@ -225,7 +241,7 @@ impl WireHello {
             highest_version: hello.versions.1,
             capabilities: hello.capabilities,
             digest: (&hello.digest).into(),
-            window_bytes: hello.window_bytes,
+            window: WireWindow::new(hello.window_bytes),
             summary: WireSummary::new(&hello.summary),
         }
     }
@@ -238,8 +254,54 @@ impl WireHello {
             versions: (self.lowest_version, self.highest_version),
             capabilities: self.capabilities,
             digest: self.digest.into(),
-            window_bytes: self.window_bytes,
+            window_bytes: self.window.read()?,
             summary: self.summary.read()?,
+        })
+    }
+}
+
+/// A window in bytes; 0 stands for the usual one.
+#[derive(Serialize, Deserialize)]
+struct WireWindow(u64);
+
+/// The usual window.
+const WINDOW_BYTES: u64 = 256 << 10;
+
+impl WireWindow {
+    const fn new(bytes: u64) -> Self {
+        Self(if bytes == WINDOW_BYTES { 0 } else { bytes })
+    }
+
+    fn read(&self) -> Result<u64, CodecError> {
+        match self.0 {
+            0 => Ok(WINDOW_BYTES),
+            WINDOW_BYTES => Err(CodecProblem::NotCanonical.into()),
+            bytes => Ok(bytes),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum WireBackSummary {
+    Unchanged,
+    Since(WireRanges),
+    Full(WireRanges),
+}
+
+impl WireBackSummary {
+    fn new(summary: &BackSummary) -> Self {
+        match summary {
+            BackSummary::Unchanged => Self::Unchanged,
+            BackSummary::Since(added) => Self::Since(WireRanges::new(added.iter().copied())),
+            BackSummary::Full(ranges) => Self::Full(WireRanges::new(ranges.iter().copied())),
+        }
+    }
+
+    fn read(&self) -> Result<BackSummary, CodecError> {
+        Ok(match self {
+            Self::Unchanged => BackSummary::Unchanged,
+            Self::Since(added) => BackSummary::Since(added.read()?),
+            Self::Full(ranges) => BackSummary::Full(ranges.read()?),
         })
     }
 }
@@ -247,37 +309,37 @@ impl WireHello {
 #[derive(Serialize, Deserialize)]
 struct WireHelloBack {
     session: Id,
-    from: Id,
+    from: Option<Id>,
     version: u8,
     capabilities: u16,
     digest: WireDigest,
-    window_bytes: u64,
+    window: WireWindow,
     need_full: bool,
-    summary: WireSummary,
+    summary: WireBackSummary,
 }
 
 impl WireHelloBack {
     fn new(back: &HelloBack) -> Self {
         Self {
             session: (&back.session).into(),
-            from: back.from.get().to_be_bytes(),
+            from: back.from.map(|from| from.get().to_be_bytes()),
             version: back.version,
             capabilities: back.capabilities,
             digest: (&back.digest).into(),
-            window_bytes: back.window_bytes,
+            window: WireWindow::new(back.window_bytes),
             need_full: back.need_full,
-            summary: WireSummary::new(&back.summary),
+            summary: WireBackSummary::new(&back.summary),
         }
     }
 
     fn read(self) -> Result<HelloBack, CodecError> {
         Ok(HelloBack {
             session: self.session.into(),
-            from: replica_of(self.from)?,
+            from: self.from.map(replica_of).transpose()?,
             version: self.version,
             capabilities: self.capabilities,
             digest: self.digest.into(),
-            window_bytes: self.window_bytes,
+            window_bytes: self.window.read()?,
             need_full: self.need_full,
             summary: self.summary.read()?,
         })
@@ -335,6 +397,39 @@ impl WireClaim {
             knowledge: self.knowledge.map(|ranges| ranges.read()).transpose()?,
             digest: self.digest.map(Into::into),
         })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireWhole {
+    session: Id,
+    claim: WireWholeClaim,
+}
+
+impl WireWhole {
+    fn new(whole: &Whole) -> Self {
+        Self { session: (&whole.session).into(), claim: WireWholeClaim::new(whole) }
+    }
+}
+
+/// A claim of all there is, without a floor; its chunk is behind it.
+#[derive(Serialize, Deserialize)]
+struct WireWholeClaim {
+    knowledge: Option<WireRanges>,
+    digest: Option<WireDigest>,
+}
+
+impl WireWholeClaim {
+    fn new(whole: &Whole) -> Self {
+        Self {
+            knowledge: whole.knowledge.as_ref().map(|ranges| WireRanges::new(ranges.iter().copied())),
+            digest: whole.digest.as_ref().map(Into::into),
+        }
+    }
+
+    fn read(self, session: SessionId, versions: Vec<(Key, Version)>) -> Result<Whole, CodecError> {
+        let knowledge = self.knowledge.map(|ranges| ranges.read()).transpose()?;
+        Ok(Whole { session, knowledge, digest: self.digest.map(Into::into), versions })
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, VecDeque};
 
 use reconvene_clock::{Dot, DotRange, Knowledge, Timestamp, VectorClock};
 use reconvene_store::sabotage;
-use reconvene_store::{Fingerprint, Key, Record, Version};
+use reconvene_store::{Digest, Fingerprint, Key, Record, Version};
 
 use super::session::SessionKey;
 use super::{Known, Replica};
 use crate::columns::{Memory, travels_alone};
-use crate::message::{Claim, Delta, Message};
+use crate::message::{Claim, Delta, Message, SessionId, Whole};
 use crate::wire::encoded_bytes;
 use crate::{Event, Output, Ticket, ViewId, Want};
 
@@ -66,6 +66,8 @@ enum Step {
     Read(ViewId, Want),
     NextView,
     Claim(Claim),
+    /// All of the direction at once.
+    Whole(Vec<(Key, Version)>, Claim),
 }
 
 /// Records of one page; a page also ends at the size of a chunk.
@@ -130,7 +132,12 @@ impl Replica {
                     return;
                 }
                 Step::NextView => self.next_view(key),
+                Step::Whole(versions, claim) => {
+                    self.send_whole(key, versions, claim);
+                    return;
+                }
                 Step::Claim(claim) => {
+                    self.send_held_back(key);
                     // Behind the floor, the peer will ask what of its own is dead.
                     if claim.floor.is_empty() {
                         self.close_view(key);
@@ -146,8 +153,8 @@ impl Replica {
     }
 
     fn next_step(&mut self, key: SessionKey) -> Option<Step> {
-        let (chunk_bytes, max_chunks, max_frame) =
-            (self.config.chunk_bytes, self.config.max_chunks, self.config.max_frame_bytes);
+        let (chunk_bytes, max_chunks) = (self.config.chunk_bytes, self.config.max_chunks);
+        let (max_frame, max_whole) = (self.config.max_frame_bytes, self.config.max_whole_bytes);
         let moving = sabotage::on(8).then(|| self.known());
         let (spent, round_bytes) = (self.schedule.spent_bytes, self.config.round_bytes);
         let session = self.sessions.get_mut(&key)?;
@@ -169,17 +176,12 @@ impl Replica {
             outgoing.known = moving;
         }
         if outgoing.ready.is_empty() {
-            let digest = outgoing.known.digest;
-            let as_told = digest.knowledge == told.knowledge;
-            let knowledge = (!as_told).then(|| outgoing.missing.clone());
-            return Some(Step::Claim(Claim {
-                session: key.1,
-                chunks: outgoing.chunks,
-                whole: !outgoing.partial,
-                knowledge: if outgoing.partial { Some(Vec::new()) } else { knowledge },
-                digest: (digest != told).then_some(digest),
-                floor: outgoing.floor.clone(),
-            }));
+            let claim = outgoing.claim(key.1, &told);
+            let held_back = session.held_back.is_some();
+            return Some(match claim.is_plain() && held_back && claim.chunks == 0 {
+                true => Step::Whole(Vec::new(), claim),
+                false => Step::Claim(claim),
+            });
         }
         let underway = outgoing.sent_bytes.saturating_sub(outgoing.applied_bytes);
         // A version that is larger than a chunk goes alone, and takes what it takes.
@@ -189,17 +191,58 @@ impl Replica {
         if underway > 0 && underway.saturating_add(next) > window {
             return None;
         }
+        let estimated_bytes = outgoing.ready_bytes;
         let versions = outgoing.take_chunk(chunk_bytes, max_frame);
         let chunk = outgoing.chunks;
+        let all = outgoing.ready.is_empty() && outgoing.left.is_empty() && !versions.is_empty();
+        if all && chunk == 0 && estimated_bytes <= max_whole && !sabotage::on(8) {
+            let claim = outgoing.claim(key.1, &told);
+            if claim.is_plain() {
+                return Some(Step::Whole(versions, claim));
+            }
+        }
         Some(Step::Chunk(chunk, versions))
     }
 
     fn send_chunk(&mut self, key: SessionKey, chunk: u32, versions: Vec<(Key, Version)>) {
-        let count = u64::try_from(versions.len()).unwrap_or(u64::MAX);
+        self.send_held_back(key);
+        let count = versions.len();
         let sent = match versions.is_empty() {
             true => None,
             false => self.send(key.0, &Message::Delta(Delta { session: key.1, chunk, versions })),
         };
+        self.chunk_sent(key, count, sent);
+    }
+
+    /// Sends a direction in one frame, with the answer to the hello if that still waits.
+    fn send_whole(&mut self, key: SessionKey, versions: Vec<(Key, Version)>, claim: Claim) {
+        self.close_view(key);
+        let count = versions.len();
+        let whole = Whole { session: key.1, knowledge: claim.knowledge, digest: claim.digest, versions };
+        let held_back = self.sessions.get_mut(&key).and_then(|session| session.held_back.take());
+        let message = match held_back {
+            Some(back) => Message::WholeBack(back, whole),
+            None => Message::Whole(whole),
+        };
+        let sent = self.send(key.0, &message);
+        self.chunk_sent(key, count, sent.filter(|_| count > 0));
+        match self.outgoing(key).filter(|_| sent.is_some()) {
+            Some(outgoing) => outgoing.claimed = true,
+            // Knowledge that fits no frame: the next session may find it smaller.
+            None => self.fail(key),
+        }
+    }
+
+    /// Sends the answer to the hello, if that still waits for rows.
+    fn send_held_back(&mut self, key: SessionKey) {
+        if let Some(back) = self.sessions.get_mut(&key).and_then(|session| session.held_back.take()) {
+            self.send(key.0, &Message::HelloBack(back));
+        }
+    }
+
+    /// Keeps account of a chunk that was sent as so many bytes, or not at all.
+    fn chunk_sent(&mut self, key: SessionKey, versions: usize, sent: Option<u64>) {
+        let count = u64::try_from(versions).unwrap_or(u64::MAX);
         if let Some(bytes) = sent {
             self.stats.records_sent = self.stats.records_sent.saturating_add(count);
             self.schedule.spent_bytes = self.schedule.spent_bytes.saturating_add(bytes);
@@ -207,7 +250,7 @@ impl Replica {
         let Some(outgoing) = self.outgoing(key) else { return };
         match sent {
             Some(bytes) => {
-                outgoing.chunks = chunk.saturating_add(1);
+                outgoing.chunks = outgoing.chunks.saturating_add(1);
                 outgoing.sent_bytes = outgoing.sent_bytes.saturating_add(bytes);
                 outgoing.sent_versions = outgoing.sent_versions.saturating_add(count);
             }
@@ -294,6 +337,20 @@ impl Replica {
 }
 
 impl OutgoingDirection {
+    /// The last word, now that all is sent. `told` is what this side said of itself before.
+    fn claim(&self, session: SessionId, told: &Digest) -> Claim {
+        let digest = self.known.digest;
+        let beyond = (digest.knowledge != told.knowledge).then(|| self.missing.clone());
+        Claim {
+            session,
+            chunks: self.chunks,
+            whole: !self.partial,
+            knowledge: if self.partial { Some(Vec::new()) } else { beyond },
+            digest: (digest != *told).then_some(digest),
+            floor: self.floor.clone(),
+        }
+    }
+
     /// The read under way.
     pub(super) fn loading(&self) -> Option<Ticket> {
         self.loading

@@ -1,6 +1,6 @@
 //! What each kind of frame changes.
 
-use reconvene_clock::{Knowledge, NodeId, VectorClock};
+use reconvene_clock::{DotRange, Knowledge, NodeId, ReplicaId};
 use reconvene_store::sabotage;
 use reconvene_store::{Digest, Key, Version};
 
@@ -10,8 +10,8 @@ use super::outgoing::floor_above;
 use super::session::{Session, SessionKey, summary_for};
 use super::{Known, Replica};
 use crate::message::{
-    CAPABILITIES, Claim, Delta, Hello, HelloBack, Message, SessionId, Summary, WIRE_VERSION, common_capabilities,
-    common_version,
+    BackSummary, CAPABILITIES, Claim, Delta, Hello, HelloBack, Message, SessionId, Summary, WIRE_VERSION, Whole,
+    common_capabilities, common_version,
 };
 use crate::ranges::union;
 use crate::wire::decode_message;
@@ -61,7 +61,8 @@ impl Replica {
             Message::Credit { session, applied_bytes } => self.credit((from, session), applied_bytes),
             Message::Ack { session, digest } => {
                 let key = (from, session);
-                let Some(open) = self.sessions.get(&key).filter(|open| open.initiated) else { return };
+                // The initiator has nothing to send back, or the other has joined what it sent.
+                let Some(open) = self.sessions.get(&key) else { return };
                 let Some(outgoing) = open.outgoing.as_ref().filter(|outgoing| outgoing.claimed) else { return };
                 let known = outgoing.known.clone();
                 if digest.is_none_or(|digest| digest == known.digest) {
@@ -93,6 +94,11 @@ impl Replica {
             Message::Leave => self.peer_left(from),
             Message::Repair(repair) => self.on_repair(from, repair),
             Message::AsBefore { session } => self.on_as_before((from, session), bytes),
+            Message::Whole(whole) => self.on_whole(from, bytes, whole),
+            Message::WholeBack(back, whole) => {
+                self.on_hello_back(from, bytes, back);
+                self.on_whole(from, bytes, whole);
+            }
         }
     }
 
@@ -142,7 +148,7 @@ impl Replica {
             self.found_equal(from, known);
         } else {
             self.notify(Event::Divergence { peer: from });
-            let back = self.hello_back(key.1, hello, known.digest, false, Summary::Unchanged);
+            let back = self.hello_back((from, key.1), hello, known.digest, false, BackSummary::Unchanged);
             self.send(from, &Message::HelloBack(back));
         }
         self.stats.sessions = self.stats.sessions.saturating_add(1);
@@ -151,15 +157,16 @@ impl Replica {
 
     fn hello_back(
         &self,
-        session: SessionId,
+        key: SessionKey,
         hello: &Hello,
         digest: Digest,
         need_full: bool,
-        summary: Summary,
+        summary: BackSummary,
     ) -> HelloBack {
+        let peer = self.peers.get(&key.0).filter(|peer| self.is_remembered(peer, hello));
         HelloBack {
-            session,
-            from: self.replica(),
+            session: key.1,
+            from: peer.is_none().then_some(self.replica()),
             // The objection to hellos without one in common came first.
             version: common_version(hello.versions).unwrap_or(WIRE_VERSION),
             capabilities: common_capabilities(hello.capabilities),
@@ -188,8 +195,15 @@ impl Replica {
         if as_before {
             self.send(key.0, &Message::AsBefore { session: key.1 });
         } else {
-            let back = self.hello_back(key.1, hello, known.digest, theirs.is_none(), summary);
-            self.send(key.0, &Message::HelloBack(back));
+            let back = self.hello_back(key, hello, known.digest, theirs.is_none(), summary.into());
+            let missing = theirs.as_ref().map(|theirs| known.knowledge.missing_from(theirs));
+            let few = missing.is_some_and(|missing| {
+                missing.map(|range| DotRange::count(&range)).fold(0, u64::saturating_add) <= FEW
+            });
+            match self.sessions.get_mut(&key).filter(|_| few && self.config.max_whole_bytes > 0) {
+                Some(session) => session.held_back = Some(back),
+                None => _ = self.send(key.0, &Message::HelloBack(back)),
+            }
         }
         let Some(session) = self.sessions.get_mut(&key) else { return };
         session.progressed = self.now;
@@ -203,12 +217,17 @@ impl Replica {
     /// Whether the answer to this hello says no more than that this side is as it was when both were last equal, with
     /// nothing to send, and on the terms of the hello.
     fn is_as_before(&self, from: NodeId, hello: &Hello, theirs: &Knowledge) -> bool {
-        let unrenamed = |peer: &Peer| peer.equal_as == (Some(self.replica()), Some(hello.from));
         floor_above(self.head.gc_floor(), theirs).is_empty()
             && common_version(hello.versions) == Some(hello.versions.1)
             && common_capabilities(hello.capabilities) == hello.capabilities
             && hello.window_bytes <= self.config.window_bytes
-            && self.peers.get(&from).is_some_and(unrenamed)
+            && self.peers.get(&from).is_some_and(|peer| self.is_remembered(peer, hello))
+    }
+
+    /// Whether a hello builds on when both were last equal, and both still have the names they had then.
+    fn is_remembered(&self, peer: &Peer, hello: &Hello) -> bool {
+        let base = peer.base.as_ref().map(|base| base.digest.knowledge);
+        base.is_some() && base == hello.remembered() && peer.equal_as == (Some(self.replica()), Some(hello.from))
     }
 
     /// A peer is as it was when both were last equal, and has nothing to send: what it left out is known here.
@@ -219,24 +238,23 @@ impl Replica {
         let peer = self.peers.get(&key.0);
         let base = peer.and_then(|peer| peer.base.as_ref());
         let base = base.filter(|base| session.remembered == Some(base.digest.knowledge)).map(|base| base.digest);
-        let Some((digest, from)) = base.zip(peer.and_then(|peer| peer.equal_as.1)) else {
+        let Some(digest) = base else {
             self.fail(key);
             return;
         };
         let back = HelloBack {
             session: key.1,
-            from,
+            from: None,
             version: WIRE_VERSION,
             capabilities: CAPABILITIES,
             digest,
             window_bytes: self.config.window_bytes,
             need_full: false,
-            summary: Summary::Unchanged,
+            summary: BackSummary::Unchanged,
         };
         self.on_hello_back(key.0, bytes, back);
-        let nothing =
-            Claim { session: key.1, chunks: 0, whole: true, knowledge: None, digest: None, floor: VectorClock::new() };
-        self.on_claim(key.0, nothing);
+        let nothing = Whole { session: key.1, knowledge: None, digest: None, versions: Vec::new() };
+        self.on_whole(key.0, 0, nothing);
     }
 
     fn on_hello_back(&mut self, from: NodeId, bytes: u64, back: HelloBack) {
@@ -247,8 +265,14 @@ impl Replica {
         session.bytes = session.bytes.saturating_add(bytes);
         session.progressed = self.now;
         session.window_bytes = back.window_bytes.min(self.config.window_bytes);
+        let remembered = session.remembered;
+        let Some(named) = back.from.or_else(|| self.equal_name(from, remembered)) else {
+            // It answered on top of what this side said it remembers, and has forgotten since.
+            self.fail(key);
+            return;
+        };
         let objection = match common_version((back.version, back.version)) {
-            Some(_) => self.objection_to_replica(from, back.from),
+            Some(_) => self.objection_to_replica(from, named),
             None => Some(RejectReason::Version),
         };
         if let Some(why) = objection {
@@ -257,7 +281,7 @@ impl Replica {
             self.fail(key);
             return;
         }
-        self.verified(from, back.from);
+        self.verified(from, named);
         self.capable(from, back.capabilities);
         let told = self.sessions.get(&key).map(|open| open.told.clone());
         if let Some(told) = told.filter(|told| told.digest.knowledge == back.digest.knowledge) {
@@ -276,8 +300,9 @@ impl Replica {
         if back.need_full {
             self.say_hello_in_full(key);
         }
-        let theirs = self.resolve(from, &back.summary, back.digest.knowledge);
-        if !self.heard_summary(from, back.from, theirs.as_ref()) {
+        let summary = back.summary.on_top_of(remembered);
+        let theirs = summary.and_then(|summary| self.resolve(from, &summary, back.digest.knowledge));
+        if !self.heard_summary(from, named, theirs.as_ref()) {
             self.fail(key);
             return;
         }
@@ -296,6 +321,22 @@ impl Replica {
         }
         self.advance(key);
         self.answer_direction(key);
+    }
+
+    /// What a peer was called when both were last equal, if that is what a hello of this side remembered.
+    fn equal_name(&self, from: NodeId, remembered: Option<u64>) -> Option<ReplicaId> {
+        let peer = self.peers.get(&from)?;
+        let base = peer.base.as_ref().filter(|base| Some(base.digest.knowledge) == remembered);
+        base.and(peer.equal_as.1)
+    }
+
+    /// A chunk and a claim in one.
+    fn on_whole(&mut self, from: NodeId, bytes: u64, whole: Whole) {
+        let (delta, claim) = whole.into_parts();
+        if let Some(delta) = delta {
+            self.on_delta(from, bytes, delta);
+        }
+        self.on_claim(from, claim);
     }
 
     fn on_delta(&mut self, from: NodeId, bytes: u64, delta: Delta) {
@@ -418,3 +459,6 @@ impl Replica {
         self.link_down(peer);
     }
 }
+
+/// Dots of which the versions may fit one frame, so that an answer waits for them to be read.
+const FEW: u64 = 256;

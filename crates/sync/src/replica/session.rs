@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use reconvene_clock::digest::sip24_64;
 use reconvene_clock::{Knowledge, NodeId, Timestamp};
+use reconvene_store::sabotage;
 use reconvene_store::{Digest, NetworkId};
 
 use super::aside::SetAside;
 use super::outgoing::OutgoingDirection;
 use super::{Known, Replica};
 use crate::Event;
-use crate::message::{CAPABILITIES, Claim, Hello, LOWEST_VERSION, Message, SessionId, Summary, WIRE_VERSION};
+use crate::message::{
+    CAPABILITIES, Claim, Hello, HelloBack, LOWEST_VERSION, Message, SessionId, Summary, WIRE_VERSION,
+};
 
 /// A session has a name of its initiator's choice, so it is told apart by the peer as well.
 pub(super) type SessionKey = (NodeId, SessionId);
@@ -32,6 +35,8 @@ pub(super) struct Session {
     pub(super) window_bytes: u64,
     /// Bytes of frames of this session, both ways.
     pub(super) bytes: u64,
+    /// The answer to the hello, while the first rows of what follows it are read: both may fit one frame.
+    pub(super) held_back: Option<HelloBack>,
     pub(super) incoming: IncomingDirection,
     pub(super) outgoing: Option<OutgoingDirection>,
 }
@@ -66,6 +71,7 @@ impl Session {
             their_digest: None,
             window_bytes,
             bytes: 0,
+            held_back: None,
             incoming: IncomingDirection::default(),
             outgoing: None,
         }
@@ -186,7 +192,22 @@ impl Replica {
         if let Some(replica) = self.peers.get(&key.0).and_then(|peer| peer.replica) {
             self.heard_prefix(replica, &prefix);
         }
+        // Joined, and equal to what the peer claimed: with nothing to send back, saying so ends the session.
+        let known = self.known();
+        if !sabotage::on(8) && self.claimed_digest(key) == Some(known.digest) {
+            self.send(key.0, &Message::Ack { session: key.1, digest: None });
+            self.found_equal(key.0, known);
+            self.complete(key);
+            return;
+        }
         self.start_sending(key, false);
+    }
+
+    /// What the peer says that it knows and holds, in its claim or before.
+    fn claimed_digest(&self, key: SessionKey) -> Option<Digest> {
+        let session = self.sessions.get(&key)?;
+        let claim = session.incoming.claim.as_ref().filter(|claim| claim.whole)?;
+        claim.digest.or(session.their_digest)
     }
 
     /// Both sides hold the same: a later summary may build on it.

@@ -19,6 +19,8 @@ pub(crate) const BUSY: u8 = 8;
 pub(crate) const PUSH: u8 = 10;
 pub(crate) const AS_BEFORE: u8 = 15;
 pub(crate) const PROBE: u8 = 11;
+pub(crate) const WHOLE: u8 = 16;
+pub(crate) const WHOLE_BACK: u8 = 17;
 
 pub(crate) fn key(name: &str) -> Key {
     Key::new(name).unwrap()

@@ -226,3 +226,56 @@ fn a_newcomer_gets_everything_in_one_session() {
     let payload = world.records(1).iter().map(|record| record.key().as_bytes().len() + 5).sum::<usize>();
     assert!(bytes < payload + 2_000 * 20, "{bytes} bytes for {payload} of keys and values");
 }
+
+/// A delete and a write on one side of a long cut: three frames, of which most is the value itself.
+#[test]
+fn a_delete_and_a_write_take_three_frames() {
+    let mut world = settled_with(15, 2, |_, config| config.max_whole_bytes = 16 << 10);
+    for number in 0..20 {
+        world.write(0, vec![put(&format!("job/00/{number:06}"), &"v".repeat(48))]);
+    }
+    world.run_for(150_000);
+    world.check_converged().unwrap();
+    world.cut(0, 1, true);
+    world.write(0, vec![delete("job/00/000007"), put("job/00/000008", &"w".repeat(48))]);
+    world.run_for(6 * 3_600_000);
+    world.heal_all();
+    let log = record(&mut world, |_, _, _| true);
+    while count_of(&log, ACK) == 0 {
+        world.run_for(10);
+    }
+    let frames: Vec<(u8, usize)> =
+        log.borrow().iter().filter(|(_, _, frame)| frame[0] != PROBE).map(|(_, _, f)| (f[0], f.len())).collect();
+    let kinds: Vec<u8> = frames.iter().map(|(kind, _)| *kind).collect();
+    assert!([&[HELLO, WHOLE_BACK, ACK][..], &[HELLO, AS_BEFORE, WHOLE, ACK]].contains(&&kinds[..]), "{kinds:?}");
+    let bytes: usize = frames.iter().map(|(_, bytes)| bytes).sum();
+    assert!(bytes <= 250, "{frames:?}");
+    world.check_converged().unwrap();
+    for node in 0..2 {
+        let other = world.node_id(1 - node);
+        assert!(world.replica(node).converged_with(other).is_some(), "node {node} knows that both are equal");
+    }
+}
+
+/// Whatever a session has to say in either direction, it says the same in one frame as in several.
+#[test]
+fn whole_directions_are_lost_as_a_whole() {
+    for (lost, seed) in [(WHOLE_BACK, 16), (WHOLE, 17), (ACK, 18)] {
+        let mut world = settled_with(seed, 3, |_, config| config.max_whole_bytes = 16 << 10);
+        let log = record(&mut world, move |_, _, frame| frame[0] != lost);
+        for node in 0..3 {
+            world.write(node, vec![put("a", &format!("from {node}")), put(&format!("own/{node}"), "x")]);
+        }
+        world.run_for(60_000);
+        assert!(count_of(&log, lost) > 0, "no frame of kind {lost}");
+        for node in 0..3 {
+            world.check_knowledge(node).unwrap();
+        }
+        record(&mut world, |_, _, _| true);
+        world.run_for(600_000);
+        world.check_converged().unwrap();
+        for node in 0..3 {
+            assert_eq!(values(&world, node, "a").len(), 3);
+        }
+    }
+}
