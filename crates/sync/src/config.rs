@@ -83,7 +83,7 @@ pub struct Config {
     pub max_outbound_sessions: usize,
     /// Bytes of chunks a peer may have sent that are not yet applied. Default 256 KiB.
     pub window_bytes: u64,
-    /// Chunks are closed when they reach this size. Default 32 KiB.
+    /// Chunks are closed when they reach this size, and a version that is larger travels in pieces of it. Default 32 KiB.
     pub chunk_bytes: usize,
     /// A direction of a session that has no more than about this to send goes in one frame, with its claim and the answer
     /// that it follows. 0 is never. Default 16 KiB.

@@ -59,6 +59,31 @@ pub fn chunk(versions: Vec<(reconvene_store::Key, reconvene_store::Version)>) ->
     encode_message(&Message::Delta(delta), ANY_SIZE).ok()
 }
 
+/// What a piece of a large version is made to say of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "for the test kit alone")]
+pub struct PartClaims {
+    /// Which chunk it belongs to.
+    pub chunk: u32,
+    /// Its place.
+    pub number: u32,
+    /// Bytes of each piece.
+    pub size: u32,
+    /// Bytes of all pieces.
+    pub total: u32,
+}
+
+/// The piece in `frame` with `edit` done to what it says of itself; `None` if the frame is no piece. Nothing checks whether
+/// it still makes sense.
+#[must_use]
+pub fn edit_part(frame: &[u8], edit: impl FnOnce(&mut PartClaims)) -> Option<Vec<u8>> {
+    let Ok(Message::Part(mut part)) = decode_message(frame, ANY_SIZE) else { return None };
+    let mut claims = PartClaims { chunk: part.chunk, number: part.number, size: part.size, total: part.total };
+    edit(&mut claims);
+    (part.chunk, part.number, part.size, part.total) = (claims.chunk, claims.number, claims.size, claims.total);
+    encode_message(&Message::Part(part), ANY_SIZE).ok()
+}
+
 /// A frame of this kind around a body that may be anything.
 #[must_use]
 pub fn frame_around(kind: u8, body: &[u8]) -> Option<Vec<u8>> {
@@ -116,6 +141,8 @@ pub fn describe(frame: &[u8]) -> String {
 pub enum Flow {
     /// A chunk of the session with this name.
     Chunk(u64),
+    /// A piece of a chunk of the session with this name, which is larger than a frame of its session should be.
+    Part(u64),
     /// So many bytes of chunks of the session with this name are applied.
     Credit(u64, u64),
 }
@@ -126,6 +153,9 @@ pub fn flow(frame: &[u8]) -> Option<Flow> {
     let message = decode_message(frame, ANY_SIZE).ok()?;
     if let Message::Credit { session, applied_bytes } = message {
         return Some(Flow::Credit(session.0, applied_bytes));
+    }
+    if let Message::Part(part) = message {
+        return Some(Flow::Part(part.session.0));
     }
     if let Message::Delta(delta) = message { Some(Flow::Chunk(delta.session.0)) } else { None }
 }

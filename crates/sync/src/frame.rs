@@ -24,10 +24,11 @@ pub(crate) enum Kind {
     AsBefore = 15,
     Whole = 16,
     WholeBack = 17,
+    Part = 18,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Hello,
         Self::HelloBack,
         Self::InSync,
@@ -45,6 +46,7 @@ impl Kind {
         Self::AsBefore,
         Self::Whole,
         Self::WholeBack,
+        Self::Part,
     ];
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
@@ -72,7 +74,7 @@ pub enum Lane {
 /// ```
 #[must_use]
 pub fn frame_lane(frame: &[u8]) -> Lane {
-    let bulk = [Kind::Delta as u8, Kind::Repair as u8, Kind::Whole as u8, Kind::WholeBack as u8];
+    let bulk = [Kind::Delta, Kind::Part, Kind::Repair, Kind::Whole, Kind::WholeBack].map(|kind| kind as u8);
     if reconvene_store::sabotage::on(24) && frame.first() == Some(&(Kind::Push as u8)) {
         return Lane::Bulk;
     }
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn only_chunks_and_repairs_are_bulk() {
-        let bulk = [Kind::Delta, Kind::Repair, Kind::Whole, Kind::WholeBack];
+        let bulk = [Kind::Delta, Kind::Part, Kind::Repair, Kind::Whole, Kind::WholeBack];
         for kind in Kind::ALL {
             let expected = if bulk.contains(&kind) { Lane::Bulk } else { Lane::Urgent };
             assert_eq!(frame_lane(&seal(kind, b"")), expected);

@@ -178,6 +178,47 @@ impl Whole {
     }
 }
 
+/// A piece of a chunk that is a single large version. The others of the same chunk have the same `size` and `total`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) session: SessionId,
+    pub(crate) chunk: u32,
+    /// Its place among the pieces, from 0.
+    pub(crate) number: u32,
+    /// Bytes of every piece but the last, which may be shorter. At least [`MIN_PART_BYTES`].
+    pub(crate) size: u32,
+    /// Bytes of all pieces together: of the columns that a [`Delta`] would hold.
+    pub(crate) total: u32,
+    pub(crate) piece: Vec<u8>,
+}
+
+/// The smallest piece that is not the last one: what it takes to keep a piece is in proportion to it.
+pub(crate) const MIN_PART_BYTES: u32 = 64;
+
+impl Part {
+    /// The pieces of `columns`, of `size` bytes each; `None` if there would be one only, or their sizes do not fit the wire.
+    pub(crate) fn split(session: SessionId, chunk: u32, columns: &[u8], size: usize) -> Option<Vec<Self>> {
+        let total = u32::try_from(columns.len()).ok()?;
+        let size = u32::try_from(size).ok()?.max(MIN_PART_BYTES);
+        let pieces = (0..).zip(columns.chunks(usize::try_from(size).ok()?));
+        let part = |(number, piece): (u32, &[u8])| Self { session, chunk, number, size, total, piece: piece.to_vec() };
+        (size < total).then(|| pieces.map(part).collect())
+    }
+
+    /// How many pieces there are.
+    pub(crate) const fn count(&self) -> u32 {
+        if self.size == 0 { 0 } else { self.total.div_ceil(self.size) }
+    }
+
+    /// Whether number and length of the piece are what size and total make them.
+    pub(crate) fn fits(&self) -> bool {
+        let before = u64::from(self.number).saturating_mul(self.size.into());
+        let expected = u64::from(self.total).saturating_sub(before).min(self.size.into());
+        let length = u64::try_from(self.piece.len()).unwrap_or(u64::MAX);
+        (MIN_PART_BYTES..self.total).contains(&self.size) && length > 0 && length == expected
+    }
+}
+
 /// Why two replicas compare what they hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scope {
@@ -284,6 +325,7 @@ pub(crate) enum Message {
     Whole(Whole),
     /// A hello back, and the direction that follows it.
     WholeBack(HelloBack, Whole),
+    Part(Part),
 }
 
 #[cfg(test)]

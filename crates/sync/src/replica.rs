@@ -9,6 +9,7 @@ mod deletes;
 mod identity;
 mod links;
 mod outgoing;
+mod parts;
 mod push;
 mod receive;
 mod repair;

@@ -11,7 +11,7 @@ use crate::RejectReason;
 use crate::codec::{CodecError, CodecProblem, List, decode, decode_front, encode};
 use crate::columns::{pack, unpack};
 use crate::frame::{Kind, open, seal};
-use crate::message::{BackSummary, Claim, Delta, Hello, HelloBack, Message, SessionId, Summary, Whole};
+use crate::message::{BackSummary, Claim, Delta, Hello, HelloBack, Message, Part, SessionId, Summary, Whole};
 use crate::ranges::WireRanges;
 
 /// The frame of a message.
@@ -52,6 +52,7 @@ pub(crate) fn encode_message(message: &Message, limit: usize) -> Result<Vec<u8>,
         Message::Leave => (Kind::Leave, Vec::new()),
         Message::AsBefore { session } => (Kind::AsBefore, encode(&WireAsBefore { session: session.into() })?),
         Message::Repair(repair) => (Kind::Repair, encode_repair(repair)?),
+        Message::Part(part) => (Kind::Part, join(&WirePart::new(part), &part.piece)?),
         Message::Whole(whole) => (Kind::Whole, join(&WireWhole::new(whole), &pack(&whole.versions)?)?),
         Message::WholeBack(back, whole) => {
             // They are of one session, which the hello back names.
@@ -119,6 +120,10 @@ pub(crate) fn decode_message(frame: &[u8], limit: usize) -> Result<Message, Code
         Kind::AsBefore => {
             let WireAsBefore { session } = decode(body)?;
             Message::AsBefore { session: session.into() }
+        }
+        Kind::Part => {
+            let (part, piece) = split::<WirePart>(body)?;
+            return Ok(Message::Part(part.read(piece)?));
         }
         Kind::Whole => {
             let (WireWhole { session, claim }, columns) = split(body)?;
@@ -397,6 +402,28 @@ impl WireClaim {
             knowledge: self.knowledge.map(|ranges| ranges.read()).transpose()?,
             digest: self.digest.map(Into::into),
         })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct WirePart {
+    session: Id,
+    chunk: u32,
+    number: u32,
+    size: u32,
+    total: u32,
+}
+
+impl WirePart {
+    fn new(part: &Part) -> Self {
+        let Part { session, chunk, number, size, total, .. } = *part;
+        Self { session: (&session).into(), chunk, number, size, total }
+    }
+
+    fn read(self, piece: &[u8]) -> Result<Part, CodecError> {
+        let Self { session, chunk, number, size, total } = self;
+        let part = Part { session: session.into(), chunk, number, size, total, piece: piece.to_vec() };
+        if part.fits() { Ok(part) } else { Err(CodecProblem::Range("piece").into()) }
     }
 }
 

@@ -77,7 +77,7 @@ impl SimNode {
         config.chunk_bytes = options.chunk_bytes;
         config.window_bytes = options.window_bytes;
         // Half of the brokers send chunks and claims one by one whatever their size, so that both ways are met.
-        config.max_whole_bytes = if index % 2 == 0 { options.chunk_bytes } else { 0 };
+        config.max_whole_bytes = if index.is_multiple_of(2) { options.chunk_bytes } else { 0 };
         config.cascade_on_local_writes = options.cascade_on_local_writes;
         // A run is shorter than what is long for an operator.
         config.blocked_after_ms = 10 * options.sync_interval_ms;

@@ -8,8 +8,8 @@ use reconvene_store::{Digest, Fingerprint, Key, Record, Version};
 
 use super::session::SessionKey;
 use super::{Known, Replica};
-use crate::columns::{Memory, travels_alone};
-use crate::message::{Claim, Delta, Message, SessionId, Whole};
+use crate::columns::{Memory, pack, travels_alone};
+use crate::message::{Claim, Delta, Message, Part, SessionId, Whole};
 use crate::wire::encoded_bytes;
 use crate::{Event, Output, Ticket, ViewId, Want};
 
@@ -209,9 +209,25 @@ impl Replica {
         let count = versions.len();
         let sent = match versions.is_empty() {
             true => None,
-            false => self.send(key.0, &Message::Delta(Delta { session: key.1, chunk, versions })),
+            false => self.send_versions(key, chunk, versions),
         };
         self.chunk_sent(key, count, sent);
+    }
+
+    /// Sends one chunk, in pieces if it is a single version that is larger than a chunk: smaller frames have their turn
+    /// between them. Says how many bytes all frames are.
+    fn send_versions(&mut self, key: SessionKey, chunk: u32, versions: Vec<(Key, Version)>) -> Option<u64> {
+        let size = self.config.chunk_bytes;
+        if let [(name, version)] = &versions[..]
+            && encoded_bytes(name, version) > size
+            && let Some(parts) = Part::split(key.1, chunk, &pack(&versions).ok()?, size)
+        {
+            return parts.into_iter().try_fold(0_u64, |sum, part| {
+                let sent = self.send(key.0, &Message::Part(part))?;
+                Some(sum.saturating_add(sent))
+            });
+        }
+        self.send(key.0, &Message::Delta(Delta { session: key.1, chunk, versions }))
     }
 
     /// Sends a direction in one frame, with the answer to the hello if that still waits.

@@ -9,8 +9,9 @@ use super::links::Peer;
 use super::outgoing::floor_above;
 use super::session::{Session, SessionKey, summary_for};
 use super::{Known, Replica};
+use crate::columns::unpack;
 use crate::message::{
-    BackSummary, CAPABILITIES, Claim, Delta, Hello, HelloBack, Message, SessionId, Summary, WIRE_VERSION, Whole,
+    BackSummary, CAPABILITIES, Claim, Delta, Hello, HelloBack, Message, Part, SessionId, Summary, WIRE_VERSION, Whole,
     common_capabilities, common_version,
 };
 use crate::ranges::union;
@@ -94,6 +95,7 @@ impl Replica {
             Message::Leave => self.peer_left(from),
             Message::Repair(repair) => self.on_repair(from, repair),
             Message::AsBefore { session } => self.on_as_before((from, session), bytes),
+            Message::Part(part) => self.on_part(from, bytes, part),
             Message::Whole(whole) => self.on_whole(from, bytes, whole),
             Message::WholeBack(back, whole) => {
                 self.on_hello_back(from, bytes, back);
@@ -341,28 +343,80 @@ impl Replica {
 
     fn on_delta(&mut self, from: NodeId, bytes: u64, delta: Delta) {
         let key = (from, delta.session);
-        let (window, max_chunks) = (self.config.window_bytes, self.config.max_chunks);
-        let max_frame = u64::try_from(self.config.max_frame_bytes).unwrap_or(u64::MAX);
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        let incoming = &mut session.incoming;
-        if delta.chunk >= max_chunks || !incoming.chunks.insert(delta.chunk) {
+        if self.expects_chunk(key, delta.chunk) && self.has_room(key, bytes) {
+            self.take_chunk(key, delta.chunk, bytes, delta.versions);
+        }
+    }
+
+    /// A piece of a large version. It is taken in as a chunk once all pieces are there, in whatever order they come.
+    fn on_part(&mut self, from: NodeId, bytes: u64, part: Part) {
+        let (key, chunk) = ((from, part.session), part.chunk);
+        if !self.expects_chunk(key, chunk) {
             return;
         }
+        let limit = self.config.max_frame_bytes;
+        if usize::try_from(part.total).map_or(true, |total| total > limit) {
+            self.refuse_budget(key);
+            return;
+        }
+        let Some(session) = self.sessions.get(&key) else { return };
+        if session.incoming.parts.has(&part) || !self.has_room(key, bytes) {
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        session.progressed = self.now;
+        let versions = match session.incoming.parts.add(part, bytes) {
+            Ok(None) => return,
+            Ok(Some((columns, bytes))) => unpack(&columns).map(|versions| (versions, bytes)),
+            Err(error) => Err(error),
+        };
+        match versions {
+            Ok((versions, bytes)) => self.take_chunk(key, chunk, bytes, versions),
+            Err(_) => {
+                self.stats.frames_refused = self.stats.frames_refused.saturating_add(1);
+                self.fail(key);
+            }
+        }
+    }
+
+    /// Whether a session is open and has not had this chunk.
+    fn expects_chunk(&self, key: SessionKey, chunk: u32) -> bool {
+        let session = self.sessions.get(&key);
+        session.is_some_and(|open| chunk < self.config.max_chunks && !open.incoming.chunks.contains(&chunk))
+    }
+
+    /// Counts received bytes of chunks. A peer that sends more than it was granted loses its session, and so does one
+    /// for which the store is too slow.
+    fn has_room(&mut self, key: SessionKey, bytes: u64) -> bool {
+        let window = self.config.window_bytes;
+        let max_frame = u64::try_from(self.config.max_frame_bytes).unwrap_or(u64::MAX);
+        let Some(session) = self.sessions.get_mut(&key) else { return false };
+        let incoming = &mut session.incoming;
         incoming.received_bytes = incoming.received_bytes.saturating_add(bytes);
         if incoming.received_bytes.saturating_sub(incoming.applied_bytes) > window.saturating_add(max_frame) {
-            self.send(from, &Message::Reject { session: key.1, why: RejectReason::Budget });
-            self.notify(Event::Rejected { peer: from, why: RejectReason::Budget, by_peer: false });
-            self.fail(key);
-            return;
+            self.refuse_budget(key);
+            return false;
         }
-        session.progressed = self.now;
         if self.queued_bytes() > self.max_queued_bytes() {
             // Only peers that open session after session come here; the store does not keep up with them.
             self.notify(Event::LimitReached { limit: "window_bytes" });
             self.fail(key);
-            return;
+            return false;
         }
-        self.enqueue(Job::Chunk { key, bytes, versions: delta.versions });
+        true
+    }
+
+    fn refuse_budget(&mut self, key: SessionKey) {
+        self.send(key.0, &Message::Reject { session: key.1, why: RejectReason::Budget });
+        self.notify(Event::Rejected { peer: key.0, why: RejectReason::Budget, by_peer: false });
+        self.fail(key);
+    }
+
+    fn take_chunk(&mut self, key: SessionKey, chunk: u32, bytes: u64, versions: Vec<(Key, Version)>) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        session.progressed = self.now;
+        session.incoming.chunks.insert(chunk);
+        self.enqueue(Job::Chunk { key, bytes, versions });
     }
 
     fn on_claim(&mut self, from: NodeId, claim: Claim) {

@@ -10,6 +10,7 @@ use reconvene_store::{Digest, NetworkId};
 
 use super::aside::SetAside;
 use super::outgoing::OutgoingDirection;
+use super::parts::Parts;
 use super::{Known, Replica};
 use crate::Event;
 use crate::message::{
@@ -46,6 +47,8 @@ pub(super) struct Session {
 pub(super) struct IncomingDirection {
     /// Chunks taken in, applied or about to be.
     pub(super) chunks: BTreeSet<u32>,
+    /// Chunks of which some pieces came. Their bytes count as received.
+    pub(super) parts: Parts,
     pub(super) applied_chunks: u32,
     pub(super) received_bytes: u64,
     pub(super) applied_bytes: u64,

@@ -395,6 +395,10 @@ proptest! {
                     back.session = session;
                     Message::HelloBack(back)
                 }
+                (Message::Part(mut part), Some(session)) => {
+                    part.session = session;
+                    Message::Part(part)
+                }
                 (Message::Whole(mut whole), Some(session)) => {
                     whole.session = session;
                     Message::Whole(whole)

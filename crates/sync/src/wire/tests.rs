@@ -163,6 +163,7 @@ fn golden() -> Vec<(&'static str, Message)> {
         ("repair-answer", repair(RepairStep::Answer { covered: 2, versions: golden_versions() })),
         ("repair-done", repair(RepairStep::Done)),
         ("as-before", Message::AsBefore { session }),
+        ("part", Message::Part(Part { session, chunk: 5, number: 1, size: 64, total: 68, piece: vec![0x88; 4] })),
         (
             "whole",
             Message::Whole(Whole {

@@ -21,6 +21,7 @@ pub(crate) const AS_BEFORE: u8 = 15;
 pub(crate) const PROBE: u8 = 11;
 pub(crate) const WHOLE: u8 = 16;
 pub(crate) const WHOLE_BACK: u8 = 17;
+pub(crate) const PART: u8 = 18;
 
 pub(crate) fn key(name: &str) -> Key {
     Key::new(name).unwrap()

@@ -158,6 +158,33 @@ fn trap_11_clock_jumps_change_nothing() {
     assert!(far.wall().as_millis() < 1_735_689_600_000 + year_ms / 2, "and was not followed");
 }
 
+/// A version larger than a chunk travels in pieces, whole or not at all, and keeps nothing else waiting.
+#[test]
+fn trap_12_oversize_version_arrives() {
+    let mut world = settled_with(12, 3, |_, config| config.chunk_bytes = 4_000);
+    let large: String = (0..40_000).map(|number| format!("{number:05}")).collect();
+    world.write(0, vec![put("a", "x"), put("large", &large), put("z", "y")]);
+    let alarm = NewWrite::new(key("alarm"), Class::URGENT, Body::of("now"));
+    let log = record(&mut world, |_, _, _| true);
+    while count_of(&log, PART) == 0 {
+        world.run_for(1);
+    }
+    world.write(0, vec![alarm]);
+    world.run_for(1_000);
+    for node in 0..3 {
+        assert_eq!(values(&world, node, "alarm"), ["now"]);
+    }
+    world.run_for(200_000);
+    world.check_converged().unwrap();
+    for node in 0..3 {
+        assert_eq!(values(&world, node, "large"), [large.clone()]);
+        assert_eq!(values(&world, node, "z"), ["y"]);
+    }
+    assert!(count_of(&log, PART) >= 2 * large.len() / 4_000, "it reached both others");
+    let longest = log.borrow().iter().map(|(_, _, frame)| frame.len()).max().unwrap();
+    assert!(longest <= 4_000 + 64, "a frame of {longest} bytes");
+}
+
 /// A summary that builds on something the peer has forgotten is noticed, and sent in full.
 #[test]
 fn trap_15_stale_base_is_noticed() {
