@@ -3,8 +3,8 @@
 use reconvene_clock::MaxAhead;
 use reconvene_store::{MAX_KEY_BYTES, NetworkId};
 
-use crate::OpenError;
 use crate::member::MAX_ADDRESS_BYTES;
+use crate::{Compressor, OpenError};
 
 /// Settings of a [`Replica`](crate::Replica). All durations are in milliseconds.
 ///
@@ -88,6 +88,8 @@ pub struct Config {
     /// A direction of a session that has no more than about this to send goes in one frame, with its claim and the answer
     /// that it follows. 0 is never. Default 16 KiB.
     pub max_whole_bytes: usize,
+    /// How bodies of frames are compressed, between peers that both have it. Default none.
+    pub compression: Option<Compressor>,
     /// Bytes of chunks sent between two periodic rounds. What is left goes first next time. Default 256 MiB.
     pub round_bytes: u64,
     /// Keys that a session remembers where it had to give up a view; a session with more is dropped. Default 262,144.
@@ -149,6 +151,7 @@ impl Config {
             window_bytes: 256 << 10,
             chunk_bytes: 32 << 10,
             max_whole_bytes: 16 << 10,
+            compression: None,
             round_bytes: 256 << 20,
             max_listed_keys: 262_144,
             max_chunks: 16_384,

@@ -81,7 +81,7 @@ pub fn frame_lane(frame: &[u8]) -> Lane {
     if frame.first().is_some_and(|kind| bulk.contains(kind)) { Lane::Bulk } else { Lane::Urgent }
 }
 
-/// The only body codec of this version: bincode 2, `standard()`.
+/// The body codec of this version: bincode 2, `standard()`.
 pub(crate) const CODEC: u8 = 1;
 
 /// The most that an envelope adds to a body.
@@ -90,26 +90,58 @@ const MAX_LENGTH_BYTES: usize = 4;
 
 /// Puts `body` into a frame.
 pub(crate) fn seal(kind: Kind, body: &[u8]) -> Vec<u8> {
+    seal_as(kind, CODEC, body)
+}
+
+/// Puts `body` into a frame that says how it is written.
+pub(crate) fn seal_as(kind: Kind, codec: u8, body: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(body.len().saturating_add(ENVELOPE_BYTES));
-    frame.extend([kind as u8, CODEC]);
-    let mut length = body.len();
-    loop {
-        let [low, ..] = length.to_le_bytes();
-        length >>= 7;
-        if length == 0 {
-            frame.push(low & 0x7f);
-            break;
-        }
-        frame.push(low | 0x80);
-    }
+    frame.extend([kind as u8, codec]);
+    put_length(&mut frame, body.len());
     frame.extend_from_slice(body);
     let crc = crc32c(&frame);
     frame.extend_from_slice(&crc.to_be_bytes());
     frame
 }
 
-/// Takes a frame apart without copying. The whole frame must be used, and at most `limit` bytes long.
+/// How long the frame of a body of so many bytes is.
+pub(crate) const fn frame_bytes(body: usize) -> usize {
+    body.saturating_add(length_bytes(body)).saturating_add(2 + 4)
+}
+
+/// How many bytes a length takes.
+pub(crate) const fn length_bytes(length: usize) -> usize {
+    match length {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => MAX_LENGTH_BYTES,
+    }
+}
+
+/// A length in LEB128, shortest form.
+pub(crate) fn put_length(out: &mut Vec<u8>, mut length: usize) {
+    loop {
+        let [low, ..] = length.to_le_bytes();
+        length >>= 7;
+        if length == 0 {
+            out.push(low & 0x7f);
+            return;
+        }
+        out.push(low | 0x80);
+    }
+}
+
+/// Takes a plain frame apart without copying. The whole frame must be used, and at most `limit` bytes long.
 pub(crate) fn open(frame: &[u8], limit: usize) -> Result<(Kind, &[u8]), CodecError> {
+    match open_any(frame, limit)? {
+        (kind, CODEC, body) => Ok((kind, body)),
+        (_, codec, _) => Err(CodecProblem::UnknownCodec { codec }.into()),
+    }
+}
+
+/// Takes a frame of any codec apart, likewise.
+pub(crate) fn open_any(frame: &[u8], limit: usize) -> Result<(Kind, u8, &[u8]), CodecError> {
     if frame.len() > limit {
         return Err(CodecProblem::TooLarge { bytes: frame.len(), limit }.into());
     }
@@ -122,15 +154,12 @@ pub(crate) fn open(frame: &[u8], limit: usize) -> Result<(Kind, &[u8]), CodecErr
     if u32::from_be_bytes(*crc) != crc32c(content) {
         return Err(CodecProblem::Checksum.into());
     }
-    if codec != CODEC {
-        return Err(CodecProblem::UnknownCodec { codec }.into());
-    }
     let kind = Kind::from_byte(kind).ok_or(CodecProblem::UnknownKind { kind })?;
-    Ok((kind, body))
+    Ok((kind, codec, body))
 }
 
 /// A length in LEB128, shortest form, at most four bytes.
-fn read_length(bytes: &[u8]) -> Result<(usize, &[u8]), CodecError> {
+pub(crate) fn read_length(bytes: &[u8]) -> Result<(usize, &[u8]), CodecError> {
     let mut length = 0_usize;
     for (index, byte) in bytes.iter().enumerate().take(MAX_LENGTH_BYTES) {
         let shift = u32::try_from(index).unwrap_or(0).saturating_mul(7);
@@ -147,14 +176,15 @@ fn read_length(bytes: &[u8]) -> Result<(usize, &[u8]), CodecError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Lane, frame_lane, open, seal};
+    use super::{Kind, Lane, frame_bytes, frame_lane, open, seal};
 
     #[test]
     fn what_is_sealed_opens() {
-        for length in [0, 1, 127, 128, 300, 16_383, 16_384, 70_000] {
+        for length in [0, 1, 127, 128, 300, 16_383, 16_384, 70_000, 99_900] {
             let body = vec![7; length];
             let frame = seal(Kind::Push, &body);
             assert_eq!(open(&frame, 100_000).unwrap(), (Kind::Push, body.as_slice()));
+            assert_eq!(frame_bytes(length), frame.len());
         }
     }
 

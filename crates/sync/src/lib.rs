@@ -15,6 +15,7 @@
 mod bundle;
 mod codec;
 mod columns;
+mod compression;
 mod config;
 mod detector;
 mod driver;
@@ -41,6 +42,7 @@ pub use reconvene_store::{Frozen, NetworkId};
 
 pub use self::bundle::{BundleError, BundleId, BundleProgress};
 pub use self::codec::CodecError;
+pub use self::compression::{Compression, Compressor};
 pub use self::config::Config;
 pub use self::driver::{Performed, StoreDriver, StoreDriverError};
 pub use self::event::{Event, PeerState};

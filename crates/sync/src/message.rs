@@ -10,9 +10,14 @@ use crate::sketch::Cell;
 pub(crate) const WIRE_VERSION: u8 = 1;
 /// The lowest wire version that it still speaks.
 pub(crate) const LOWEST_VERSION: u8 = 1;
-/// What this crate can do beyond its wire version. Bit 0 compression, 1 coded-symbol repair, 2 bundles, 3 origin proofs,
-/// 4 datagrams.
-pub(crate) const CAPABILITIES: u16 = CODED_REPAIR;
+/// What this crate can do beyond its wire version. Bit 0 compression, if the configuration has one, 1 coded-symbol repair,
+/// 2 bundles, 3 origin proofs, 4 datagrams.
+pub(crate) const fn capabilities(compresses: bool) -> u16 {
+    if compresses { CODED_REPAIR | COMPRESSION } else { CODED_REPAIR }
+}
+
+/// Bodies of frames may be compressed.
+pub(crate) const COMPRESSION: u16 = 1;
 /// Repairs may send a sketch of a list instead of the list.
 pub(crate) const CODED_REPAIR: u16 = 1 << 1;
 
@@ -20,11 +25,6 @@ pub(crate) const CODED_REPAIR: u16 = 1 << 1;
 pub(crate) fn common_version((lowest, highest): (u8, u8)) -> Option<u8> {
     let common = highest.min(WIRE_VERSION);
     (lowest <= highest && common >= lowest.max(LOWEST_VERSION)).then_some(common)
-}
-
-/// What both sides can do. Bits that this version does not know are ignored.
-pub(crate) const fn common_capabilities(theirs: u16) -> u16 {
-    theirs & CAPABILITIES
 }
 
 /// Random bits that name a session, drawn by its initiator.
@@ -339,6 +339,6 @@ mod tests {
         assert_eq!(common_version((2, 9)), None);
         assert_eq!(common_version((0, 0)), None);
         assert_eq!(common_version((1, 0)), None, "the wrong way round");
-        assert_eq!(common_capabilities(u16::MAX), CAPABILITIES);
+        assert_eq!((capabilities(false), capabilities(true)), (2, 3));
     }
 }

@@ -39,9 +39,9 @@ use self::watch::Slowness;
 use crate::codec::CodecError;
 use crate::fact::Fact;
 use crate::members::{Epoch, Members};
-use crate::message::{Message, SessionId};
+use crate::message::{COMPRESSION, Message, SessionId};
 use crate::rng::Rng;
-use crate::wire::encode_message;
+use crate::wire::encode_for;
 use crate::{Config, Event, Input, Member, Output, PeerState, Stats, Ticket, ViewId};
 
 /// One incarnation of a broker's store among its peers, as a plain value.
@@ -386,15 +386,18 @@ impl Replica {
         self.outputs.push_back(Output::Notify(event));
     }
 
-    /// Sends a message, and says how long its frame is; `None` if it does not fit a frame, and nothing was sent.
+    /// Sends a message, and says how long its frame is before any compression, which is what counts against windows;
+    /// `None` if it does not fit a frame, and nothing was sent.
     fn send(&mut self, to: NodeId, message: &Message) -> Option<u64> {
-        let Ok(frame) = encode_message(message, self.config.max_frame_bytes) else {
+        let peer = self.peers.get(&to).filter(|peer| peer.capabilities & COMPRESSION != 0);
+        let compressor = self.config.compression.as_ref().filter(|_| peer.is_some());
+        let Ok((frame, bytes)) = encode_for(message, self.config.max_frame_bytes, compressor) else {
             self.notify(Event::LimitReached { limit: "max_frame_bytes" });
             return None;
         };
-        let bytes = u64::try_from(frame.len()).unwrap_or(u64::MAX);
         self.stats.frames_sent = self.stats.frames_sent.saturating_add(1);
-        self.stats.bytes_sent = self.stats.bytes_sent.saturating_add(bytes);
+        let sent = u64::try_from(frame.len()).unwrap_or(u64::MAX);
+        self.stats.bytes_sent = self.stats.bytes_sent.saturating_add(sent);
         if let Some(peer) = self.peers.get_mut(&to) {
             peer.last_sent = self.now;
         }

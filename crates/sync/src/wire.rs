@@ -10,7 +10,8 @@ use self::repair::{decode_repair, encode_repair};
 use crate::RejectReason;
 use crate::codec::{CodecError, CodecProblem, List, decode, decode_front, encode};
 use crate::columns::{pack, unpack};
-use crate::frame::{Kind, open, seal};
+use crate::compression::{CODEC_COMPRESSED, Compressor};
+use crate::frame::{CODEC, Kind, frame_bytes, open, open_any, seal};
 use crate::message::{BackSummary, Claim, Delta, Hello, HelloBack, Message, Part, SessionId, Summary, Whole};
 use crate::ranges::WireRanges;
 
@@ -20,7 +21,38 @@ use crate::ranges::WireRanges;
 ///
 /// [`CodecError`] if it would be longer than `limit`.
 pub(crate) fn encode_message(message: &Message, limit: usize) -> Result<Vec<u8>, CodecError> {
-    let (kind, body) = match message {
+    let (kind, body) = encode_body(message)?;
+    within(&body, limit)?;
+    Ok(seal(kind, &body))
+}
+
+/// The frame of a message, compressed if that helps, and how long it would be without.
+///
+/// # Errors
+///
+/// [`CodecError`] if it would be longer than `limit` without compression.
+pub(crate) fn encode_for(
+    message: &Message,
+    limit: usize,
+    compressor: Option<&Compressor>,
+) -> Result<(Vec<u8>, u64), CodecError> {
+    let (kind, body) = encode_body(message)?;
+    let plain = within(&body, limit)?;
+    let compressed = compressor.and_then(|compressor| compressor.seal(kind, &body));
+    Ok((compressed.unwrap_or_else(|| seal(kind, &body)), plain))
+}
+
+/// How long the plain frame of a body is, if that is within `limit`.
+fn within(body: &[u8], limit: usize) -> Result<u64, CodecError> {
+    let bytes = frame_bytes(body.len());
+    if bytes > limit {
+        return Err(CodecProblem::TooLarge { bytes, limit }.into());
+    }
+    Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
+fn encode_body(message: &Message) -> Result<(Kind, Vec<u8>), CodecError> {
+    Ok(match message {
         Message::Hello(hello) => (Kind::Hello, encode(&WireHello::new(hello))?),
         Message::HelloBack(back) => (Kind::HelloBack, encode(&WireHelloBack::new(back))?),
         Message::InSync { session, check } => {
@@ -59,12 +91,7 @@ pub(crate) fn encode_message(message: &Message, limit: usize) -> Result<Vec<u8>,
             let head = (WireHelloBack::new(back), WireWholeClaim::new(whole));
             (Kind::WholeBack, join(&head, &pack(&whole.versions)?)?)
         }
-    };
-    let frame = seal(kind, &body);
-    if frame.len() > limit {
-        return Err(CodecProblem::TooLarge { bytes: frame.len(), limit }.into());
-    }
-    Ok(frame)
+    })
 }
 
 /// The message in a frame. Only the canonical bytes of a message decode.
@@ -74,6 +101,31 @@ pub(crate) fn encode_message(message: &Message, limit: usize) -> Result<Vec<u8>,
 /// [`CodecError`] for anything else, or a frame longer than `limit`.
 pub(crate) fn decode_message(frame: &[u8], limit: usize) -> Result<Message, CodecError> {
     let (kind, body) = open(frame, limit)?;
+    decode_body(kind, body)
+}
+
+/// The message in a frame that may be compressed, and how long the frame would be without.
+///
+/// # Errors
+///
+/// [`CodecError`] as for [`decode_message`], which goes for what was compressed as well.
+pub(crate) fn decode_any(
+    frame: &[u8],
+    limit: usize,
+    compressor: Option<&Compressor>,
+) -> Result<(Message, u64), CodecError> {
+    let (kind, codec, content) = open_any(frame, limit)?;
+    let expanded = match (codec, compressor) {
+        (CODEC, _) => None,
+        (CODEC_COMPRESSED, Some(compressor)) => Some(compressor.open(content, limit)?),
+        _ => return Err(CodecProblem::UnknownCodec { codec }.into()),
+    };
+    let body = expanded.as_deref().unwrap_or(content);
+    let plain = within(body, limit)?;
+    Ok((decode_body(kind, body)?, plain))
+}
+
+fn decode_body(kind: Kind, body: &[u8]) -> Result<Message, CodecError> {
     let message = match kind {
         Kind::Hello => Message::Hello(decode::<WireHello>(body)?.read()?),
         Kind::HelloBack => Message::HelloBack(decode::<WireHelloBack>(body)?.read()?),
@@ -139,7 +191,8 @@ pub(crate) fn decode_message(frame: &[u8], limit: usize) -> Result<Message, Code
         Kind::Leave => return Err(CodecProblem::NotCanonical.into()),
     };
     // The serializer accepts overlong numbers; one value must have one spelling.
-    if encode_message(&message, limit)? == frame { Ok(message) } else { Err(CodecProblem::NotCanonical.into()) }
+    let (_, canonical) = encode_body(&message)?;
+    if canonical == body { Ok(message) } else { Err(CodecProblem::NotCanonical.into()) }
 }
 
 /// A structure and the columns behind it.

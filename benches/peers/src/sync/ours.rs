@@ -9,21 +9,34 @@ use reconvene_store::{
     Body, Class, Cursor, Head, Identity, Key, KeyContext, Limits, LocalWrite, MemoryStore, MetadataStore, Plan, Prefix,
     Record, Replaces, Snapshot, Version, ready,
 };
-use reconvene_sync::{Config, Event, Input, NetworkId, NewWrite, Output, Performed, Replica, StoreDriver, Ticket};
+use reconvene_sync::{
+    Compressor, Config, Event, Input, NetworkId, NewWrite, Output, Performed, Replica, StoreDriver, Ticket,
+};
 
 use super::Outcome;
 use super::cpu::CpuTime;
 use super::workload::{Change, Contents, SplitMix64, Start, Workload, key, value};
+use super::zstd::Zstd;
 
 /// Runs a workload so many times, each time from the same stores.
 pub(super) fn run(workload: &Workload, runs: usize) -> Result<Vec<Outcome>> {
-    let held = [held_by(workload, 0)?, held_by(workload, 1)?];
-    (0..runs).map(|_| run_once(workload, &held)).collect()
+    run_with(workload, runs, None)
 }
 
-fn run_once(workload: &Workload, held: &[Held; 2]) -> Result<Outcome> {
+/// The same with frames compressed.
+pub(super) fn run_zstd(workload: &Workload, runs: usize) -> Result<Vec<Outcome>> {
+    run_with(workload, runs, Some(Compressor::new(Zstd)))
+}
+
+fn run_with(workload: &Workload, runs: usize, compression: Option<Compressor>) -> Result<Vec<Outcome>> {
+    let held = [held_by(workload, 0)?, held_by(workload, 1)?];
+    (0..runs).map(|_| run_once(workload, &held, compression.as_ref())).collect()
+}
+
+fn run_once(workload: &Workload, held: &[Held; 2], compression: Option<&Compressor>) -> Result<Outcome> {
     let now = Now { mono: Timestamp::from_millis(0), wall: WallTime::from_millis(WALL_MS) };
-    let mut pair = Pair { now, sides: [Side::open(&held[0], 0, now)?, Side::open(&held[1], 1, now)?] };
+    let open = |side: usize| Side::open(&held[side], side as u64, now, compression);
+    let mut pair = Pair { now, sides: [open(0)?, open(1)?] };
     pair.link()?;
     if matches!(workload.start, Start::Empty | Start::Damaged) {
         return pair.measure();
@@ -137,7 +150,7 @@ impl Pair {
         for (side, open) in (0..).zip(&mut self.sides) {
             let snapshot = ready(open.driver.store().snapshot()).context("memory never waits")??;
             let held = Held { head: snapshot.head().clone(), records: records(&snapshot, "")? };
-            *open = Side::open(&held, side, self.now)?;
+            *open = Side::open(&held, side, self.now, None)?;
         }
         Ok(())
     }
@@ -263,11 +276,12 @@ struct Side {
 }
 
 impl Side {
-    fn open(held: &Held, side: u64, now: Now) -> Result<Self> {
+    fn open(held: &Held, side: u64, now: Now, compression: Option<&Compressor>) -> Result<Self> {
         let store = MemoryStore::holding(held.head.clone(), held.records.iter().cloned(), [], Limits::default());
         let snapshot = ready(store.snapshot()).context("memory never waits")??;
         let facts = records(&snapshot, Replica::FACTS)?;
-        let config = Config::new(network(), side + 1);
+        let mut config = Config::new(network(), side + 1);
+        config.compression = compression.cloned();
         let replica = Replica::open(config, held.head.clone(), facts, now)?;
         let mut open = Self { replica, driver: StoreDriver::new(store), frames: Vec::new(), cpu: Duration::ZERO };
         open.feed(now, Input::Tick)?;

@@ -7,7 +7,7 @@ use reconvene_store::sabotage;
 use reconvene_store::{Frozen, Plan, SessionNonce};
 
 use super::Replica;
-use crate::message::{Hello, SessionId, common_capabilities, common_version};
+use crate::message::{Hello, SessionId, capabilities, common_version};
 use crate::{Event, PeerState, RejectReason};
 
 /// The openings of a peer's store that it was met in, the latest last.
@@ -88,10 +88,16 @@ impl Replica {
     }
 
     /// A peer said what it can do.
-    pub(super) fn capable(&mut self, node: NodeId, capabilities: u16) {
+    pub(super) fn capable(&mut self, node: NodeId, theirs: u16) {
+        let common = theirs & self.capabilities();
         if let Some(peer) = self.peers.get_mut(&node) {
-            peer.capabilities = common_capabilities(capabilities);
+            peer.capabilities = common;
         }
+    }
+
+    /// What this side can do beyond its wire version. Bits of others that it does not know are ignored.
+    pub(super) const fn capabilities(&self) -> u16 {
+        capabilities(self.config.compression.is_some())
     }
 
     /// A peer said what it knows, all of which is durable there. False if that shows that own writes were lost: the peer

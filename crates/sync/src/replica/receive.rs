@@ -11,11 +11,10 @@ use super::session::{Session, SessionKey, summary_for};
 use super::{Known, Replica};
 use crate::columns::unpack;
 use crate::message::{
-    BackSummary, CAPABILITIES, Claim, Delta, Hello, HelloBack, Message, Part, SessionId, Summary, WIRE_VERSION, Whole,
-    common_capabilities, common_version,
+    BackSummary, Claim, Delta, Hello, HelloBack, Message, Part, SessionId, Summary, WIRE_VERSION, Whole, common_version,
 };
 use crate::ranges::union;
-use crate::wire::decode_message;
+use crate::wire::decode_any;
 use crate::{Event, Output, RejectReason};
 
 impl Replica {
@@ -26,7 +25,8 @@ impl Replica {
         if from == self.node() {
             return;
         }
-        let Ok(message) = decode_message(frame, self.config.max_frame_bytes) else {
+        let (limit, compressor) = (self.config.max_frame_bytes, self.config.compression.as_ref());
+        let Ok((message, bytes)) = decode_any(frame, limit, compressor) else {
             self.stats.frames_refused = self.stats.frames_refused.saturating_add(1);
             self.leaving |= sabotage::on(38);
             return;
@@ -86,7 +86,7 @@ impl Replica {
                     self.rejected(why);
                 }
             }
-            Message::Push { hops, versions } => self.on_push(from, frame.len(), hops, versions),
+            Message::Push { hops, versions } => self.on_push(from, bytes, hops, versions),
             Message::Probe { target } => {
                 let age_ms = if target == self.node() { Some(0) } else { self.silence_of(target) };
                 self.send(from, &Message::ProbeBack { target, age_ms });
@@ -171,7 +171,7 @@ impl Replica {
             from: peer.is_none().then_some(self.replica()),
             // The objection to hellos without one in common came first.
             version: common_version(hello.versions).unwrap_or(WIRE_VERSION),
-            capabilities: common_capabilities(hello.capabilities),
+            capabilities: self.capabilities() & hello.capabilities,
             digest,
             window_bytes: self.config.window_bytes,
             need_full,
@@ -221,7 +221,7 @@ impl Replica {
     fn is_as_before(&self, from: NodeId, hello: &Hello, theirs: &Knowledge) -> bool {
         floor_above(self.head.gc_floor(), theirs).is_empty()
             && common_version(hello.versions) == Some(hello.versions.1)
-            && common_capabilities(hello.capabilities) == hello.capabilities
+            && self.capabilities() & hello.capabilities == hello.capabilities
             && hello.window_bytes <= self.config.window_bytes
             && self.peers.get(&from).is_some_and(|peer| self.is_remembered(peer, hello))
     }
@@ -248,7 +248,7 @@ impl Replica {
             session: key.1,
             from: None,
             version: WIRE_VERSION,
-            capabilities: CAPABILITIES,
+            capabilities: self.capabilities(),
             digest,
             window_bytes: self.config.window_bytes,
             need_full: false,
@@ -428,11 +428,11 @@ impl Replica {
         }
     }
 
-    fn on_push(&mut self, from: NodeId, bytes: usize, hops: u8, versions: Vec<(Key, Version)>) {
+    fn on_push(&mut self, from: NodeId, bytes: u64, hops: u8, versions: Vec<(Key, Version)>) {
         if !self.peers.get(&from).is_some_and(|peer| peer.verified) {
             return;
         }
-        if bytes > self.config.max_push_bytes {
+        if usize::try_from(bytes).map_or(true, |bytes| bytes > self.config.max_push_bytes) {
             self.notify(Event::LimitReached { limit: "max_push_bytes" });
             return;
         }

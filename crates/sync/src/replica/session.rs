@@ -13,9 +13,7 @@ use super::outgoing::OutgoingDirection;
 use super::parts::Parts;
 use super::{Known, Replica};
 use crate::Event;
-use crate::message::{
-    CAPABILITIES, Claim, Hello, HelloBack, LOWEST_VERSION, Message, SessionId, Summary, WIRE_VERSION,
-};
+use crate::message::{Claim, Hello, HelloBack, LOWEST_VERSION, Message, SessionId, Summary, WIRE_VERSION};
 
 /// A session has a name of its initiator's choice, so it is told apart by the peer as well.
 pub(super) type SessionKey = (NodeId, SessionId);
@@ -117,7 +115,7 @@ impl Replica {
             from: self.replica(),
             session: id,
             versions: (LOWEST_VERSION, WIRE_VERSION),
-            capabilities: CAPABILITIES,
+            capabilities: self.capabilities(),
             digest: told.digest,
             window_bytes: self.config.window_bytes,
             summary,

@@ -9,6 +9,7 @@ use reconvene_store::{
 use super::*;
 use crate::message::{Claim, Delta, Hello, Message, SessionId, Summary};
 use crate::wire::decode_message;
+use crate::wire::encode_message;
 use crate::wire::tests::any_message;
 use crate::{NewWrite, Performed, RejectReason, StoreDriver};
 

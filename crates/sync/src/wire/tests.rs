@@ -336,3 +336,28 @@ proptest! {
         }
     }
 }
+
+/// A frame that any receiver refuses whole is one that no compression makes any better.
+#[test]
+fn compressed_frames_are_read_where_both_sides_compress() {
+    let compressor = Compressor::new(crate::compression::tests::Runs);
+    let mut versions = golden_versions();
+    versions[0].1.body = Body::of("x".repeat(2_000));
+    let message = Message::Push { hops: 3, versions };
+    let plain = encode_message(&message, LIMIT).unwrap();
+    let length = plain.len() as u64;
+    let (frame, counted) = encode_for(&message, LIMIT, Some(&compressor)).unwrap();
+    assert!(frame.len() < 300 && counted == length);
+    assert_eq!(decode_any(&frame, LIMIT, Some(&compressor)), Ok((message.clone(), length)));
+    assert!(decode_any(&frame, LIMIT, None).unwrap_err().to_string().contains("unknown codec 2"));
+    assert!(decode_any(&frame, plain.len() - 1, Some(&compressor)).is_err(), "the limit goes for what comes out");
+    assert_eq!(decode_any(&plain, LIMIT, Some(&compressor)), Ok((message.clone(), length)));
+    assert_eq!(encode_for(&message, LIMIT, None).unwrap(), (plain, length));
+    assert!(encode_for(&message, length as usize - 1, Some(&compressor)).is_err());
+    // What is not canonical does not become so by being compressed.
+    let mut overlong = vec![1; 8];
+    overlong.extend([251, 5, 0]);
+    overlong.resize(300, 0);
+    let frame = compressor.seal(Kind::Credit, &overlong).unwrap();
+    assert!(decode_any(&frame, LIMIT, Some(&compressor)).is_err());
+}

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use reconvene_sync::memory::LinkFaults;
+use reconvene_sync::{Compression, Compressor, Event};
 
 use crate::kit::*;
 
@@ -277,5 +278,49 @@ fn whole_directions_are_lost_as_a_whole() {
         for node in 0..3 {
             assert_eq!(values(&world, node, "a").len(), 3);
         }
+    }
+}
+
+/// Runs of equal bytes as a length and the byte.
+#[derive(Debug)]
+struct Runs;
+
+impl Compression for Runs {
+    fn compress(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let runs = bytes.chunk_by(|left, right| left == right).flat_map(|run| run.chunks(100));
+        Some(runs.flat_map(|run| [u8::try_from(run.len()).unwrap(), run[0]]).collect())
+    }
+
+    fn decompress(&self, bytes: &[u8], length: usize) -> Option<Vec<u8>> {
+        let (runs, rest) = bytes.as_chunks::<2>();
+        let total: usize = runs.iter().map(|[count, _]| usize::from(*count)).sum();
+        let fits = rest.is_empty() && total == length;
+        fits.then(|| runs.iter().flat_map(|[count, byte]| vec![*byte; usize::from(*count)]).collect())
+    }
+}
+
+/// Two of three compress: those speak shorter with each other, and all understand one another.
+#[test]
+fn only_peers_that_both_compress_do() {
+    let mut world = settled_with(19, 3, |node, config| {
+        config.chunk_bytes = 4_000;
+        config.window_bytes = 8_000;
+        config.compression = (node < 2).then(|| Compressor::new(Runs));
+    });
+    let log = record(&mut world, |_, _, _| true);
+    for number in 0..50 {
+        world.write(0, vec![put(&format!("key/{number}"), &"v".repeat(500))]);
+    }
+    world.write(0, vec![put("large", &"v".repeat(100_000))]);
+    world.run_for(200_000);
+    world.check_converged().unwrap();
+    let compressed = |from: usize, to: usize| {
+        log.borrow().iter().filter(|(f, t, frame)| (*f, *t) == (from, to) && frame[1] == 2).count()
+    };
+    assert!(compressed(0, 1) > 0);
+    assert_eq!(compressed(0, 2) + compressed(1, 2) + compressed(2, 0) + compressed(2, 1), 0);
+    for node in 0..3 {
+        assert_eq!(world.replica(node).stats().frames_refused, 0);
+        assert!(!world.events(node).iter().any(|event| matches!(event, Event::Rejected { .. })));
     }
 }

@@ -177,7 +177,7 @@ fn trap_12_oversize_version_arrives() {
     world.run_for(200_000);
     world.check_converged().unwrap();
     for node in 0..3 {
-        assert_eq!(values(&world, node, "large"), [large.clone()]);
+        assert_eq!(values(&world, node, "large"), std::slice::from_ref(&large));
         assert_eq!(values(&world, node, "z"), ["y"]);
     }
     assert!(count_of(&log, PART) >= 2 * large.len() / 4_000, "it reached both others");
