@@ -234,6 +234,7 @@ pub(crate) fn status_name(status: JobStatus) -> &'static str {
         JobStatus::Redeploying => "redeploying",
         JobStatus::Failed => "failed",
         JobStatus::Cancelled => "cancelled",
+        JobStatus::Quarantined => "quarantined",
         JobStatus::Completed => "completed",
         JobStatus::Unknown | _ => "unknown",
     }

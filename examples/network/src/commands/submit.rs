@@ -160,7 +160,9 @@ fn is_over(job: &JobView) -> bool {
         | JobStatus::Waiting
         | JobStatus::Dispatched
         | JobStatus::Running
-        | JobStatus::Redeploying => false,
+        | JobStatus::Redeploying
+        // It ends by itself or by an operator's word.
+        | JobStatus::Quarantined => false,
         // A status of a later version says nothing of an end.
         _ => false,
     }
