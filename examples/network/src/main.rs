@@ -29,6 +29,7 @@ mod duration;
 mod exit;
 mod keys;
 mod plan;
+mod run_log;
 mod service;
 mod show;
 mod signals;

@@ -14,6 +14,7 @@ use crate::{
     config::{Document, HostPort, Layers, NodeName, Plain, agent_knobs},
     exit::Failure,
     keys,
+    run_log::{Logged, RunLog},
     service::{self, End},
     show,
     signals::Interrupts,
@@ -55,6 +56,9 @@ pub(crate) struct ExecutorArgs {
     /// Where the network's keys are; made if missing [default: reconvene/keys in the user's data directory].
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
+    /// A file to which a line of JSON is added when the run of an attempt begins, ends or is stopped.
+    #[arg(long, value_name = "FILE")]
+    run_log: Option<PathBuf>,
     /// End after this time [default: run until Ctrl-C].
     #[arg(long = "for", value_name = "DURATION", value_parser = Duration::read)]
     time: Option<Duration>,
@@ -74,6 +78,7 @@ pub(crate) struct ExecutorArgs {
 struct Settings {
     name: Option<NodeName>,
     keys: PathBuf,
+    run_log: Option<PathBuf>,
     time: Option<Duration>,
     shutdown_timeout: Duration,
     agent: AgentConfig,
@@ -111,6 +116,7 @@ impl ExecutorArgs {
         let name = layers.optional("name", self.name.as_ref(), "a new node at each start")?;
         let data = layers.optional("data", self.data.as_ref(), "in memory")?;
         let keys = layers.keys(self.keys.as_ref())?;
+        let run_log = layers.optional("run-log", self.run_log.as_ref(), "none")?;
         let time = layers.optional("for", self.time.as_ref(), "until Ctrl-C")?;
         let shutdown_timeout =
             layers.one("shutdown-timeout", self.shutdown_timeout.as_ref(), service::SHUTDOWN_TIMEOUT)?;
@@ -126,13 +132,14 @@ impl ExecutorArgs {
         agent.validate().map_err(|error| {
             Failure::usage(format!("the settings cannot be used: {error} ('--print-config' shows all of them)"))
         })?;
-        Ok((Settings { name, keys, time, shutdown_timeout, agent }, shown))
+        Ok((Settings { name, keys, run_log, time, shutdown_timeout, agent }, shown))
     }
 }
 
 async fn serve(settings: Settings, common: &Common) -> Result<(), Failure> {
     // Before anything else: a Ctrl-C during the start is no crash either.
     let interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
+    let log = RunLog::open(settings.run_log.as_deref())?;
     let authority = keys::load_or_make(&settings.keys, common)?;
     let identity = keys::identity(&authority, &settings.keys, settings.name.as_ref())?;
     let here = local_address_for(&settings.agent.brokers).await;
@@ -141,7 +148,7 @@ async fn serve(settings: Settings, common: &Common) -> Result<(), Failure> {
     let links = endpoint.links(Protocol::Executor).context("the endpoint serves a protocol twice")?;
     let mut executor = Executor::builder()
         .link(links)
-        .runner(TraceRunner::new(endpoint.node_id()))
+        .runner(Logged { runner: TraceRunner::new(endpoint.node_id()), log })
         .configure(|config| {
             let (session, seed) = (config.session, config.seed);
             *config = settings.agent;
