@@ -36,6 +36,13 @@ pub(crate) struct ConnectArgs {
     keys: Option<PathBuf>,
 }
 
+impl ConnectArgs {
+    /// The broker at this address, with the keys in this directory.
+    pub(crate) const fn new(connect: HostPort, keys: PathBuf) -> Self {
+        Self { connect, keys: Some(keys) }
+    }
+}
+
 /// A connection to a broker.
 #[derive(Debug)]
 pub(crate) struct Client {

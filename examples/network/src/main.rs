@@ -33,6 +33,7 @@ mod run_log;
 mod service;
 mod show;
 mod signals;
+mod verify;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();

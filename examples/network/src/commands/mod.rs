@@ -12,6 +12,7 @@ mod job;
 mod jobs;
 mod status;
 mod submit;
+mod verify;
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
@@ -24,6 +25,7 @@ pub(crate) enum Command {
     Job(job::JobArgs),
     Status(status::StatusArgs),
     Bundle(bundle::BundleArgs),
+    Verify(verify::VerifyArgs),
 }
 
 impl Command {
@@ -41,6 +43,7 @@ impl Command {
             Self::Job(args) => args.run(),
             Self::Status(args) => args.run(),
             Self::Bundle(args) => args.run(),
+            Self::Verify(args) => args.run(common),
         }
     }
 }

@@ -1,0 +1,66 @@
+//! What came of the rows, for people, for scripts and for the documentation.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::row::{Missing, Row};
+
+/// What came of one row.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Shown {
+    pub(crate) id: &'static str,
+    pub(crate) requirement: &'static str,
+    pub(crate) held: bool,
+    pub(crate) detail: String,
+    pub(crate) elapsed_ms: u64,
+}
+
+/// A table for people.
+pub(crate) fn table(shown: &[Shown]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["ID", "HELD", "SECONDS", "REQUIREMENT", "SEEN"]);
+    for row in shown {
+        let held = if row.held { "yes" } else { "NO" };
+        table.add_row([row.id, held, &seconds(row.elapsed_ms), row.requirement, &row.detail]);
+    }
+    format!("{table}\n")
+}
+
+/// The page of the documentation: what each row proves, and what came of it.
+pub(crate) fn markdown(rows: &[(&Row, &Shown)], missing: &[Missing], speed: u32) -> String {
+    let mut page = format!(
+        "# Conformance\n\nWritten by `reconvene verify --markdown docs/conformance.md`: brokers and executors as processes \
+         of their own on loopback sockets, with redb stores, cut by a proxy between them; every duration of the design \
+         divided by {speed}. A row holds by what an observer outside the brokers saw: what clients were answered, what \
+         executors wrote down that they ran, what an executor in the observer's own hands was told, and files.\n\n\
+         | id | requirement | held | seconds |\n|---|---|---|---|\n"
+    );
+    // A String takes everything.
+    for (row, shown) in rows {
+        let held = if shown.held { "yes" } else { "**no**" };
+        let _ = writeln!(page, "| {} | {} | {held} | {} |", row.id, row.requirement, seconds(shown.elapsed_ms));
+    }
+    page.push_str("\n## What each row proves\n");
+    for (row, shown) in rows {
+        let Row { id, requirement, given, when, then, proof, .. } = row;
+        let _ = write!(
+            page,
+            "\n### {id}: {requirement}\n\n- *Given* {given}\n- *When* {when}\n- *Then* {then}\n- *Why that proves it*: \
+             {proof}\n- *Seen*: {}\n",
+            shown.detail
+        );
+    }
+    if !missing.is_empty() {
+        page.push_str("\n## What is not shown\n\nNothing of this is counted as held.\n\n| id | what |\n|---|---|\n");
+        for missing in missing {
+            let _ = writeln!(page, "| {} | {} |", missing.id, missing.what);
+        }
+    }
+    page
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{}", ms / 1_000, ms % 1_000 / 100)
+}

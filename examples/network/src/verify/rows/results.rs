@@ -1,0 +1,127 @@
+//! What becomes of results: BB10 and the scenarios in which one executor or one broker is enough.
+
+use anyhow::{Result, ensure};
+use reconvene_broker::StrategyKind;
+use reconvene_executor::{Answer, AttemptId, Rejection};
+
+use crate::verify::{
+    broker::Broker,
+    puppet::{Claim, Puppet},
+    row::Row,
+    site::{BrokerSettings, Site, job},
+};
+
+pub(super) const ROWS: &[Row] = &[Row {
+    id: "BB10",
+    requirement: "duplicates told apart (D0 to D8)",
+    given: "a broker under `fcfs` and executors in the observer's hands",
+    when: "they submit a result again (D0), something else under its name (D1), again under a new number (D2), of an \
+           attempt that another replaced (D4: equal and other content), of a cancelled job (D5), of another \
+           specification (D6), of an unknown job (D7) and of an attempt that they never had (D8)",
+    then: "each gets the answer of its kind, and the job's result never changes",
+    proof: "the answers are what the executors in the observer's hands received, compared one by one with the table of \
+            the design; the broker's counters are compared with what was sent",
+    run: |site| Box::pin(bb10(site)),
+}];
+
+async fn bb10(site: &Site) -> Result<String> {
+    let a = site.broker("a", BrokerSettings::new(StrategyKind::FirstComeFirstServed)).await?;
+    let x = site.puppet(&a).await?;
+    let id = a.submit(job(60_000, "x")?).await?;
+    let first = x.is_given(id).await?;
+    let y = site.puppet(&a).await?;
+    x.fall_silent();
+    let second = y.is_given(id).await?;
+    x.register(&a).await?;
+
+    // D6 and D8 come before anything is accepted, so that nothing else can be the reason.
+    let stale = y.submit(&a, second, &Claim { stale: true, ..Claim::new(9, "r") }).await?;
+    expect("D6", stale, |answer| matches!(answer, Answer::Rejected(Rejection::StaleSpec { .. })))?;
+    let foreign = x.submit_of(&a, second, &job(60_000, "x")?, &Claim::new(8, "r")).await?;
+    expect("D8", foreign, |answer| matches!(answer, Answer::Rejected(Rejection::NotAssigned)))?;
+    let accepted = y.submit(&a, second, &Claim::new(1, "r")).await?;
+    expect("the first", accepted, |answer| matches!(answer, Answer::Accepted { .. }))?;
+    let told = a.result(id).await?.result.map(|result| result.submission);
+    let is_told = |submission| Some(submission) == told;
+
+    let again = y.submit(&a, second, &Claim::new(1, "r")).await?;
+    expect("D0", again, |answer| *answer == accepted)?;
+    let other = y.submit(&a, second, &Claim::new(1, "something else")).await?;
+    let (good, bad) = (Claim::new(1, "r").digest(), Claim::new(1, "something else").digest());
+    expect("D1", other, |answer| matches!(answer, Answer::Fault(fault) if (fault.first, fault.second) == (good, bad)))?;
+    let renamed = y.submit(&a, second, &Claim::new(2, "r")).await?;
+    expect(
+        "D2, equal",
+        renamed,
+        |answer| matches!(answer, Answer::Rejected(Rejection::Equivalent { canonical, agreement: 1 }) if is_told(*canonical)),
+    )?;
+    let changed = y.submit(&a, second, &Claim::new(3, "r changed")).await?;
+    expect("D2, other", changed, |answer| matches!(answer, Answer::Rejected(Rejection::Divergent)))?;
+    let equal = x.submit(&a, first, &Claim::new(1, "r")).await?;
+    expect(
+        "D4, equal",
+        equal,
+        |answer| matches!(answer, Answer::Rejected(Rejection::Equivalent { canonical, agreement: 2 }) if is_told(*canonical)),
+    )?;
+    d4_other(&a, &x, &y).await?;
+    d5(&a, &x, &y).await?;
+
+    let mut unknown = second;
+    unknown.job.sequence = 4_000_000;
+    let parked = y.submit_of(&a, unknown, &job(60_000, "x")?, &Claim::new(7, "r")).await?;
+    expect("D7", parked, |answer| matches!(answer, Answer::Parked { .. }))?;
+
+    let after = a.result(id).await?.result.map(|result| result.submission);
+    ensure!(after == told, "the job's result was {told:?} and is {after:?}");
+    let counted = a.statistics().await?;
+    let kinds = [counted.retransmission, counted.fault, counted.stale, counted.foreign, counted.parked, counted.late];
+    ensure!(kinds == [1; 6], "D0, D1, D6, D8, D7, D5 were sent once each and counted {kinds:?} times");
+    ensure!((counted.equivalent, counted.divergent, counted.accepted) == (2, 2, 2), "counted {counted:?}");
+    Ok("11 submissions: every kind answered as in the table and counted once, two results accepted, none replaced"
+        .to_owned())
+}
+
+/// Another executor with another result, under a strategy where the first stands.
+async fn d4_other(a: &Broker, x: &Puppet, y: &Puppet) -> Result<()> {
+    let id = a.submit(job(60_000, "d4")?).await?;
+    let (first, lost, by) = given_to_one(x, y, id).await?;
+    lost.fall_silent();
+    let second = by.is_given(id).await?;
+    lost.register(a).await?;
+    let accepted = by.submit(a, second, &Claim::new(20, "of the second")).await?;
+    expect("the first of D4", accepted, |answer| matches!(answer, Answer::Accepted { .. }))?;
+    let late = lost.submit(a, first, &Claim::new(20, "of the first")).await?;
+    expect("D4, other", late, |answer| matches!(answer, Answer::Rejected(Rejection::AlreadyAccepted { .. })))
+}
+
+/// A job that is cancelled while it runs.
+async fn d5(a: &Broker, x: &Puppet, y: &Puppet) -> Result<()> {
+    let id = a.submit(job(60_000, "d5")?).await?;
+    let (attempt, on, _) = given_to_one(x, y, id).await?;
+    a.cancel(id).await?;
+    on.is_stopped(attempt).await?;
+    let late = on.submit(a, attempt, &Claim::new(30, "too late")).await?;
+    expect("D5", late, |answer| matches!(answer, Answer::Rejected(Rejection::Late { canonical: None })))
+}
+
+/// The attempt of a job that one of the two is given; that one first.
+pub(super) async fn given_to_one<'a>(
+    x: &'a Puppet,
+    y: &'a Puppet,
+    id: reconvene_executor::JobId,
+) -> Result<(AttemptId, &'a Puppet, &'a Puppet)> {
+    crate::verify::wait::until("one of two executors is given the job", crate::verify::wait::SOON, async || {
+        Ok(match (x.holds(id), y.holds(id)) {
+            (Some(attempt), _) => Some((attempt, x, y)),
+            (None, Some(attempt)) => Some((attempt, y, x)),
+            (None, None) => None,
+        })
+    })
+    .await
+}
+
+/// The answer must be one of its kind.
+pub(super) fn expect(what: &str, answer: Answer, good: impl Fn(&Answer) -> bool) -> Result<()> {
+    ensure!(good(&answer), "{what} was answered {answer:?}");
+    Ok(())
+}
