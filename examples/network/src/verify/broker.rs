@@ -1,6 +1,7 @@
 //! A broker in a process of its own, and a client of it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -82,6 +83,14 @@ impl Broker {
     pub(super) fn reported(&self, kind: &str) -> usize {
         let needle = format!("kind: {kind} {{");
         self.process.log().lines().filter(|line| line.contains(&needle)).count()
+    }
+
+    /// The keys of the notices of a superseded result. One that a crash made it repeat has the key that it had before.
+    pub(super) fn notices(&self) -> BTreeSet<String> {
+        let log = self.process.log();
+        let notices = log.lines().filter_map(|line| line.split_once("kind: ResultSuperseded {"));
+        let keys = notices.filter_map(|(_, rest)| rest.rsplit_once("key: "));
+        keys.map(|(_, key)| key.chars().take_while(char::is_ascii_digit).collect()).collect()
     }
 
     /// Kills it.
@@ -280,14 +289,14 @@ impl Broker {
 ///
 /// # Errors
 /// If they do not in time.
-pub(super) async fn agree(brokers: &[&Broker]) -> Result<String> {
+pub(super) async fn agree(brokers: &[&Broker]) -> Result<()> {
     until("the brokers hold the same", SOON, async || {
         let mut digests = Vec::new();
         for broker in brokers {
             digests.push(broker.status().await?.digest);
         }
         digests.dedup();
-        Ok(if digests.len() == 1 { digests.pop() } else { None })
+        Ok((digests.len() == 1).then_some(()))
     })
     .await
 }

@@ -11,3 +11,4 @@ mod demo;
 mod processes;
 mod sample;
 mod usage;
+mod verify;

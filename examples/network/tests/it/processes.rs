@@ -552,7 +552,7 @@ fn wrong_usage_of_each_command_is_named() {
     assert!(!site.path("no-keys").exists());
     refused(&site, &["status", "--keys", none.to_str().unwrap()], 1, "there are no keys in no-keys");
 
-    for command in ["broker", "executor", "submit", "jobs", "job", "status", "bundle"] {
+    for command in ["broker", "executor", "submit", "jobs", "job", "status", "bundle", "verify"] {
         let (status, stdout, _) = site.run(&[command, "--help"]);
         assert_eq!(status, Some(0));
         assert!(stdout.contains(&format!("Examples:\n  reconvene {command}")), "{stdout}");

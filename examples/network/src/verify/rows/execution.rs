@@ -1,4 +1,4 @@
-//! Executors and the order of jobs: BB1 to BB4, BB13, BB14.
+//! Executors, and what they and their broker make of silence and nonsense: BB1 to BB3, BB13, BB14.
 
 use anyhow::{Result, ensure};
 use reconvene_broker::{CommandError, JobStatus, StrategyKind};
@@ -48,15 +48,6 @@ pub(super) const ROWS: &[Row] = &[
         proof: "each executor's own log has one run of the job, and the frozen one's came to its end; what clients are \
                 told names the executor that submitted",
         run: |site| Box::pin(bb3(site)),
-    },
-    Row {
-        id: "BB4",
-        requirement: "first come first served as in the original",
-        given: "a broker under `fcfs` and an executor with one slot, busy",
-        when: "four jobs of different priorities are submitted, one after another",
-        then: "they run in the order in which they came",
-        proof: "the order is that of the executor's own log of runs",
-        run: |site| Box::pin(bb4(site)),
     },
     Row {
         id: "BB13",
@@ -178,31 +169,6 @@ async fn bb3(site: &Site) -> Result<String> {
 
 fn is_over(executor: &crate::verify::executor::ExecutorProcess, id: reconvene_executor::JobId) -> bool {
     executor.count(id, What::Ended).saturating_add(executor.count(id, What::Stopped)) > 0
-}
-
-async fn bb4(site: &Site) -> Result<String> {
-    let a = site.broker("a", BrokerSettings::new(StrategyKind::FirstComeFirstServed)).await?;
-    let began = order_of(site, &a, &[10, 250, 100, 200]).await?;
-    ensure!(began == [0, 1, 2, 3], "the jobs ran in the order {began:?} of their submission");
-    Ok("4 jobs of priorities 10, 250, 100, 200 ran in the order in which they came".to_owned())
-}
-
-/// Submits jobs of these priorities while the only executor is busy, and says in which order they ran.
-pub(super) async fn order_of(site: &Site, a: &crate::verify::broker::Broker, priorities: &[u8]) -> Result<Vec<usize>> {
-    let executor = site.executor(a, &[]).await?;
-    let blocker = a.submit(job(1_500, "busy")?).await?;
-    executor.has(blocker, What::Began).await?;
-    let mut jobs = Vec::new();
-    for priority in priorities {
-        jobs.push(a.submit(job(30, "next")?.with_priority(*priority)).await?.to_string());
-    }
-    ensure!(executor.count(blocker, What::Ended) == 0, "the machine is too slow: the first job was over too soon");
-    let began = until("all jobs have run", SOON, async || {
-        let began = executor.began();
-        Ok((began.len() > jobs.len()).then_some(began))
-    })
-    .await?;
-    Ok(began.iter().skip(1).filter_map(|job| jobs.iter().position(|other| other == job)).collect())
 }
 
 async fn bb13(site: &Site) -> Result<String> {

@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Row] = &[
         then: "each job is known at the other within two periods; the one of the cut after the heal, though nobody asks \
                for it",
         proof: "the client asks the broker where the job was not submitted; the proxy between them counts what was lost \
-                during the cut, so that there was one, and that it was tried again and again",
+                during the cut, so that there was one, and that it was tried again and again (how the gaps between the tries grow is not measured)",
         run: |site| Box::pin(ba1(site)),
     },
     Row {
@@ -285,13 +285,13 @@ async fn ba6(site: &Site) -> Result<String> {
             last = Some((id, stamp));
         }
     }
-    let digest = agree(&[&a, &b, &c]).await?;
+    agree(&[&a, &b, &c]).await?;
     for broker in [&a, &b, &c] {
         for id in &names {
             broker.knows(*id).await?;
         }
     }
-    Ok(format!("{} jobs in causal order over 3 brokers and a restart; all hold {digest}", names.len()))
+    Ok(format!("{} jobs in causal order over 3 brokers and a restart; all hold the same", names.len()))
 }
 
 async fn ba7(site: &Site) -> Result<String> {
@@ -364,10 +364,7 @@ async fn sc5(site: &Site) -> Result<String> {
     agree(&[&a, &b]).await?;
     let faults = a.reported("FactFault").saturating_add(b.reported("FactFault"));
     ensure!(faults == 0, "{faults} facts contradict each other");
-    Ok(format!(
-        "replica {} returned as {}, pulled what it lacked, gave new names; no contradiction",
-        before.replica, after.replica
-    ))
+    Ok("the same node as a new replica, which pulled what it lacked and gave new names; no contradiction".to_owned())
 }
 
 /// Kills the broker and starts it on older files.

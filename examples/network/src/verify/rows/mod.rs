@@ -6,11 +6,28 @@ mod execution;
 mod metadata;
 mod partitions;
 mod results;
+mod storms;
+mod strategies;
 
 /// Every row, in the order in which it is shown.
 pub(super) fn all() -> Vec<Row> {
-    [execution::ROWS, results::ROWS, metadata::ROWS, partitions::ROWS].concat()
+    [execution::ROWS, strategies::ROWS, results::ROWS, metadata::ROWS, partitions::ROWS, storms::ROWS].concat()
 }
 
 /// What has no row here, and why.
-pub(super) const MISSING: &[Missing] = &[];
+pub(super) const MISSING: &[Missing] = &[
+    Missing {
+        id: "BA4",
+        what: "data found at every broker: brokers keep no locations of data yet; jobs and executors are shown",
+    },
+    Missing {
+        id: "BB9",
+        what: "strategy switched at run time on all brokers: a broker has the strategy it was started with",
+    },
+    Missing { id: "BB12", what: "explanations: there is no `reconvene explain` yet; statistics are shown" },
+    Missing { id: "SC1", what: "`Stable` after one more exchange, and `ResultConfirmed` for equal digests" },
+    Missing { id: "SC6", what: "emergency across brokers: brokers do not preempt yet" },
+    Missing { id: "SC7", what: "switch during a partition: as BB9" },
+    Missing { id: "SC9", what: "a restart of the broker that keeps the parked result" },
+    Missing { id: "SC10", what: "the guard's end at `storm_hold`, when nobody returns" },
+];

@@ -1,28 +1,53 @@
-//! What becomes of results: BB10 and the scenarios in which one executor or one broker is enough.
+//! What becomes of results: BB10 to BB12.
 
 use anyhow::{Result, ensure};
 use reconvene_broker::StrategyKind;
 use reconvene_executor::{Answer, AttemptId, Rejection};
 
 use crate::verify::{
-    broker::Broker,
+    broker::{Broker, a_moment},
     puppet::{Claim, Puppet},
     row::Row,
     site::{BrokerSettings, Site, job},
+    wait::{SOON, until},
 };
 
-pub(super) const ROWS: &[Row] = &[Row {
-    id: "BB10",
-    requirement: "duplicates told apart (D0 to D8)",
-    given: "a broker under `fcfs` and executors in the observer's hands",
-    when: "they submit a result again (D0), something else under its name (D1), again under a new number (D2), of an \
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        id: "BB10",
+        requirement: "duplicates told apart (D0 to D8)",
+        given: "a broker under `fcfs` and executors in the observer's hands",
+        when: "they submit a result again (D0), something else under its name (D1), again under a new number (D2), of an \
            attempt that another replaced (D4: equal and other content), of a cancelled job (D5), of another \
            specification (D6), of an unknown job (D7) and of an attempt that they never had (D8)",
-    then: "each gets the answer of its kind, and the job's result never changes",
-    proof: "the answers are what the executors in the observer's hands received, compared one by one with the table of \
+        then: "each gets the answer of its kind, and the job's result never changes",
+        proof: "the answers are what the executors in the observer's hands received, compared one by one with the table of \
             the design; the broker's counters are compared with what was sent",
-    run: |site| Box::pin(bb10(site)),
-}];
+        run: |site| Box::pin(bb10(site)),
+    },
+    Row {
+        id: "BB11",
+        requirement: "superseded results kept, reported once",
+        given: "a broker under `priority`; a job that two executors in the observer's hands run, because one was silent",
+        when: "one submits a result of quality 9,000, the other one of 9,500; then the broker is killed and starts again \
+               on its files",
+        then: "both are accepted, the better one is the job's, both can be read before and after, and the change is \
+               reported under one name only",
+        proof: "the executors were answered `Accepted`, a client was told the one result and then the other, and the \
+                notices in the broker's log are counted by their keys",
+        run: |site| Box::pin(bb11(site)),
+    },
+    Row {
+        id: "BB12",
+        requirement: "statistics",
+        given: "a broker and an executor in the observer's hands",
+        when: "the observer submits jobs, one of them twice under one key, cancels one, declares and revokes an emergency, \
+               and the executor submits a result, and the same once more",
+        then: "each counter says how often that happened",
+        proof: "the observer counts what it does itself and compares",
+        run: |site| Box::pin(bb12(site)),
+    },
+];
 
 async fn bb10(site: &Site) -> Result<String> {
     let a = site.broker("a", BrokerSettings::new(StrategyKind::FirstComeFirstServed)).await?;
@@ -81,6 +106,80 @@ async fn bb10(site: &Site) -> Result<String> {
         .to_owned())
 }
 
+async fn bb11(site: &Site) -> Result<String> {
+    let settings = BrokerSettings::new(StrategyKind::PriorityBased);
+    let mut a = site.broker("a", settings).await?;
+    let x = site.puppet(&a).await?;
+    let id = a.submit(job(600_000, "twice")?).await?;
+    let first = x.is_given(id).await?;
+    let y = site.puppet(&a).await?;
+    x.fall_silent();
+    let second = y.is_given(id).await?;
+    x.register(&a).await?;
+    let good = Claim { quality_bp: 9_000, ..Claim::new(1, "good") };
+    expect("the first", y.submit(&a, second, &good).await?, |answer| matches!(answer, Answer::Accepted { .. }))?;
+    let before = a.result(id).await?.result.map(|result| result.submission);
+    let better = Claim { quality_bp: 9_500, ..Claim::new(1, "better") };
+    expect("the better", x.submit(&a, first, &better).await?, |answer| matches!(answer, Answer::Accepted { .. }))?;
+    let view = a.result(id).await?;
+    let canonical = view.result.as_ref().map(|result| result.submission);
+    ensure!(canonical != before, "the better result is not the job's");
+    until("the change is reported", SOON, async || Ok((!a.notices().is_empty()).then_some(()))).await?;
+
+    a.kill().await?;
+    a.restart(site, settings).await?;
+    tokio::time::sleep(a_moment()).await;
+    let after = a.result(id).await?;
+    ensure!(after.result.as_ref().map(|result| result.submission) == canonical, "the restart changed the job's result");
+    let kept: Vec<_> =
+        after.submissions.iter().filter(|submission| submission.accepted).map(|kept| kept.digest).collect();
+    ensure!(
+        kept.len() == 2 && [good.digest(), better.digest()].iter().all(|digest| kept.contains(digest)),
+        "{kept:?} kept"
+    );
+    let notices = a.notices().len();
+    ensure!(notices == 1, "{notices} notices of one change");
+    Ok("2 accepted results kept over a kill, the better one is the job's, 1 notice".to_owned())
+}
+
+async fn bb12(site: &Site) -> Result<String> {
+    let a = site.broker("a", BrokerSettings::new(StrategyKind::EmergencyFirst)).await?;
+    let x = site.puppet(&a).await?;
+    let id = a.submit(job(600_000, "keyed")?.with_client("observer", 1)).await?;
+    let attempt = x.is_given(id).await?;
+    let again = a.submit(job(600_000, "keyed")?.with_client("observer", 1)).await?;
+    ensure!(again == id, "one client and key became two jobs");
+    let waits = a.submit(job(50, "waits")?).await?;
+    let cancelled = a.submit(job(50, "cancelled")?).await?;
+    a.cancel(cancelled).await?;
+    let emergency = a.declare(100, "north").await?;
+    a.revoke(emergency).await?;
+    let accepted = x.submit(&a, attempt, &Claim::new(1, "result")).await?;
+    let repeated = x.submit(&a, attempt, &Claim::new(1, "result")).await?;
+    ensure!(accepted == repeated, "the same result was answered {accepted:?} and {repeated:?}");
+    x.is_given(waits).await?;
+    let counted = a.statistics().await?;
+    let shown = [
+        ("submitted", counted.submitted, 3),
+        ("repeated_submits", counted.repeated_submits, 1),
+        ("cancelled", counted.cancelled, 1),
+        ("placed", counted.placed, 2),
+        ("accepted", counted.accepted, 1),
+        ("retransmission", counted.retransmission, 1),
+        ("registrations", counted.registrations, 1),
+        ("emergencies_declared", counted.emergencies_declared, 1),
+        ("emergencies_revoked", counted.emergencies_revoked, 1),
+        ("redeployed", counted.redeployed, 0),
+        ("lost", counted.lost, 0),
+        ("superseded", counted.superseded, 0),
+        ("jobs", counted.jobs, 3),
+    ];
+    for (name, found, expected) in shown {
+        ensure!(found == expected, "{name} is {found}, and happened {expected} times");
+    }
+    Ok(format!("{} counters as counted outside", shown.len()))
+}
+
 /// Another executor with another result, under a strategy where the first stands.
 async fn d4_other(a: &Broker, x: &Puppet, y: &Puppet) -> Result<()> {
     let id = a.submit(job(60_000, "d4")?).await?;
@@ -110,7 +209,7 @@ pub(super) async fn given_to_one<'a>(
     y: &'a Puppet,
     id: reconvene_executor::JobId,
 ) -> Result<(AttemptId, &'a Puppet, &'a Puppet)> {
-    crate::verify::wait::until("one of two executors is given the job", crate::verify::wait::SOON, async || {
+    until("one of two executors is given the job", SOON, async || {
         Ok(match (x.holds(id), y.holds(id)) {
             (Some(attempt), _) => Some((attempt, x, y)),
             (None, Some(attempt)) => Some((attempt, y, x)),
