@@ -1,6 +1,7 @@
 //! Random histories: small ranges, so that ties in every link are common, and now and then extremes.
 
 use alloc::vec::Vec;
+use core::ops::BitOr;
 
 use reconvene_clock::{Height, Hlc, WallTime};
 
@@ -144,7 +145,7 @@ impl Past {
         for (earlier, (theirs, height, stamp)) in (0_u32..).zip(&self.events) {
             let bit = 1_u8.checked_shl(earlier).unwrap_or(0);
             if chosen & bit != 0 {
-                known |= bit | theirs;
+                known = [bit, *theirs].into_iter().fold(known, BitOr::bitor);
                 highest = highest.max(Some(*height));
                 latest = latest.max(*stamp);
             }

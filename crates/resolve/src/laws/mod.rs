@@ -222,6 +222,44 @@ impl Draws {
     }
 }
 
+/// How many draws, and from which seed.
+macro_rules! from_draws {
+    ($laws:ident on $what:literal) => {
+        impl $laws<'_> {
+            #[doc = concat!("On so many ", $what, "; 10,000 if nothing is said.")]
+            #[must_use]
+            pub const fn histories(mut self, count: u64) -> Self {
+                self.draws.count = count;
+                self
+            }
+
+            #[doc = concat!("On ", $what, " drawn from this seed; 1 if nothing is said.")]
+            #[must_use]
+            pub const fn seed(mut self, seed: u64) -> Self {
+                self.draws.seed = seed;
+                self
+            }
+        }
+    };
+}
+
+/// The same of laws that try a function, which has no `Debug`.
+macro_rules! of_function {
+    ($laws:ident on $what:literal) => {
+        $crate::laws::from_draws!($laws on $what);
+
+        impl core::fmt::Debug for $laws<'_> {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.debug_struct(stringify!($laws)).field("draws", &self.draws).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+use {from_draws, of_function};
+
+from_draws!(Certification on "histories");
+
 impl<'a> Certification<'a> {
     const fn new(subject: Subject<'a>) -> Self {
         let claims = Claims { causal: None, tiers: false, late_tier: false, overtake_bound_ms: None };
@@ -253,20 +291,6 @@ impl<'a> Certification<'a> {
     #[must_use]
     pub const fn overtake_bound_ms(mut self, bound_ms: u64) -> Self {
         self.claims.overtake_bound_ms = Some(bound_ms);
-        self
-    }
-
-    /// On so many histories; 10,000 if nothing is said.
-    #[must_use]
-    pub const fn histories(mut self, count: u64) -> Self {
-        self.draws.count = count;
-        self
-    }
-
-    /// Histories drawn from this seed; 1 if nothing is said.
-    #[must_use]
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.draws.seed = seed;
         self
     }
 

@@ -4,11 +4,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
 use reconvene_clock::{Hlc, WallTime};
 
-use crate::laws::{Draws, Law, Random, Report, Violation, ensure};
+use crate::laws::{Draws, Law, Random, Report, Violation, ensure, of_function};
 use crate::{
     AgeingRules, CandidateId, ClusterView, Dimension, ExecutorFacts, HeadRoom, JobFacts, Level, Plan, Reason,
     Resources, RoundFacts, RunningJob, TierShares,
@@ -39,27 +38,9 @@ pub struct PlanLaws<'a> {
     draws: Draws,
 }
 
-impl fmt::Debug for PlanLaws<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PlanLaws").field("draws", &self.draws).finish_non_exhaustive()
-    }
-}
+of_function!(PlanLaws on "systems");
 
 impl PlanLaws<'_> {
-    /// On so many systems; 10,000 if nothing is said.
-    #[must_use]
-    pub const fn histories(mut self, count: u64) -> Self {
-        self.draws.count = count;
-        self
-    }
-
-    /// Systems drawn from this seed; 1 if nothing is said.
-    #[must_use]
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.draws.seed = seed;
-        self
-    }
-
     /// Runs every system to its end.
     ///
     /// # Errors
@@ -181,5 +162,45 @@ impl System {
             }
         }
         self.view.running.retain(|running| !over.contains_key(&running.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A law that never sees a case says nothing about it.
+    #[test]
+    fn systems_differ_in_all_that_plans_look_at() {
+        let systems: Vec<System> = (0..200).map(|number| System::draw(&mut Random::of_history(1, number))).collect();
+        let reserve: BTreeSet<u64> = systems.iter().map(|system| system.view.ageing.reserve_after_ms).collect();
+        assert_eq!(reserve, [0, STEP_MS, 2 * STEP_MS, 3 * STEP_MS].into());
+        assert!(systems.iter().all(|system| system.view.ageing.shares == TierShares::NONE), "shares are another rule");
+        let jobs = || systems.iter().flat_map(|system| &system.coming);
+        let estimates: BTreeSet<(u64, u64)> = jobs().map(|(_, job, steps)| (job.estimate_ms, *steps)).collect();
+        let known = (1..=4).map(|steps| (steps * STEP_MS, steps));
+        assert_eq!(estimates, (1..=4).map(|steps| (0, steps)).chain(known).collect());
+    }
+
+    /// Of ten cores and a hundred of memory, of which three and forty are kept.
+    #[test]
+    fn a_start_leaves_the_head_room_of_what_it_takes() {
+        let total = Resources::new(10, 100, 10);
+        let starts = |free, demand, level| {
+            let free = ExecutorFacts { capacity: total, free, tags: BTreeSet::new() };
+            let mut view = ClusterView::new(Vec::from([free]));
+            view.head_room = HeadRoom::new(Resources::new(3, 40, 0));
+            let system = System { view, coming: Vec::new(), waiting: BTreeMap::new(), ends: BTreeMap::new() };
+            let job = JobFacts { demand, level, ..JobFacts::new(CandidateId::new(1, 1), Hlc::default()) };
+            system.keeps_head_room(&job).is_ok()
+        };
+        let routine = |free, demand| starts(free, demand, Level::ROUTINE);
+        assert!(routine(Resources::new(5, 42, 0), Resources::new(2, 2, 0)));
+        assert!(!routine(Resources::new(4, 42, 0), Resources::new(2, 2, 0)), "a core too few");
+        assert!(!routine(Resources::new(5, 41, 0), Resources::new(2, 2, 0)), "too little memory");
+        assert!(routine(Resources::new(5, 0, 0), Resources::new(2, 0, 0)), "of what it does not ask for");
+        assert!(!routine(Resources::new(9, 100, 0), Resources::new(7, 0, 0)), "the whole and not more");
+        assert!(routine(Resources::new(8, 100, 0), Resources::new(8, 0, 0)), "it could never start");
+        assert!(starts(Resources::new(2, 2, 0), Resources::new(2, 2, 0), Level::LIFE_SAFETY));
     }
 }

@@ -2,9 +2,8 @@
 
 use alloc::format;
 use alloc::vec::Vec;
-use core::fmt;
 
-use crate::laws::{Draws, Law, Random, Report, Violation, ensure};
+use crate::laws::{Draws, Law, Random, Report, Violation, ensure, of_function};
 use crate::{
     AgeingRules, BasisPoints, CausalOrder, HeadRoom, HeadStartMinutes, LateRule, PackingRules, Policy,
     PolicyDecodeError, PreemptionRules, Resources, StrategyKind, TierShares,
@@ -26,20 +25,9 @@ pub struct PolicyLaws<'a> {
     draws: Draws,
 }
 
-impl fmt::Debug for PolicyLaws<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PolicyLaws").field("draws", &self.draws).finish_non_exhaustive()
-    }
-}
+of_function!(PolicyLaws on "policies");
 
 impl PolicyLaws<'_> {
-    /// On so many policies; 10,000 if nothing is said.
-    #[must_use]
-    pub const fn histories(mut self, count: u64) -> Self {
-        self.draws.count = count;
-        self
-    }
-
     /// Reads every policy back, and four other spellings of each.
     ///
     /// # Errors

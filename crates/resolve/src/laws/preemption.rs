@@ -4,11 +4,10 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
 use reconvene_clock::{Hlc, WallTime};
 
-use crate::laws::{Draws, Law, Random, Report, Violation, ensure};
+use crate::laws::{Draws, Law, Random, Report, Violation, ensure, of_function};
 use crate::{
     CandidateId, ClusterView, ExecutorFacts, JobFacts, Level, Preemption, PreemptionRules, Preemptor, Reason,
     Resources, RunningJob,
@@ -38,27 +37,9 @@ pub struct PreemptionLaws<'a> {
     draws: Draws,
 }
 
-impl fmt::Debug for PreemptionLaws<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PreemptionLaws").field("draws", &self.draws).finish_non_exhaustive()
-    }
-}
+of_function!(PreemptionLaws on "systems");
 
 impl PreemptionLaws<'_> {
-    /// On so many systems; 10,000 if nothing is said.
-    #[must_use]
-    pub const fn histories(mut self, count: u64) -> Self {
-        self.draws.count = count;
-        self
-    }
-
-    /// Systems drawn from this seed; 1 if nothing is said.
-    #[must_use]
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.draws.seed = seed;
-        self
-    }
-
     /// Runs every system to its end.
     ///
     /// # Errors
@@ -251,20 +232,9 @@ pub struct SwapLaws<'a> {
     draws: Draws,
 }
 
-impl fmt::Debug for SwapLaws<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SwapLaws").field("draws", &self.draws).finish_non_exhaustive()
-    }
-}
+of_function!(SwapLaws on "pairs");
 
 impl SwapLaws<'_> {
-    /// On so many pairs; 10,000 if nothing is said.
-    #[must_use]
-    pub const fn histories(mut self, count: u64) -> Self {
-        self.draws.count = count;
-        self
-    }
-
     /// Tries every pair both ways.
     ///
     /// # Errors

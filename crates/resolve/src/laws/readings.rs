@@ -85,6 +85,15 @@ mod tests {
     }
 
     #[test]
+    fn an_explanation_makes_the_key_to_the_bit() {
+        let strategy = StrategyKind::VectorClockCausal.reconcile();
+        let version = |number| VersionFacts::new(SubjectId::NONE, CandidateId::new(1, number), Default::default());
+        let explained = strategy.explain(&version(1));
+        assert_eq!(is_the_key(&strategy.key(&version(1)), &explained), Ok(()));
+        assert_eq!(is_the_key(&strategy.key(&version(2)), &explained).unwrap_err().0, Law::ExplanationEqualsDecision);
+    }
+
+    #[test]
     fn the_id_decides_where_no_word_does() {
         let key = |number| RankKey::new([0; 6], CandidateId::new(1, number));
         let version = |number| VersionFacts::new(SubjectId::NONE, CandidateId::new(1, number), Default::default());
