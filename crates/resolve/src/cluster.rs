@@ -238,3 +238,35 @@ pub struct Waiting {
     /// Why it waits.
     pub reason: Reason,
 }
+
+#[cfg(test)]
+mod tests {
+    use reconvene_clock::Hlc;
+
+    use super::*;
+
+    /// Ten minutes are left until the place is expected to be free.
+    #[test]
+    fn who_ends_before_a_place_is_free_slips_in() {
+        let minutes = |count: u64| WallTime::from_millis(count * 60_000);
+        let held = Reservation {
+            executor: 0,
+            job: CandidateId::new(1, 1),
+            level: Level::ELEVATED,
+            demand: Resources::new(8, 0, 0),
+            cause: ReservationCause::Waited,
+            from: minutes(30),
+            until: None,
+        };
+        let blocks = |number, level, estimate_ms| {
+            let job = JobFacts::new(CandidateId::new(1, number), Hlc::default());
+            held.blocks(&JobFacts { level, estimate_ms, ..job }, &Resources::default(), minutes(20))
+        };
+        assert!(!blocks(2, Level::ELEVATED, 600_000));
+        assert!(blocks(2, Level::ELEVATED, 600_001));
+        assert!(blocks(2, Level::ROUTINE, 600_001));
+        assert!(blocks(2, Level::ROUTINE, 0), "of unknown length");
+        assert!(!blocks(2, Level::PUBLIC_SAFETY, 0), "of a higher tier");
+        assert!(!blocks(1, Level::ELEVATED, 0), "the job itself");
+    }
+}

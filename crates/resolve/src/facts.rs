@@ -211,7 +211,7 @@ impl VersionFacts {
     /// `epoch << 32 | number`: the word of a key.
     #[must_use]
     pub fn attempt_word(&self) -> u64 {
-        u64::from(self.attempt_epoch) << 32 | u64::from(self.attempt_number)
+        (u64::from(self.attempt_epoch) << 32).saturating_add(self.attempt_number.into())
     }
 }
 

@@ -147,11 +147,13 @@ impl<F: Facts> Link<F> {
     pub(crate) fn least(&self, facts: &F, round: &F::Round) -> (u64, bool) {
         match &self.source {
             Source::Word(_) | Source::Id => (self.read(facts, round), true),
-            Source::HeadStart(terms) if !self.reversed => {
+            Source::HeadStart(terms) => {
+                // Reversed, the least is where nothing is earned.
+                let terms: &[Term<F>] = if self.reversed { &[] } else { terms };
                 let most = terms.iter().fold(0, |sum: u64, term| sum.saturating_add(term.earned_ms(BasisPoints::FULL)));
-                (facts.stands_since_ms().saturating_add(HEAD_START_ORIGIN).saturating_sub(most) / self.bucket, false)
+                (self.altered(facts.stands_since_ms().saturating_add(HEAD_START_ORIGIN).saturating_sub(most)), false)
             }
-            Source::HeadStart(_) | Source::Weighted(_) | Source::TieHash => (0, false),
+            Source::Weighted(_) | Source::TieHash => (0, false),
         }
     }
 

@@ -188,25 +188,32 @@ mod tests {
         );
     }
 
+    fn shortage(all: Resources, free: Resources, demand: Resources) -> Result<usize, Reason> {
+        choose_executor(&job(demand, &[]), &[executor(all, free, &[])])
+    }
+
     /// One thousandth of a core short of thousands: a share that rounds to nothing, and a reason all the same.
     #[test]
     fn a_shortage_is_named_however_small_its_share() {
-        let all = Resources::new(4_000_000, 100, 100);
-        let busy = [executor(all, Resources::new(3_999_999, 100, 100), &[])];
-        assert_eq!(
-            choose_executor(&job(Resources::new(4_000_000, 1, 1), &[]), &busy),
-            Err(Reason::WaitingForCapacity { dimension: Dimension::Cpu, short_by: 1 })
-        );
+        let (all, free) = (Resources::new(4_000_000, 100, 100), Resources::new(3_999_999, 100, 100));
+        let found = shortage(all, free, Resources::new(4_000_000, 1, 1));
+        assert_eq!(found, Err(Reason::WaitingForCapacity { dimension: Dimension::Cpu, short_by: 1 }));
     }
 
     #[test]
     fn shortages_compare_as_shares() {
-        let all = Resources::new(1_000, 65_536, 0);
         // 500 of 1,000 is more than 1,000 of 65,536, although the number is smaller.
-        let busy = [executor(all, Resources::new(0, 1_000, 0), &[])];
-        assert_eq!(
-            choose_executor(&job(Resources::new(500, 2_000, 0), &[]), &busy),
-            Err(Reason::WaitingForCapacity { dimension: Dimension::Cpu, short_by: 500 })
-        );
+        let (all, free) = (Resources::new(1_000, 65_536, 0), Resources::new(0, 1_000, 0));
+        let found = shortage(all, free, Resources::new(500, 2_000, 0));
+        assert_eq!(found, Err(Reason::WaitingForCapacity { dimension: Dimension::Cpu, short_by: 500 }));
+    }
+
+    /// Left with all, half and nothing, whose mean is a half; and with the same share of each.
+    #[test]
+    fn balance_is_the_sum_of_distances_from_the_mean() {
+        let all = Resources::new(8, 8, 8);
+        let busy = executor(all, Resources::new(8, 6, 8), &[]);
+        assert_eq!(balance(&busy, &Resources::new(0, 2, 8)), 1 << 20);
+        assert_eq!(balance(&busy, &Resources::new(2, 0, 2)), 0);
     }
 }

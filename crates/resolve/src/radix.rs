@@ -29,7 +29,7 @@ pub(crate) fn sort_by_word(candidates: &mut [usize], word: impl Fn(usize) -> u64
         let shift = u64::BITS.saturating_sub(room);
         let joined = candidates.iter().zip(&words).map(|(candidate, word)| {
             let candidate = u64::try_from(*candidate).unwrap_or(u64::MAX);
-            ((word.saturating_sub(least) >> low) << shift) | candidate
+            ((word.saturating_sub(least) >> low) << shift).wrapping_add(candidate)
         });
         let mut joined: Vec<u64> = joined.collect();
         sort(&mut joined, shift, bits, |joined| *joined);

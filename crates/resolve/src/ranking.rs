@@ -41,9 +41,7 @@ fn sort_from(
     for tied in sort_by_word(rest, |candidate| word(candidate, index)) {
         let tied = tied.min(rest.len());
         let (run, after) = core::mem::take(&mut rest).split_at_mut(tied);
-        if run.len() > 1 {
-            sort_from(index.saturating_add(1), run, word, key);
-        }
+        sort_from(index.saturating_add(1), run, word, key);
         rest = after;
     }
 }
@@ -60,8 +58,9 @@ const FEW: usize = 32;
 #[must_use]
 pub fn top(strategy: &dyn ContentionStrategy, jobs: &[JobFacts], round: &RoundFacts, count: usize) -> Vec<CandidateId> {
     let Some(last) = count.checked_sub(1) else { return Vec::new() };
-    let most = count.saturating_mul(2).max(FEW).min(jobs.len());
-    let mut keys: Vec<RankKey> = Vec::with_capacity(most);
+    // More than `count`, unless that is as large as numbers are.
+    let most = count.saturating_mul(2).max(FEW);
+    let mut keys: Vec<RankKey> = Vec::with_capacity(most.min(jobs.len()));
     // The greatest key that is still among the first.
     let mut bound: Option<RankKey> = None;
     for job in jobs {
@@ -76,7 +75,7 @@ pub fn top(strategy: &dyn ContentionStrategy, jobs: &[JobFacts], round: &RoundFa
             continue;
         }
         keys.push(key);
-        if keys.len() >= most && keys.len() > count {
+        if keys.len() >= most {
             let (_, greatest, _) = keys.select_nth_unstable(last);
             bound = Some(*greatest);
             keys.truncate(count);
@@ -135,11 +134,12 @@ const OTHERS: usize = 3;
 #[cfg(test)]
 mod tests {
     use alloc::vec;
+    use core::num::NonZeroU64;
 
     use reconvene_clock::{Height, Hlc, WallTime};
 
     use super::*;
-    use crate::{AlgorithmId, Chain, Link, Priority, Resources, StrategyKind, SubjectId, Unit, job};
+    use crate::{AlgorithmId, Chain, Link, Priority, Resources, StrategyKind, SubjectId, Term, Unit, job};
 
     fn numbers(seed: u64) -> impl Iterator<Item = u64> {
         let mut state = seed;
@@ -173,6 +173,7 @@ mod tests {
         });
         let tie = Link::word("tie", Unit::Score, |_, _| u64::MAX);
         let coarse = Link::word("coarse", Unit::Score, |job: &JobFacts, _| job.demand.cpu_milli % 5);
+        let late = Link::head_start("late", vec![Term::new(job::PRIORITY, 30), Term::new(job::LIGHTNESS, 90)]);
         let own = AlgorithmId::new(AlgorithmId::FIRST_CUSTOM, 1);
         vec![
             Chain::new(own, [wide.clone(), Link::id()]).unwrap(),
@@ -180,6 +181,8 @@ mod tests {
             Chain::new(own, [tie.clone(), coarse.clone(), tie, coarse, wide, Link::id()]).unwrap(),
             Chain::new(own, [Link::id()]).unwrap(),
             Chain::new(own, [job::submitted().reversed(), Link::tie_hash(), Link::id()]).unwrap(),
+            Chain::new(own, [late.clone().reversed(), job::submitted(), Link::id()]).unwrap(),
+            Chain::new(own, [late.bucketed(NonZeroU64::new(60_000).unwrap()).reversed(), Link::id()]).unwrap(),
         ]
     }
 
@@ -218,6 +221,13 @@ mod tests {
         assert_eq!(least(StrategyKind::FirstComeFirstServed), [submitted.as_u64(), 0]);
         assert_eq!(least(StrategyKind::PriorityBased), [earliest(14_400_000), 0]);
         assert_eq!(least(StrategyKind::EmergencyFirst), [200, earliest(7_200_000)]);
+        let hour = Link::head_start("an hour", vec![Term::new(job::PRIORITY, 60)]);
+        let least_of = |link: Link<JobFacts>| {
+            let own = AlgorithmId::new(AlgorithmId::FIRST_CUSTOM, 1);
+            Chain::new(own, [link, Link::id()]).unwrap().least_words(&job, &round)
+        };
+        assert_eq!(least_of(hour.clone().reversed()), [u64::MAX - earliest(0), 0]);
+        assert_eq!(least_of(hour.bucketed(NonZeroU64::new(1_000).unwrap())), [earliest(3_600_000) / 1_000, 0]);
         struct Plain;
         impl ContentionStrategy for Plain {
             fn algorithm(&self) -> AlgorithmId {

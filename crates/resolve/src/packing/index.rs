@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use smallvec::SmallVec;
 
@@ -216,9 +217,8 @@ impl Class {
             for state in states.iter().filter(|state| holds(state.free, demand)) {
                 let score = rule.score(left(state.shares, taken), demand);
                 let Some(executor) = state.members.last() else { continue };
-                if best.is_none_or(|best| (score, *executor) < best) {
-                    *best = Some((score, *executor));
-                }
+                let this = (score, *executor);
+                *best = Some(best.map_or(this, |best| best.min(this)));
             }
         }
     }
@@ -226,8 +226,10 @@ impl Class {
     fn insert(&mut self, executor: usize, free: [u64; 3]) {
         let states = self.buckets.entry(sizes(free)).or_default();
         if let Some(state) = states.iter_mut().find(|state| state.free == free) {
-            let place = state.members.partition_point(|member| *member > executor);
-            state.members.insert(place, executor);
+            let listed = state.members.binary_search_by_key(&Reverse(executor), |member| Reverse(*member));
+            if let Err(place) = listed {
+                state.members.insert(place, executor);
+            }
         } else {
             let shares = shares(free, self.capacity.amounts());
             states.push(State { free, shares, members: SmallVec::from_iter([executor]) });

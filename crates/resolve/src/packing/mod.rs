@@ -106,18 +106,17 @@ impl ResourcePacking {
         }
         // A stable sort: of equal values the lowest place in the portfolio.
         starts.sort_by_key(|start| Reverse(start.value));
-        let mut plan = starts.first().map(|best| best.plan(jobs, view, now)).unwrap_or_default();
+        let mut plans: Vec<Plan> = starts.first().map(|best| best.plan(jobs, view, now)).into_iter().collect();
         if self.rules.search_rounds > 0 && jobs.len() <= Self::MAX_SEARCHED_JOBS {
             // One start is caught in one valley: each rule with its best order is one.
             for rule in rules {
                 let Some(mut start) = starts.iter().find(|start| start.rule == rule).cloned() else { continue };
                 insertions(&state, &mut seen, &mut start, self.rules.search_rounds);
-                let found = start.plan(jobs, view, now);
-                if found.value(jobs) > plan.value(jobs) {
-                    plan = found;
-                }
+                plans.push(start.plan(jobs, view, now));
             }
         }
+        // The first of equals: nothing is moved about for no gain.
+        let mut plan = plans.into_iter().min_by_key(|plan| Reverse(plan.value(jobs))).unwrap_or_default();
         let value = plan.value(jobs);
         let places: BTreeMap<CandidateId, usize> = jobs.iter().map(|job| job.id).zip(0..).collect();
         for waiting in &mut plan.waiting {

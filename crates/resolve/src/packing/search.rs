@@ -69,7 +69,10 @@ fn moved(order: &[usize], from: usize, to: usize) -> Option<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use reconvene_clock::{Hlc, WallTime};
+
     use super::*;
+    use crate::{CandidateId, ExecutorFacts, FitRule, JobFacts, JobValue, Resources};
 
     #[test]
     fn a_job_moves_ahead_or_to_the_end_and_the_others_keep_their_order() {
@@ -91,5 +94,59 @@ mod tests {
             seen.note(&Packed { value, placed });
         }
         assert_eq!(seen.best_with, [5, 7, 0]);
+    }
+
+    fn round<'a>(jobs: &'a [JobFacts], free: &[u64]) -> Round<'a> {
+        let executor = |cpu: &u64| {
+            let capacity = Resources::new(*cpu, 0, 0);
+            ExecutorFacts { capacity, free: capacity, tags: Default::default() }
+        };
+        let executors: Vec<ExecutorFacts> = free.iter().map(executor).collect();
+        Round::new(jobs, &executors, Vec::new(), WallTime::from_millis(0))
+    }
+
+    fn job(number: u64, cpu: u64, value: u64) -> JobFacts {
+        JobFacts {
+            demand: Resources::new(cpu, 0, 0),
+            value: JobValue::new(u32::try_from(value).unwrap()).unwrap(),
+            ..JobFacts::new(CandidateId::new(1, number), Hlc::default())
+        }
+    }
+
+    fn searched(round: &Round<'_>, start: &Start, rounds: u8) -> Start {
+        let (mut seen, mut found) = (Seen::new(start.order.len()), start.clone());
+        insertions(round, &mut seen, &mut found, rounds);
+        assert_eq!(round.pack(&found.order, found.rule).value, found.value);
+        found
+    }
+
+    /// All fit in any order.
+    #[test]
+    fn a_move_that_gains_nothing_is_not_made() {
+        let jobs = [job(1, 1, 3), job(2, 1, 3), job(3, 1, 3)];
+        let round = round(&jobs, &[3]);
+        let start = Start { value: 9, order: Vec::from([2, 0, 1]), fixed: 0, rule: FitRule::Best };
+        assert_eq!(searched(&round, &start, 9).order, [2, 0, 1]);
+    }
+
+    /// It goes on while a round gains, so that one more would gain nothing; and some take more than one.
+    #[test]
+    fn a_search_ends_where_no_single_move_gains() {
+        let mut more_than_one = 0;
+        for seed in 0..60 {
+            let mut state: u64 = seed;
+            let mut next = |below: u64| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) % below + 1
+            };
+            let jobs: Vec<JobFacts> = (0..12).map(|number| job(number, next(9), next(20))).collect();
+            let round = round(&jobs, &[12, 9, 7]);
+            let order: Vec<usize> = (0..12).collect();
+            let start = Start { value: round.pack(&order, FitRule::Best).value, order, fixed: 0, rule: FitRule::Best };
+            let end = searched(&round, &start, u8::MAX);
+            assert_eq!(searched(&round, &end, 1).value, end.value, "{seed}");
+            more_than_one += u32::from(searched(&round, &start, 1).value < end.value);
+        }
+        assert!(more_than_one > 0);
     }
 }

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use reconvene_clock::{Hlc, WallTime};
 use reconvene_resolve::{
     AlgorithmId, BasisPoints, CandidateId, Chain, ChainError, ContentionStrategy, Factor, FactorValue, JobFacts, Link,
-    MAX_FACTORS, MAX_HEAD_START_MINUTES, MAX_WORDS, Priority, RankKey, Resources, RoundFacts, Term, Unit, job,
+    MAX_FACTORS, MAX_HEAD_START_MINUTES, MAX_WORDS, Priority, RankKey, ReconcileStrategy, Resources, RoundFacts,
+    SubjectId, Term, Unit, VersionFacts, job, version,
 };
 
 const MINE: AlgorithmId = AlgorithmId::new(AlgorithmId::FIRST_CUSTOM, 1);
@@ -83,6 +84,19 @@ fn a_reversed_word_has_no_unit() {
 }
 
 /// Any factor value and any weight that builds, at any time.
+/// A head start counts from the acceptance of a version as from the submission of a job.
+#[test]
+fn versions_have_head_starts() {
+    let chain = Chain::new(MINE, [Link::head_start("virtual start", vec![Term::new(version::QUALITY, 2)]), Link::id()])
+        .unwrap();
+    let accepted = Hlc::from_parts(WallTime::from_millis(500_000), 3).unwrap();
+    let version = VersionFacts {
+        quality: BasisPoints::from_ratio(1, 2),
+        ..VersionFacts::new(SubjectId::NONE, CandidateId::new(1, 1), accepted)
+    };
+    assert_eq!(chain.key(&version).word(0), 500_000 + (1 << 32) - 60_000);
+}
+
 fn terms() -> impl Strategy<Value = Vec<Term<JobFacts>>> {
     const NONE: Factor<JobFacts> = Factor::new("none", |_, _| FactorValue::ABSENT);
     let factor = prop::sample::select(vec![FULL, NONE, job::PRIORITY, job::SMALLNESS, job::LIGHTNESS, job::DEADLINE]);

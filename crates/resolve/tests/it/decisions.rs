@@ -202,6 +202,13 @@ fn a_counterfactual_says_what_was_missing() {
     assert_eq!(two.to_string(), "needs 9 min more head start");
 }
 
+/// Two minutes of stamps, and nothing of one alone.
+#[test]
+fn a_decision_says_by_how_much() {
+    assert_eq!(by_stamp().margin(), 120_000 << 16);
+    assert_eq!(decide(StrategyKind::FirstComeFirstServed.reconcile(), &versions()[..1]).unwrap().margin(), 0);
+}
+
 #[test]
 fn every_unit_has_words() {
     let [a, b] = versions();

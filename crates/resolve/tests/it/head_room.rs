@@ -147,6 +147,22 @@ fn a_wide_job_finds_its_place_and_the_head_room_once_it_has_waited() {
     panic!("the wide job waits for ever");
 }
 
+/// Else a stream of small ones would take what it waits for, although its place is kept.
+#[test]
+fn what_a_job_with_a_place_waits_for_is_no_room_for_those_behind_it() {
+    const HOUR: u64 = 3_600_000;
+    let mut view = view(&[8, 2]);
+    view.ageing.reserve_after_ms = HOUR;
+    let submitted = Hlc::from_parts(at(NOW + HOUR), 0).unwrap();
+    let jobs = [job(1, Level::ROUTINE, cores(8)), JobFacts { submitted, ..job(2, Level::ROUTINE, cores(1)) }];
+    let early = plan(&jobs, &view, NOW + HOUR - 1);
+    assert_eq!((early.placements.len(), early.waiting[0].reason.clone()), (1, short_by(1)), "it has no place yet");
+    let found = plan(&jobs, &view, NOW + HOUR);
+    assert_eq!(found.reservations[0].job, jobs[0].id);
+    let reasons: Vec<_> = found.waiting.iter().map(|waiting| (waiting.job, waiting.reason.clone())).collect();
+    assert_eq!(reasons, [(jobs[0].id, short_by(1)), (jobs[1].id, short_by(2))]);
+}
+
 fn freed(number: u64, executor: usize, demand: Resources) -> Reservation {
     Reservation {
         executor,
