@@ -93,8 +93,8 @@ pub fn top(strategy: &dyn ContentionStrategy, jobs: &[JobFacts], round: &RoundFa
 #[must_use]
 pub fn resolve<'a>(strategy: &dyn ReconcileStrategy, versions: &'a [VersionFacts]) -> Option<&'a VersionFacts> {
     let (mut best, others) = versions.split_first()?;
-    for others in others.chunks(OTHERS) {
-        let mut standing = [best; OTHERS + 1];
+    for others in others.chunks(AT_ONCE - 1) {
+        let mut standing = [best; AT_ONCE];
         for (place, version) in standing.iter_mut().skip(1).zip(others) {
             *place = version;
         }
@@ -105,7 +105,7 @@ pub fn resolve<'a>(strategy: &dyn ReconcileStrategy, versions: &'a [VersionFacts
 
 /// Of at most a few versions that of the least key. Word by word, those of the least word move to the front and stay.
 fn least<'a>(strategy: &dyn ReconcileStrategy, mut standing: &mut [&'a VersionFacts]) -> Option<&'a VersionFacts> {
-    let mut words = [0; OTHERS + 1];
+    let mut words = [0; AT_ONCE];
     for index in 0..MAX_WORDS {
         let words = words.get_mut(..standing.len())?;
         strategy.words(standing, index, words);
@@ -128,8 +128,8 @@ fn least<'a>(strategy: &dyn ReconcileStrategy, mut standing: &mut [&'a VersionFa
     standing.iter().copied().min_by_key(|version| version.id)
 }
 
-/// So many versions are judged at once beside the best so far: most results have fewer.
-const OTHERS: usize = 3;
+/// So many versions are judged at once, the best so far among them: most results have no more.
+const AT_ONCE: usize = 4;
 
 #[cfg(test)]
 mod tests {
