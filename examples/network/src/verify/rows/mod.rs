@@ -25,9 +25,7 @@ pub(super) const MISSING: &[Missing] = &[
         what: "strategy switched at run time on all brokers: a broker has the strategy it was started with",
     },
     Missing { id: "BB12", what: "explanations: there is no `reconvene explain` yet; statistics are shown" },
-    Missing { id: "SC1", what: "`Stable` after one more exchange, and `ResultConfirmed` for equal digests" },
+    Missing { id: "SC1", what: "`Stable` after one more exchange" },
     Missing { id: "SC6", what: "emergency across brokers: brokers do not preempt yet" },
     Missing { id: "SC7", what: "switch during a partition: as BB9" },
-    Missing { id: "SC9", what: "a restart of the broker that keeps the parked result" },
-    Missing { id: "SC10", what: "the guard's end at `storm_hold`, when nobody returns" },
 ];

@@ -24,7 +24,8 @@ pub(super) const ROWS: &[Row] = &[
         when: "`b` takes the job over and gives it to an executor of its own, both executors submit, `a` hears its result \
                first, and the cut heals; later it is cut and heals once more",
         then: "both results were accepted and are kept on both sides, the earlier is the job's on both, the client of `b` \
-               is told of the change once and the client of `a` never",
+               is told of the change once and the client of `a` never; of a second job with equal results both agree, and \
+               `b` says so once",
         proof: "both executors are in the observer's hands and were answered `Accepted`; clients of both brokers are asked \
                 before and after; the notices are counted in the logs of both brokers",
         run: |site| Box::pin(sc1(site)),
@@ -73,7 +74,8 @@ pub(super) const ROWS: &[Row] = &[
         id: "SC9",
         requirement: "unknown job",
         given: "brokers `a` and `c`, cut off from each other before a job comes to `a`",
-        when: "its executor moves to `c`, which has never heard of the job, submits there, and the cut heals",
+        when: "its executor moves to `c`, which has never heard of the job, submits there, and the cut heals; then the same \
+               with a restart of `c` before the heal, after which the executor submits again what it kept",
         then: "`c` keeps the result (`Parked`) and accepts it when it hears of the job; the executor is told without \
                asking, and both brokers name the result",
         proof: "the executor in the observer's hands heard both answers; clients of both brokers are asked",
@@ -85,14 +87,17 @@ const FIRST: StrategyKind = StrategyKind::FirstComeFirstServed;
 
 async fn sc1(site: &Site) -> Result<String> {
     let [a, b] = site.brokers::<2>(FIRST).await?;
-    let x = site.puppet(&a).await?;
+    let (x, z) = (Puppet::new(site, 2, &[])?, Puppet::new(site, 2, &[])?);
+    x.register(&a).await?;
     let id = a.submit(job(600_000, "twice")?).await?;
-    let first = x.is_given(id).await?;
-    b.job_when(id, "the attempt is known", |view| view.attempts.iter().any(|attempt| attempt.executor.is_some()))
-        .await?;
-    let z = site.puppet(&b).await?;
+    let equal = a.submit(job(600_000, "twice the same")?).await?;
+    let (first, first_equal) = (x.is_given(id).await?, x.is_given(equal).await?);
+    for job in [id, equal] {
+        b.job_when(job, "the attempt is known", has_attempt).await?;
+    }
+    z.register(&b).await?;
     site.cut(&a, &b);
-    let second = z.is_given(id).await?;
+    let (second, second_equal) = (z.is_given(id).await?, z.is_given(equal).await?);
     ensure!(second.epoch > first.epoch && second.owner != first.owner, "{second} is not an attempt of another owner");
     let at_a = x.submit(&a, first, &Claim::new(1, "from x")).await?;
     expect("the result at a", at_a, |answer| matches!(answer, Answer::Accepted { .. }))?;
@@ -101,6 +106,11 @@ async fn sc1(site: &Site) -> Result<String> {
     expect("the result at b", at_b, |answer| matches!(answer, Answer::Accepted { .. }))?;
     let told_at_b = told(&b, id).await?;
     ensure!(told_at_a != told_at_b, "two sides of a cut know one result");
+    for (executor, broker, attempt) in [(&x, &a, first_equal), (&z, &b, second_equal)] {
+        let answer = executor.submit(broker, attempt, &Claim::new(2, "the same")).await?;
+        expect("an equal result", answer, |answer| matches!(answer, Answer::Accepted { .. }))?;
+        told(broker, equal).await?;
+    }
 
     site.heal();
     let two = |view: &JobView| view.submissions.iter().filter(|submission| submission.accepted).count() == 2;
@@ -119,10 +129,16 @@ async fn sc1(site: &Site) -> Result<String> {
     tokio::time::sleep(a_moment()).await;
     let notices = (a.reported("ResultSuperseded"), b.reported("ResultSuperseded"));
     ensure!(notices == (0, 1), "notices at a and b: {notices:?}, expected none and one");
+    let confirmed = (a.reported("ResultConfirmed"), b.reported("ResultConfirmed"));
+    ensure!(confirmed == (0, 1), "confirmations at a and b: {confirmed:?}, expected none and one");
+    for broker in [&a, &b] {
+        let agreement = broker.result(equal).await?.result.map(|result| result.agreement);
+        ensure!(agreement == Some(2), "{} counts {agreement:?} attempts that agree", broker.name());
+    }
     for broker in [&a, &b] {
         ensure!(told(broker, id).await? == told_at_a, "{} has changed its mind", broker.name());
     }
-    Ok("b told its client its own result, and after the heal that of a, with one notice; a none".to_owned())
+    Ok("b told its client its own result, and after the heal that of a, with one notice; a none; two equal results: one confirmation".to_owned())
 }
 
 async fn sc2(site: &Site) -> Result<String> {
@@ -216,8 +232,7 @@ async fn sc3(site: &Site) -> Result<String> {
     // Longer than it takes until the owner counts as gone.
     let id = a.submit(job(site.scaled_ms(220_000), "orphan")?).await?;
     let began = x.has(id, What::Began).await?;
-    b.job_when(id, "the attempt is known", |view| view.attempts.iter().any(|attempt| attempt.executor.is_some()))
-        .await?;
+    b.job_when(id, "the attempt is known", has_attempt).await?;
     a.kill().await?;
     let taken = b.job_when(id, "the job is taken over", |view| view.epoch.0 > 1).await?;
     ensure!(taken.result.is_none(), "the job was over before it was taken over");
@@ -241,8 +256,7 @@ async fn sc4(site: &Site) -> Result<String> {
     let mut x = site.executor(&a, &[]).await?;
     let id = a.submit(job(site.scaled_ms(60_000), "again")?).await?;
     x.has(id, What::Began).await?;
-    b.job_when(id, "the attempt is known", |view| view.attempts.iter().any(|attempt| attempt.executor.is_some()))
-        .await?;
+    b.job_when(id, "the attempt is known", has_attempt).await?;
     a.kill().await?;
     x.process().kill()?;
     ensure!(x.count(id, What::Ended) == 0, "the machine is too slow: the job was over before its executor was killed");
@@ -296,7 +310,7 @@ async fn sc8(site: &Site) -> Result<String> {
 }
 
 async fn sc9(site: &Site) -> Result<String> {
-    let [a, c] = site.brokers::<2>(FIRST).await?;
+    let [a, mut c] = site.brokers::<2>(FIRST).await?;
     site.cut(&a, &c);
     let x = site.puppet(&a).await?;
     let id = a.submit(job(600_000, "moved")?).await?;
@@ -313,7 +327,32 @@ async fn sc9(site: &Site) -> Result<String> {
     ensure!(results.0 == results.1, "a and c name different results");
     let reported = (c.reported("ResultParked"), c.reported("ResultAccepted"));
     ensure!(reported == (1, 1), "c reported {reported:?} times parked and accepted");
-    Ok("Parked, then Accepted without asking again; both brokers name the result".to_owned())
+
+    // Once more, and the broker that keeps the result dies meanwhile.
+    site.cut(&a, &c);
+    x.register(&a).await?;
+    let id = a.submit(job(600_000, "moved again")?).await?;
+    let attempt = x.is_given(id).await?;
+    x.register(&c).await?;
+    let claim = Claim::new(2, "moved again");
+    let parked = x.submit(&c, attempt, &claim).await?;
+    expect("a result of another unknown job", parked, |answer| matches!(answer, Answer::Parked { .. }))?;
+    c.kill().await?;
+    c.restart(site, BrokerSettings { peers: &[&a], ..BrokerSettings::new(FIRST) }).await?;
+    // The answer was not final, so the executor has kept the result.
+    x.register(&c).await?;
+    let again = x.submit(&c, attempt, &claim).await?;
+    expect("the same after a restart", again, |answer| matches!(answer, Answer::Parked { .. }))?;
+    site.heal();
+    let answer = x.final_answer(attempt, 2).await?;
+    expect("the result parked again", answer, |answer| matches!(answer, Answer::Accepted { .. }))?;
+    ensure!(told(&a, id).await? == told(&c, id).await?, "a and c name different results of the second job");
+    Ok("Parked, then Accepted without asking again, also across a restart; both brokers name the result".to_owned())
+}
+
+/// Whether it is known which executor has the job.
+pub(super) fn has_attempt(view: &JobView) -> bool {
+    view.attempts.iter().any(|attempt| attempt.executor.is_some())
 }
 
 /// The result that a client of this broker is told.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use reconvene_broker::StrategyKind;
 use reconvene_executor::{Answer, JobSpec, Resources};
 
-use super::results::expect;
+use super::{partitions::has_attempt, results::expect};
 use crate::{
     run_log::What,
     verify::{
@@ -122,8 +122,7 @@ async fn bb8(site: &Site) -> Result<String> {
     let x = site.puppet(&a).await?;
     let id = a.submit(job(600_000, "both")?).await?;
     let first = x.is_given(id).await?;
-    b.job_when(id, "the attempt is known", |view| view.attempts.iter().any(|attempt| attempt.executor.is_some()))
-        .await?;
+    b.job_when(id, "the attempt is known", has_attempt).await?;
     let z = site.puppet(&b).await?;
     site.cut(&a, &b);
     for _ in 0..40 {
