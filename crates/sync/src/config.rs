@@ -40,7 +40,8 @@ pub struct Config {
     pub quiet_rounds: u32,
     /// Whether a local write starts a cascade, as received news does. Default true.
     pub cascade_on_local_writes: bool,
-    /// Peers that an urgent version is pushed to at once. Default 3.
+    /// Peers that an urgent version is pushed to at once: beginning with two the next one by name, with four the one on the
+    /// other side as well, the others drawn at random. Default 4.
     pub push_fan_out: usize,
     /// The first step of the backoff of sessions and connections. Default 1,000.
     pub backoff_min_ms: u64,
@@ -130,7 +131,7 @@ impl Config {
             cascade_fan_out: 3,
             quiet_rounds: 2,
             cascade_on_local_writes: true,
-            push_fan_out: 3,
+            push_fan_out: 4,
             backoff_min_ms: 1_000,
             backoff_max_ms: 300_000,
             session_idle_ms: 10_000,
