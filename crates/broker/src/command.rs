@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use reconvene_executor::{EmergencyId, JobId, JobSpec, SubmissionId};
+use reconvene_resolve::{Pin, PolicyChoice, PolicyId};
 
 use crate::Statistics;
-use crate::view::{EmergencyView, ExecutorView, JobView};
+use crate::view::{EmergencyView, ExecutorView, JobView, PolicyView};
 
 /// Something a client asks for. Reads never wait for peers; a change is answered when it is durable here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,25 @@ pub enum Command {
         /// The job.
         job: JobId,
     },
+    /// Switch the policy of the network. Every broker ranks by it as soon as it hears of it; results of jobs that were
+    /// admitted before are judged as they were.
+    SetPolicy {
+        /// The [canonical bytes](reconvene_resolve::Policy::canonical_bytes) of the policy.
+        canonical: Vec<u8>,
+        /// Who is followed if two switch while they do not see each other: the greater rank.
+        issuer_rank: u32,
+    },
+    /// Have another policy judge the results of one job. May change its result.
+    Repin {
+        /// The job.
+        job: JobId,
+        /// A policy that is known here.
+        policy: PolicyId,
+        /// Who is followed if two pin at once: the greater rank.
+        issuer_rank: u32,
+    },
+    /// The policy in force here, and those that are known.
+    Policy,
     /// End the storm guard: executors that are silent are given up as usual.
     EndStormGuard,
     /// One job with its attempts and results.
@@ -96,6 +116,20 @@ pub enum Reply {
         /// Whether it was in quarantine, as far as is known here.
         was_held: bool,
     },
+    /// The policy of the network, durably here.
+    PolicySet {
+        /// The choice that holds, as far as is known here.
+        choice: PolicyChoice,
+    },
+    /// What judges the job, durably here.
+    Repinned {
+        /// The job.
+        job: JobId,
+        /// The pin that holds, as far as is known here.
+        pin: Pin,
+    },
+    /// The policy in force here.
+    Policy(Box<PolicyView>),
     /// The storm guard is off.
     StormGuardEnded {
         /// Whether it was on.

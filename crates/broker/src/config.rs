@@ -1,6 +1,6 @@
 //! The durations, limits and rules of a coordinator.
 
-use reconvene_resolve::StrategyKind;
+use reconvene_resolve::{Policy, StrategyKind};
 
 /// How a [`Coordinator`](crate::Coordinator) behaves. Durations are in milliseconds.
 ///
@@ -20,8 +20,9 @@ use reconvene_resolve::StrategyKind;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Orders waiting jobs here, and judges the results of jobs admitted here.
-    pub strategy: StrategyKind,
+    /// Orders waiting jobs here, and judges the results of jobs admitted here, until an operator switches the policy of
+    /// the network.
+    pub policy: Policy,
     /// How often brokers exchange what they know. Owners' silence is measured against it.
     pub sync_interval_ms: u64,
     /// How often executors say that they are there.
@@ -85,11 +86,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// The default settings under this strategy.
+    /// The default settings under this strategy with its default parameters.
     #[must_use]
-    pub const fn new(strategy: StrategyKind) -> Self {
+    pub fn new(strategy: StrategyKind) -> Self {
         Self {
-            strategy,
+            policy: Policy::of(strategy),
             sync_interval_ms: 60_000,
             heartbeat_ms: 5_000,
             lease_ms: 30_000,
@@ -159,7 +160,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] with the first contradiction.
-    pub const fn build(self) -> Result<Self, ConfigError> {
+    pub fn build(self) -> Result<Self, ConfigError> {
         let durations = [
             self.sync_interval_ms,
             self.heartbeat_ms,

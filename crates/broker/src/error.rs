@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use reconvene_executor::{EmergencyId, JobId, SpecError};
+use reconvene_resolve::PolicyId;
 
 /// Why a command was not done. Nothing has changed in any of these cases.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -29,6 +30,18 @@ pub enum CommandError {
     UnknownEmergency {
         /// The name asked for.
         id: EmergencyId,
+    },
+    /// No policy of this name is known here. It may be known elsewhere.
+    #[error("no policy {policy} is known here")]
+    UnknownPolicy {
+        /// The name asked for.
+        policy: PolicyId,
+    },
+    /// The bytes are no policy, or one of an algorithm that is not known to this program.
+    #[error("policy not set: {reason}")]
+    Policy {
+        /// What is wrong with them.
+        reason: String,
     },
     /// A limit is reached; try again later.
     #[error("{what} is at its limit, try again in {retry_after_ms} ms")]

@@ -6,7 +6,7 @@ use reconvene_clock::{NodeId, ReplicaId, WallTime};
 use reconvene_executor::{
     Answer, AttemptId, EmergencyId, FencingToken, JobId, OwnershipEpoch, ResultDigest, SessionEpoch, SubmissionId,
 };
-use reconvene_resolve::StrategyKind;
+use reconvene_resolve::{PinEpoch, PolicyEpoch, PolicyId};
 
 use crate::fact::{AttemptCause, HoldReason, OwnCause};
 
@@ -30,8 +30,8 @@ pub enum EventKind {
     JobAdmitted {
         /// The job.
         job: JobId,
-        /// The strategy that will judge its results.
-        strategy: StrategyKind,
+        /// The policy that will judge its results.
+        policy: PolicyId,
     },
     /// A job owned here waits.
     JobWaiting {
@@ -308,6 +308,35 @@ pub enum EventKind {
     EmergencyExpired {
         /// Its name.
         id: EmergencyId,
+    },
+    /// Another policy is in force here.
+    PolicySwitched {
+        /// The number of the switch.
+        epoch: PolicyEpoch,
+        /// The rank of who made it.
+        issuer_rank: u32,
+        /// The policy before.
+        from: PolicyId,
+        /// The policy now.
+        to: PolicyId,
+    },
+    /// Another policy judges a job from now on, by an operator's word given here.
+    JobRepinned {
+        /// The job.
+        job: JobId,
+        /// The number of the pin.
+        epoch: PinEpoch,
+        /// What judged before.
+        from: PolicyId,
+        /// What judges now.
+        to: PolicyId,
+    },
+    /// A job has results, and the policy that must judge them is not known here yet.
+    Unresolved {
+        /// The job.
+        job: JobId,
+        /// The policy.
+        policy: PolicyId,
     },
     /// A fact could not be read, or contradicts another.
     FactFault {

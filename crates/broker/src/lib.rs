@@ -30,7 +30,7 @@ mod view;
 mod driver;
 
 pub use reconvene_clock::Now;
-pub use reconvene_resolve::StrategyKind;
+pub use reconvene_resolve::{Policy, PolicyId, StrategyKind};
 
 pub use self::bundle::{Bundle, BundleAnswer, BundleRequest, MAX_BUNDLE_BYTES};
 pub use self::command::{Command, PAGE_JOBS, Reply};
@@ -44,10 +44,12 @@ pub use self::error::CommandError;
 pub use self::event::{Event, EventKind, LossCause, StormEnd, WaitReason};
 pub use self::fact::{
     AttemptCause, AttemptFact, CancelFact, CodecError, EmergencyFact, ExecutorFact, ExecutorState, FACT_BYTES, Fact,
-    FactKey, HoldFact, HoldReason, OwnCause, OwnFact, Phase, PhaseMark, SeenFact, SettleFact, SpecFact, SubmissionFact,
-    ToldFact, Verdict,
+    FactKey, HoldFact, HoldReason, OwnCause, OwnFact, Phase, PhaseMark, PinFact, PolicyCurrentFact, PolicyDefFact,
+    SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact, Verdict,
 };
 pub use self::node::{Node, NodeConfig, NodeEvent, NodeInput, NodeOutput, read_all};
 pub use self::statistics::Statistics;
 pub use self::status::{NodeStatus, PeerStatus};
-pub use self::view::{AttemptView, EmergencyView, ExecutorView, JobStatus, JobView, ResultView, SubmissionView};
+pub use self::view::{
+    AttemptView, EmergencyView, ExecutorView, JobStatus, JobView, PolicyView, ResultView, SubmissionView,
+};

@@ -318,7 +318,7 @@ impl Node {
             node: identity.node,
             replica: identity.replica,
             incarnation: identity.incarnation,
-            strategy: self.coordinator.config().strategy,
+            strategy: self.coordinator.policy().kind(),
             digest: self.replica.head().fingerprints().root().to_string(),
             peers: peers.collect(),
             executors: at_home.map(|executor| executor.id).collect(),

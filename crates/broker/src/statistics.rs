@@ -83,6 +83,12 @@ pub struct Statistics {
     pub quarantined: u64,
     /// Times that a job was released here.
     pub released: u64,
+    /// Switches of the policy that were ordered here.
+    pub policies_set: u64,
+    /// Jobs that were given another policy here.
+    pub repinned: u64,
+    /// Results that could not be judged yet, because the policy is not known here.
+    pub unresolved: u64,
     /// Times that the storm guard was on.
     pub storms: u64,
     /// How long it was on, in milliseconds.

@@ -1,10 +1,13 @@
 //! Where facts become the inputs of the strategies, and their outcome becomes ours.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
 use reconvene_clock::ReplicaId;
 use reconvene_executor::{JobId, SubmissionId};
 use reconvene_resolve::{
-    BasisPoints, CandidateId, ContestRule, ExecutorFacts, JobFacts, JobValue, Level, Outcome, Priority, RankKey,
-    Resources, RoundFacts, StrategyKind, SubjectId, VersionFacts, balance, decide, tie_hash,
+    BasisPoints, CandidateId, ContestRule, ExecutorFacts, JobFacts, JobValue, Level, Outcome, Policy, PolicyId,
+    Priority, RankKey, Resources, RoundFacts, StrategyKind, SubjectId, VersionFacts, balance, decide, tie_hash,
 };
 
 use crate::fact::{SpecFact, SubmissionFact};
@@ -14,54 +17,75 @@ pub(crate) fn owner_tie(job: JobId, owner: ReplicaId) -> u64 {
     tie_hash(subject(job), CandidateId::new(owner.get(), 0))
 }
 
+/// The five strategies with their default parameters: known to every broker, whatever has arrived.
+pub(crate) fn built_in(id: PolicyId) -> Option<Arc<Policy>> {
+    static DEFAULTS: LazyLock<BTreeMap<PolicyId, Arc<Policy>>> = LazyLock::new(|| {
+        let named = |kind| {
+            let policy = Policy::of(kind);
+            (policy.id(), Arc::new(policy))
+        };
+        StrategyKind::ALL.into_iter().map(named).collect()
+    });
+    DEFAULTS.get(&id).cloned()
+}
+
 /// Whether the first accepted result ends the matter.
-pub(crate) fn first_stands(kind: StrategyKind) -> bool {
-    kind.contest_rule() == ContestRule::FirstStands
+pub(crate) fn first_stands(policy: &Policy) -> bool {
+    policy.kind().contest_rule() == ContestRule::FirstStands
 }
 
 /// The canonical one of these submissions.
 pub(crate) fn canonical<'a>(
     job: JobId,
-    kind: StrategyKind,
+    policy: &Policy,
     accepted: impl Iterator<Item = (SubmissionId, &'a SubmissionFact)>,
 ) -> Option<SubmissionId> {
-    let strategy = kind.reconcile();
+    let strategy = policy.reconcile();
     accepted.min_by_key(|(id, fact)| strategy.key(&version(job, *id, fact))).map(|(id, _)| id)
 }
 
 /// Whether a submission that has no name yet would be canonical beside the one that is.
 pub(crate) fn wins(
     job: JobId,
-    kind: StrategyKind,
+    policy: &Policy,
     id: SubmissionId,
     new: &SubmissionFact,
     standing: (SubmissionId, &SubmissionFact),
 ) -> bool {
-    let strategy = kind.reconcile();
+    let strategy = policy.reconcile();
     strategy.key(&version(job, id, new)) < strategy.key(&version(job, standing.0, standing.1))
 }
 
 /// Why one submission stands before another, in one line.
 pub(crate) fn explain(
     job: JobId,
-    kind: StrategyKind,
+    policy: &Policy,
     new: (SubmissionId, &SubmissionFact),
     old: (SubmissionId, &SubmissionFact),
 ) -> String {
     let versions = [version(job, new.0, new.1), version(job, old.0, old.1)];
-    decide(kind.reconcile(), &versions).map(|decision| decision.to_string()).unwrap_or_default()
+    decide(policy.reconcile(), &versions).map(|decision| decision.to_string()).unwrap_or_default()
 }
 
 /// Where a waiting job stands: smaller goes first.
-pub(crate) fn rank_key(
-    kind: StrategyKind,
-    id: JobId,
-    fact: &SpecFact,
-    level: u8,
+pub(crate) fn rank_key(policy: &Policy, job: &JobFacts, total: reconvene_executor::Resources) -> RankKey {
+    policy.contention().key(job, &RoundFacts::new(0, resources(total)))
+}
+
+/// Whether a job of lower tier has to leave what is free to graver ones.
+pub(crate) fn is_held_back(
+    policy: &Policy,
+    job: &JobFacts,
+    free: reconvene_executor::Resources,
     total: reconvene_executor::Resources,
-) -> RankKey {
+) -> bool {
+    policy.head_room().holds_back(job, &resources(free), &resources(total)).is_some()
+}
+
+/// A waiting job as strategies see it.
+pub(crate) fn job_facts(id: JobId, fact: &SpecFact, level: u8) -> JobFacts {
     let spec = &fact.spec;
-    let job = JobFacts {
+    JobFacts {
         priority: Priority(spec.priority),
         deadline: spec.deadline,
         estimate_ms: spec.estimate_ms,
@@ -72,8 +96,7 @@ pub(crate) fn rank_key(
         level: Level::new(level).unwrap_or_default(),
         height: fact.height,
         ..JobFacts::new(CandidateId::new(id.admitted_by.get(), id.sequence), fact.submitted)
-    };
-    kind.contention().key(&job, &RoundFacts::new(0, resources(total)))
+    }
 }
 
 /// How unevenly an executor's room would be used with this job on it: smaller is better.

@@ -5,6 +5,7 @@ use reconvene_sync::Ticket;
 
 use crate::command::PAGE_JOBS;
 use crate::coordinator::outbox::Effect;
+use crate::coordinator::policies::InForce;
 use crate::coordinator::{Coordinator, number};
 use crate::event::StormEnd;
 use crate::fact::{CancelFact, EmergencyFact, SpecFact};
@@ -21,6 +22,9 @@ impl Coordinator {
             Command::RevokeEmergency { id } => self.revoke_emergency(id),
             Command::Cancel { job } => self.cancel(job),
             Command::Release { job } => self.release_command(job),
+            Command::SetPolicy { canonical, issuer_rank } => self.set_policy(&canonical, issuer_rank),
+            Command::Repin { job, policy, issuer_rank } => self.repin(job, policy, issuer_rank),
+            Command::Policy => Ok(Reply::Policy(Box::new(self.policy_view()))),
             Command::EndStormGuard => Ok(Reply::StormGuardEnded { was_on: self.end_storm(StormEnd::Operator) }),
             Command::Job { job } => {
                 let view = self.job(job).ok_or(CommandError::UnknownJob { job });
@@ -60,17 +64,19 @@ impl Coordinator {
         let exhausted = || CommandError::out_of_range("the number of jobs admitted here", u64::MAX, "less");
         self.last_job = self.last_job.checked_add(1).ok_or_else(exhausted)?;
         let job = JobId::new(self.own.replica, self.last_job);
-        let strategy = self.config.strategy;
-        let fact = SpecFact { spec, submitted: self.next_stamp(), height: self.next_height(), strategy };
+        let InForce { id: policy, policy: rules, .. } = self.in_force.clone();
+        self.define(policy, &rules);
+        let fact = SpecFact { spec, submitted: self.next_stamp(), height: self.next_height(), policy };
         count(&mut self.statistics.submitted);
         self.write(FactKey::Spec(job), Fact::Spec(Box::new(fact)));
-        self.notify(EventKind::JobAdmitted { job, strategy });
+        self.notify(EventKind::JobAdmitted { job, policy });
         Ok(Reply::Submitted { job })
     }
 
     fn cancel(&mut self, id: JobId) -> Result<Reply, CommandError> {
         let job = self.view.job(id).filter(|job| job.spec.is_some()).ok_or(CommandError::UnknownJob { job: id })?;
-        if let Some(canonical) = job.canonical() {
+        let named = job.canonical().or_else(|| job.accepted().find(|(_, fact)| fact.success).map(|(id, _)| id));
+        if let Some(canonical) = named {
             return Ok(Reply::TooLate { job: id, canonical });
         }
         if !job.is_cancelled() {

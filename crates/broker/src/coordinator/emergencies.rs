@@ -20,8 +20,8 @@ impl Coordinator {
         if stands {
             // Wall time decides; the timer only looks again, since the two clocks may drift apart.
             self.arm(Timer::Emergency(id), fact.expires.saturating_since(self.at.wall).max(1));
-            self.in_force.insert(id);
-        } else if self.in_force.remove(&id) || fact.revoked {
+            self.standing.insert(id);
+        } else if self.standing.remove(&id) || fact.revoked {
             self.timers.disarm(Timer::Emergency(id));
             let kind =
                 if fact.revoked { EventKind::EmergencyRevoked { id } } else { EventKind::EmergencyExpired { id } };

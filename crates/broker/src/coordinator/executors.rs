@@ -706,7 +706,7 @@ impl Coordinator {
 
     /// One strategy ranks by the share of the whole capacity here that a job takes.
     fn capacity_changed(&mut self) {
-        self.rank_again |= self.config.strategy == StrategyKind::ResourceOptimal;
+        self.rank_again |= self.in_force.policy.kind() == StrategyKind::ResourceOptimal;
     }
 
     /// After a restart: executors that were ours are watched from now on, until they register again.

@@ -30,6 +30,8 @@ pub(super) struct Local {
     /// Whether its end was acted upon.
     over: bool,
     failed: bool,
+    /// Whether it was said that its results cannot be judged.
+    unresolved: bool,
     /// Whether it was said to wait for the end of the storm guard.
     in_storm: bool,
     cancel_too_late: bool,
@@ -61,7 +63,13 @@ impl Coordinator {
         self.notice_owner(id);
         let Some(job) = self.view.job(id) else { return };
         let own = self.own.replica;
-        let (canonical, over) = (job.canonical(), job.is_over(self.config.retries));
+        let (canonical, over, has_success) = (job.canonical(), job.is_over(self.config.retries), job.has_success());
+        let missing = job.pin().map(|pin| pin.policy).filter(|_| job.is_unresolved());
+        let local = self.locals.entry(id).or_default();
+        if let Some(policy) = missing.filter(|_| !core::mem::replace(&mut local.unresolved, true)) {
+            self.notify(EventKind::Unresolved { job: id, policy });
+        }
+        let Some(job) = self.view.job(id) else { return };
         if let Some(canonical) = canonical.filter(|_| job.is_cancelled_by(own)) {
             let local = self.locals.entry(id).or_default();
             if !core::mem::replace(&mut local.cancel_too_late, true) {
@@ -70,7 +78,7 @@ impl Coordinator {
         }
         if over {
             self.end(id);
-        } else if canonical.is_some() {
+        } else if has_success {
             // Challengers may still come, but nothing more is started.
             self.unqueue(id);
             self.contest(id);
@@ -250,12 +258,12 @@ impl Coordinator {
         if old == new {
             return;
         }
-        let (Some(old_fact), Some(spec)) = (job.submissions.get(&old), &job.spec) else { return };
+        let (Some(old_fact), Some(policy)) = (job.submissions.get(&old), job.policy()) else { return };
         let revision = job.told_fact(own).map_or(0, |told| told.revision).saturating_add(1);
         let same = old_fact.digest == new_fact.digest;
         let agreement = job.agreement(new_fact.digest, None);
         let wasted = old_fact.cost_resource_ms;
-        let decision = strategy::explain(id, spec.fact.strategy, (new, new_fact), (old, old_fact));
+        let decision = strategy::explain(id, policy, (new, new_fact), (old, old_fact));
         let pending = (!same).then_some(old);
         self.write(FactKey::Told { job: id, by: own }, Fact::Told(ToldFact { revision, named: new, pending }));
         if same {
@@ -292,8 +300,8 @@ impl Coordinator {
             let (Some(old_fact), Some(new_fact)) = (job.submissions.get(&old), job.submissions.get(&new)) else {
                 continue;
             };
-            let Some(spec) = &job.spec else { continue };
-            let decision = strategy::explain(id, spec.fact.strategy, (new, new_fact), (old, old_fact));
+            let Some(policy) = job.policy() else { continue };
+            let decision = strategy::explain(id, policy, (new, new_fact), (old, old_fact));
             self.notify(EventKind::ResultSuperseded { job: id, old, new, decision, key: notice_key(id, old, new) });
             self.outbox.effect(Effect::Taken(id));
         }

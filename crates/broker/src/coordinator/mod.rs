@@ -8,6 +8,7 @@ mod outbox;
 mod ownership;
 mod parked;
 mod placement;
+mod policies;
 mod quarantine;
 mod queue;
 mod results;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use reconvene_clock::{Height, Hlc, MaxAhead, NodeId, Now, ReplicaId, Timestamp, WallTime};
 use reconvene_executor::message::{ToBroker, ToExecutor};
 use reconvene_executor::{EmergencyId, JobId, SubmissionId};
+use reconvene_resolve::PolicyId;
 use reconvene_store::{Identity, PlanError, Record, sabotage};
 use reconvene_sync::{NewWrite, Ticket};
 
@@ -28,6 +30,7 @@ use self::jobs::Local;
 use self::outbox::{Effect, Next, Outbox};
 use self::ownership::{Owner, Peer};
 use self::parked::Parked;
+use self::policies::InForce;
 use self::quarantine::Lately;
 use self::queue::Queue;
 use self::storm::StormGuard;
@@ -199,8 +202,11 @@ pub struct Coordinator {
     parked: Parked,
     storm: StormGuard,
     lately_lost: Lately,
+    in_force: InForce,
+    /// Policies that are durable here.
+    defined: BTreeSet<PolicyId>,
     declared: VecDeque<Timestamp>,
-    in_force: BTreeSet<EmergencyId>,
+    standing: BTreeSet<EmergencyId>,
     known_emergencies: BTreeSet<EmergencyId>,
     statistics: Statistics,
 }
@@ -221,6 +227,7 @@ impl Coordinator {
     pub fn open(config: Config, own: Identity, records: Vec<Record>, now: Now) -> Self {
         let at = Moment { mono: now.mono, wall: now.wall };
         let retries = config.retries;
+        let in_force = InForce::configured(&config.policy);
         let mut coordinator = Self {
             config,
             own,
@@ -254,8 +261,10 @@ impl Coordinator {
             parked: Parked::default(),
             storm: StormGuard::default(),
             lately_lost: Lately::default(),
+            in_force,
+            defined: BTreeSet::new(),
             declared: VecDeque::new(),
-            in_force: BTreeSet::new(),
+            standing: BTreeSet::new(),
             known_emergencies: BTreeSet::new(),
             statistics: Statistics::default(),
         };
@@ -432,6 +441,7 @@ impl Coordinator {
             Change::Executor(executor) => self.executor_changed(executor),
             Change::Emergency(id) => self.emergency_changed(id),
             Change::Member(replica) => self.member_changed(replica),
+            Change::Policy => self.policy_changed(),
             Change::Fault { key, reason } => {
                 count(&mut self.statistics.fact_faults);
                 self.notify(EventKind::FactFault { key, reason });
@@ -460,6 +470,9 @@ impl Coordinator {
             FactKey::Emergency { id, .. } if id.declared_by == own => {
                 self.last_emergency = self.last_emergency.max(id.number);
             }
+            FactKey::PolicyDef(id) => {
+                self.defined.insert(*id);
+            }
             FactKey::Spec(_)
             | FactKey::Own { .. }
             | FactKey::Attempt(_)
@@ -468,6 +481,8 @@ impl Coordinator {
             | FactKey::Settle { .. }
             | FactKey::Cancel { .. }
             | FactKey::Hold { .. }
+            | FactKey::Pin { .. }
+            | FactKey::PolicyCurrent { .. }
             | FactKey::Told { .. }
             | FactKey::Executor { .. }
             | FactKey::Emergency { .. } => {}
@@ -581,9 +596,12 @@ fn writer(key: &FactKey) -> Option<ReplicaId> {
         | FactKey::Settle { by, .. }
         | FactKey::Cancel { by, .. }
         | FactKey::Hold { by, .. }
+        | FactKey::Pin { by, .. }
+        | FactKey::PolicyCurrent { by }
         | FactKey::Told { by, .. }
         | FactKey::Emergency { by, .. } => *by,
         FactKey::Executor { home, .. } => *home,
+        FactKey::PolicyDef(_) => return None,
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use reconvene_clock::{NodeId, ReplicaId};
 use reconvene_executor::{AttemptId, JobId, JobSpec, Resources, SessionEpoch};
+use reconvene_resolve::HeadRoom;
 
 use crate::coordinator::Coordinator;
 use crate::coordinator::queue::{Passed, Shape};
@@ -29,7 +30,8 @@ impl Coordinator {
         let Some(spec) = &job.spec else { return };
         let level = self.view.level(job, self.at.wall);
         let total = self.total_capacity();
-        let key = strategy::rank_key(self.config.strategy, id, &spec.fact, level, total);
+        let facts = strategy::job_facts(id, &spec.fact, level);
+        let key = strategy::rank_key(&self.in_force.policy, &facts, total);
         let shape = Shape::of(&spec.fact.spec);
         self.queue.insert(id, shape, key);
         self.placing = true;
@@ -53,12 +55,18 @@ impl Coordinator {
         }
         let mut rooms = self.rooms();
         let mut passed = Passed::default();
+        let total = self.total_capacity();
         while !rooms.is_empty() {
             let Some((id, shape)) = self.queue.first(&passed) else { break };
             let Some(job) = self.view.job(id) else {
                 passed.jobs.insert(id);
                 continue;
             };
+            if self.is_held_back(job, &rooms, total) {
+                // Whoever comes after it in rank is of no graver tier, and asks for as much.
+                passed.shapes.insert(shape);
+                continue;
+            }
             match self.choose(job, &rooms) {
                 Some(index) => {
                     let (executor, session, demand) = self.take_room(&mut rooms, index, job);
@@ -73,6 +81,18 @@ impl Coordinator {
                 }
             }
         }
+    }
+
+    /// Whether a job has to leave the room there is to graver ones: what the policy keeps free, over all executors.
+    fn is_held_back(&self, job: &JobRecord, rooms: &[Room], total: Resources) -> bool {
+        if *self.in_force.policy.head_room() == HeadRoom::NONE {
+            return false;
+        }
+        let Some(spec) = &job.spec else { return false };
+        let level = self.view.level(job, self.at.wall);
+        let facts = strategy::job_facts(job.id, &spec.fact, level);
+        let free = rooms.iter().fold(Resources::NONE, |sum, room| sum.checked_add(room.free).unwrap_or(sum));
+        strategy::is_held_back(&self.in_force.policy, &facts, free, total)
     }
 
     fn rooms(&self) -> Vec<Room> {

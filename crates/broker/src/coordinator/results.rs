@@ -10,7 +10,7 @@ use crate::coordinator::timers::Timer;
 use crate::fact::{SubmissionFact, Verdict};
 use crate::statistics::count;
 use crate::view::JobRecord;
-use crate::{EventKind, Fact, FactKey, Statistics, strategy};
+use crate::{Config, EventKind, Fact, FactKey, Statistics, strategy};
 
 /// What a row of the table says.
 struct Judgement {
@@ -120,7 +120,7 @@ impl Coordinator {
         let Some(job) = self.view.job(id) else { return Answer::Busy { retry_after_ms: self.config.sync_interval_ms } };
         let challenges = job.canonical().is_some();
         let unnamed = job.told_by(self.own.replica).is_none();
-        let judgement = row(job, self.config.retries, from, &submit, (self.next_submission(), &candidate));
+        let judgement = row(job, &self.config, from, &submit, (self.next_submission(), &candidate));
         let Judgement { answer, counter, kept, again } = judgement;
         count(counter(&mut self.statistics));
         let (attempt, digest) = (submit.attempt, submit.digest);
@@ -208,7 +208,7 @@ fn error_shown(outcome: &Outcome) -> String {
 /// The first row of the table that applies.
 fn row(
     job: &JobRecord,
-    retries: u32,
+    config: &Config,
     from: NodeId,
     submit: &Submit,
     (next, candidate): (SubmissionId, &SubmissionFact),
@@ -236,12 +236,18 @@ fn row(
         let rejection = Rejection::StaleSpec { current: spec.digest };
         return Judgement::answered(Answer::Rejected(rejection), |s| &mut s.stale);
     }
+    // Nobody here can tell which of its results counts, or whether another may challenge it.
+    let unresolved =
+        || Judgement::answered(Answer::Busy { retry_after_ms: config.sync_interval_ms }, |s| &mut s.unresolved);
+    if job.is_unresolved() {
+        return unresolved();
+    }
     let Some((canonical, standing)) = job.canonical_fact() else {
         // D5: nobody wants the result any more.
         if job.is_cancelled() {
             return Judgement::rejected(Rejection::Late { canonical: None }, |s| &mut s.late);
         }
-        return first(job, retries, submit, candidate);
+        return first(job, config.retries, submit, candidate);
     };
     let repeated = job.submissions.values().any(|fact| fact.attempt == submit.attempt && fact.success);
     // D2 to D4, equal digest.
@@ -253,15 +259,14 @@ fn row(
         return Judgement::rejected(Rejection::Divergent, |s| &mut s.divergent);
     }
     // D3, D4, other digest.
+    let Some(policy) = job.policy() else { return unresolved() };
     if job.first_stands() {
         return Judgement::rejected(Rejection::AlreadyAccepted { by: canonical }, |s| &mut s.divergent);
     }
     if job.is_settled() {
         return Judgement::rejected(Rejection::Settled { canonical }, |s| &mut s.late);
     }
-    let wins = job.spec.as_ref().is_some_and(|spec| {
-        candidate.success && strategy::wins(job.id, spec.fact.strategy, next, candidate, (canonical, standing))
-    });
+    let wins = candidate.success && strategy::wins(job.id, policy, next, candidate, (canonical, standing));
     if wins {
         return Judgement::kept(Answer::Accepted { finality: Finality::Provisional }, |s| &mut s.divergent);
     }

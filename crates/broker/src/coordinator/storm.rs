@@ -44,6 +44,12 @@ impl StormGuard {
 }
 
 impl Coordinator {
+    /// Whether this broker takes itself for cut off from its executors.
+    #[must_use]
+    pub const fn is_storm_guard_on(&self) -> bool {
+        self.storm.is_on()
+    }
+
     /// Whether a timer that would conclude something from silence has to wait for the end of the guard.
     pub(super) fn hold_back(&mut self, timer: Timer) -> bool {
         let on = self.storm.is_on();

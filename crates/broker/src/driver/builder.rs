@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reconvene_resolve::StrategyKind;
+use reconvene_resolve::{Policy, StrategyKind};
 use reconvene_store::{MetadataStore, StoreError};
 use reconvene_sync::{self as sync, Transport};
 use tokio::sync::{broadcast, mpsc};
@@ -118,9 +118,14 @@ impl<S, T, E, C> BrokerBuilder<S, T, E, C> {
         self
     }
 
-    /// The rule by which jobs are ordered and results judged. Default: emergency first.
-    pub const fn strategy(mut self, strategy: StrategyKind) -> Self {
-        self.lifecycle.strategy = strategy;
+    /// The rule by which jobs are ordered and results judged, with its default parameters. Default: emergency first.
+    pub fn strategy(self, strategy: StrategyKind) -> Self {
+        self.policy(Policy::of(strategy))
+    }
+
+    /// The policy by which jobs are ordered and results judged, until an operator switches that of the network.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.lifecycle.policy = policy;
         self
     }
 

@@ -5,6 +5,7 @@ use core::str::Split;
 
 use reconvene_clock::{NodeId, ReplicaId};
 use reconvene_executor::{AttemptId, EmergencyId, JobId, OwnershipEpoch, SubmissionId};
+use reconvene_resolve::PolicyId;
 use reconvene_store::Key;
 
 /// What a fact speaks of, and who wrote it. Each key has one writer: the broker incarnation named in it.
@@ -72,6 +73,13 @@ pub enum FactKey {
         /// The writer.
         by: ReplicaId,
     },
+    /// Which policy judges a job's results, if not that of its admission; written by the broker that took the command.
+    Pin {
+        /// The job.
+        job: JobId,
+        /// The writer.
+        by: ReplicaId,
+    },
     /// Which result a broker has named as canonical; written by that broker.
     Told {
         /// The job.
@@ -90,6 +98,14 @@ pub enum FactKey {
     Emergency {
         /// The declaration.
         id: EmergencyId,
+        /// The writer.
+        by: ReplicaId,
+    },
+    /// A policy under its name. Written by any broker that uses it: the name is the digest of the content, so that all
+    /// write the same.
+    PolicyDef(PolicyId),
+    /// Which policy is in force; written by the broker that took the command.
+    PolicyCurrent {
         /// The writer.
         by: ReplicaId,
     },
@@ -118,6 +134,11 @@ impl FactKey {
                 let id = EmergencyId { declared_by: replica(declared_by)?, number: hex64(number)? };
                 Self::Emergency { id, by: replica(segments.next()?)? }
             }
+            "policy" => match segments.next()? {
+                "def" => Self::PolicyDef(segments.next()?.parse().ok()?),
+                "cur" => Self::PolicyCurrent { by: replica(segments.next()?)? },
+                _ => return None,
+            },
             _ => return None,
         };
         // One fact, one spelling: capitals, signs and further segments are somebody else's keys.
@@ -150,6 +171,7 @@ impl FactKey {
             "settle" => Some(Self::Settle { job, by: replica(segments.next()?)? }),
             "cancel" => Some(Self::Cancel { job, by: replica(segments.next()?)? }),
             "hold" => Some(Self::Hold { job, by: replica(segments.next()?)? }),
+            "pin" => Some(Self::Pin { job, by: replica(segments.next()?)? }),
             "told" => Some(Self::Told { job, by: replica(segments.next()?)? }),
             _ => None,
         }
@@ -167,8 +189,9 @@ impl FactKey {
             | Self::Settle { job, .. }
             | Self::Cancel { job, .. }
             | Self::Hold { job, .. }
+            | Self::Pin { job, .. }
             | Self::Told { job, .. } => Some(*job),
-            Self::Executor { .. } | Self::Emergency { .. } => None,
+            Self::Executor { .. } | Self::Emergency { .. } | Self::PolicyDef(_) | Self::PolicyCurrent { .. } => None,
         }
     }
 }
@@ -209,12 +232,18 @@ impl Display for FactKey {
                 job(f, id, "hold")?;
                 write!(f, "/{by}")
             }
+            Self::Pin { job: id, by } => {
+                job(f, id, "pin")?;
+                write!(f, "/{by}")
+            }
             Self::Told { job: id, by } => {
                 job(f, id, "told")?;
                 write!(f, "/{by}")
             }
             Self::Executor { executor, home } => write!(f, "exec/{executor}/{home}"),
             Self::Emergency { id, by } => write!(f, "emg/{}-{:016x}/{by}", id.declared_by, id.number),
+            Self::PolicyDef(id) => write!(f, "policy/def/{id}"),
+            Self::PolicyCurrent { by } => write!(f, "policy/cur/{by}"),
         }
     }
 }
@@ -251,6 +280,9 @@ mod tests {
             FactKey::Hold { job, by },
             FactKey::Executor { executor: NodeId::new([9; 16]), home: by },
             FactKey::Emergency { id: EmergencyId { declared_by: by, number: 4 }, by },
+            FactKey::Pin { job, by },
+            FactKey::PolicyDef(PolicyId([0xa1; 16])),
+            FactKey::PolicyCurrent { by },
         ]
     }
 
@@ -269,6 +301,9 @@ mod tests {
         assert_eq!(spelled[3], format!("{job}/seen/00000002/00000007/00000000000000ab/00000000000000ab"));
         assert_eq!(spelled[4], format!("{job}/sub/00000000000000ab/0000000000000001"));
         assert_eq!(spelled[8], format!("{job}/hold/00000000000000ab"));
+        assert_eq!(spelled[11], format!("{job}/pin/00000000000000ab"));
+        assert_eq!(spelled[12], format!("policy/def/{}", "a1".repeat(16)));
+        assert_eq!(spelled[13], "policy/cur/00000000000000ab");
         assert_eq!(spelled[10], "emg/00000000000000ab-0000000000000004/00000000000000ab");
     }
 

@@ -12,7 +12,7 @@ use reconvene_clock::{Height, Hlc, NodeId, ReplicaId, WallTime};
 use reconvene_executor::{
     AttemptId, JobSpec, Rejection, Resources, ResultDigest, SessionEpoch, SpecDigest, SubmissionId, Tag,
 };
-use reconvene_resolve::StrategyKind;
+use reconvene_resolve::{Pin, PolicyChoice, PolicyId};
 use reconvene_store::Class;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -41,12 +41,18 @@ pub enum Fact {
     Cancel(CancelFact),
     /// Under [`FactKey::Hold`].
     Hold(HoldFact),
+    /// Under [`FactKey::Pin`].
+    Pin(PinFact),
     /// Under [`FactKey::Told`].
     Told(ToldFact),
     /// Under [`FactKey::Executor`].
     Executor(ExecutorFact),
     /// Under [`FactKey::Emergency`].
     Emergency(EmergencyFact),
+    /// Under [`FactKey::PolicyDef`].
+    PolicyDef(PolicyDefFact),
+    /// Under [`FactKey::PolicyCurrent`].
+    PolicyCurrent(PolicyCurrentFact),
 }
 
 /// The specification of a job as it was admitted. Never changes.
@@ -59,8 +65,8 @@ pub struct SpecFact {
     pub submitted: Hlc,
     /// One more than the greatest height that broker had observed.
     pub height: Height,
-    /// The strategy that judges the job's results, whatever is configured later.
-    pub strategy: StrategyKind,
+    /// The policy that was in force: it judges the job's results, whatever is in force later, unless another is pinned.
+    pub policy: PolicyId,
 }
 
 /// A claim of a job.
@@ -217,6 +223,34 @@ pub enum HoldReason {
     PoisonSuspected,
 }
 
+/// Another policy judges a job's results from now on. The greatest of all pins holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct PinFact {
+    /// The pin.
+    pub pin: Pin,
+    /// When it was written.
+    pub at: Hlc,
+}
+
+/// A policy with all its parameters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct PolicyDefFact {
+    /// Its canonical bytes, whose digest is in the key.
+    pub canonical: Vec<u8>,
+}
+
+/// An operator has switched the policy of the network. The greatest of all choices holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct PolicyCurrentFact {
+    /// The choice.
+    pub choice: PolicyChoice,
+    /// When it was written.
+    pub at: Hlc,
+}
+
 /// Which result a broker last named as canonical, where it differs from what it named when it accepted one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
@@ -286,8 +320,10 @@ impl Fact {
             | Self::Cancel(_)
             | Self::Hold(_)
             | Self::Executor(_)
-            | Self::Emergency(_) => Class::URGENT,
-            Self::Spec(_) | Self::Attempt(_) | Self::Seen(_) | Self::Told(_) => Class::NORMAL,
+            | Self::Emergency(_)
+            | Self::PolicyDef(_)
+            | Self::PolicyCurrent(_) => Class::URGENT,
+            Self::Spec(_) | Self::Attempt(_) | Self::Seen(_) | Self::Pin(_) | Self::Told(_) => Class::NORMAL,
         }
     }
 
@@ -305,9 +341,12 @@ impl Fact {
             Self::Settle(fact) => codec::encode(fact),
             Self::Cancel(fact) => codec::encode(fact),
             Self::Hold(fact) => codec::encode(fact),
+            Self::Pin(fact) => codec::encode(fact),
             Self::Told(fact) => codec::encode(fact),
             Self::Executor(fact) => codec::encode(fact),
             Self::Emergency(fact) => codec::encode(fact),
+            Self::PolicyDef(fact) => codec::encode(fact),
+            Self::PolicyCurrent(fact) => codec::encode(fact),
         }
     }
 
@@ -325,9 +364,12 @@ impl Fact {
             FactKey::Settle { .. } => Self::Settle(codec::decode(bytes)?),
             FactKey::Cancel { .. } => Self::Cancel(codec::decode(bytes)?),
             FactKey::Hold { .. } => Self::Hold(codec::decode(bytes)?),
+            FactKey::Pin { .. } => Self::Pin(codec::decode(bytes)?),
             FactKey::Told { .. } => Self::Told(codec::decode(bytes)?),
             FactKey::Executor { .. } => Self::Executor(codec::decode(bytes)?),
             FactKey::Emergency { .. } => Self::Emergency(codec::decode(bytes)?),
+            FactKey::PolicyDef(_) => Self::PolicyDef(codec::decode(bytes)?),
+            FactKey::PolicyCurrent { .. } => Self::PolicyCurrent(codec::decode(bytes)?),
         })
     }
 }
@@ -344,7 +386,9 @@ impl Fact {
             Self::Settle(fact) => Some(fact.at),
             Self::Cancel(fact) => Some(fact.at),
             Self::Hold(fact) => Some(fact.at),
-            Self::Seen(_) | Self::Told(_) | Self::Executor(_) | Self::Emergency(_) => None,
+            Self::Pin(fact) => Some(fact.at),
+            Self::PolicyCurrent(fact) => Some(fact.at),
+            Self::Seen(_) | Self::Told(_) | Self::Executor(_) | Self::Emergency(_) | Self::PolicyDef(_) => None,
         }
     }
 
@@ -360,15 +404,20 @@ impl Fact {
             | Self::Settle(_)
             | Self::Cancel(_)
             | Self::Hold(_)
+            | Self::Pin(_)
             | Self::Told(_)
             | Self::Executor(_)
-            | Self::Emergency(_) => None,
+            | Self::Emergency(_)
+            | Self::PolicyDef(_)
+            | Self::PolicyCurrent(_) => None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use reconvene_resolve::{PinEpoch, PolicyEpoch};
+
     use super::*;
 
     fn replica(id: u64) -> ReplicaId {
@@ -381,6 +430,10 @@ mod tests {
         let own = OwnFact { owner: replica(2), cause: OwnCause::TakenOver, at: Hlc::from_u64(5) };
         let told = ToldFact { revision: 1, named: SubmissionId { accepted_by: replica(2), number: 3 }, pending: None };
         let seen = SeenFact { mark: PhaseMark::new(Phase::Lost, 7), progress_bp: 300 };
+        let (policy, at) = (PolicyId([7; 16]), Hlc::from_u64(5));
+        let choice = PolicyChoice { epoch: PolicyEpoch(2), issuer_rank: 1, policy };
+        let current = PolicyCurrentFact { choice, at };
+        let pin = PinFact { pin: Pin { epoch: PinEpoch(1), issuer_rank: 3, policy }, at };
         let hold = HoldFact {
             revision: 2,
             released: true,
@@ -401,6 +454,9 @@ mod tests {
             (Fact::Own(own), &[1, 2, 1, 5][..]),
             (Fact::Settle(SettleFact { at: Hlc::from_u64(300) }), &[1, 251, 44, 1]),
             (Fact::Told(told), &[1, 1, 2, 3, 0]),
+            (Fact::PolicyDef(PolicyDefFact { canonical: b"RC".to_vec() }), &[1, 2, b'R', b'C']),
+            (Fact::PolicyCurrent(current), &[1, 2, 1, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 5]),
+            (Fact::Pin(pin), &[1, 1, 3, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 5]),
             (Fact::Hold(hold), &[1, 2, 1, 1, 2, 4, 5]),
             (Fact::Seen(seen), &[1, 3, 7, 251, 44, 1]),
             (Fact::Emergency(emergency), &[1, 1, 0, 200, 1, b'n', 4, 6]),

@@ -7,10 +7,11 @@ use reconvene_clock::{Hlc, NodeId, ReplicaId};
 use reconvene_executor::{
     AttemptId, FencingToken, JobId, OwnershipEpoch, ResultDigest, SessionEpoch, SpecDigest, SubmissionId,
 };
+use reconvene_resolve::{Pin, Policy, PolicyId};
 
 use crate::fact::{
-    AttemptFact, Fact, FactKey, HoldFact, OwnCause, OwnFact, Phase, PhaseMark, SeenFact, SpecFact, SubmissionFact,
-    ToldFact, Verdict,
+    AttemptFact, Fact, FactKey, HoldFact, OwnCause, OwnFact, Phase, PhaseMark, PinFact, SeenFact, SpecFact,
+    SubmissionFact, ToldFact, Verdict,
 };
 use crate::strategy;
 use crate::view::JobStatus;
@@ -26,6 +27,9 @@ pub(crate) struct JobRecord {
     settled: Option<Hlc>,
     cancels: BTreeMap<ReplicaId, Hlc>,
     hold: Option<(Held, HoldFact)>,
+    pin: Option<PinFact>,
+    /// What judges: the policy that is pinned, once it is known here.
+    policy: Option<(PolicyId, Arc<Policy>)>,
     told: BTreeMap<ReplicaId, ToldFact>,
     canonical: Option<SubmissionId>,
 }
@@ -121,6 +125,8 @@ impl JobRecord {
             settled: None,
             cancels: BTreeMap::new(),
             hold: None,
+            pin: None,
+            policy: None,
             told: BTreeMap::new(),
             canonical: None,
         }
@@ -151,6 +157,7 @@ impl JobRecord {
             (FactKey::Hold { by, .. }, Fact::Hold(fact)) => {
                 (raise(&mut self.hold, ((fact.revision, fact.released, *by), fact)), None)
             }
+            (FactKey::Pin { .. }, Fact::Pin(fact)) => (raise(&mut self.pin, fact), None),
             (FactKey::Told { by, .. }, Fact::Told(fact)) => (raise_entry(&mut self.told, *by, fact), None),
             _ => (false, Some("the fact is not of the kind that its key names")),
         }
@@ -159,7 +166,7 @@ impl JobRecord {
     fn join_spec(&mut self, fact: SpecFact) -> (bool, Option<&'static str>) {
         let digest = fact.spec.digest();
         let new = Specified { fact: Arc::new(fact), digest };
-        let order = |spec: &Specified| (spec.digest, spec.fact.submitted, spec.fact.height, spec.fact.strategy);
+        let order = |spec: &Specified| (spec.digest, spec.fact.submitted, spec.fact.height, spec.fact.policy);
         match &self.spec {
             Some(known) if *known == new => (false, None),
             Some(known) if order(known) <= order(&new) => (false, Some(TWO_SPECS)),
@@ -203,9 +210,55 @@ impl JobRecord {
     }
 
     fn judge(&mut self) {
-        self.canonical = self.spec.as_ref().and_then(|spec| {
-            strategy::canonical(self.id, spec.fact.strategy, self.accepted().filter(|(_, fact)| fact.success))
-        });
+        self.canonical = self.least();
+    }
+
+    fn least(&self) -> Option<SubmissionId> {
+        let mut successes = self.accepted().filter(|(_, fact)| fact.success);
+        match (&self.spec, self.policy()) {
+            (None, _) => None,
+            (Some(_), Some(policy)) => strategy::canonical(self.id, policy, successes),
+            // The only one is canonical under whatever policy; between two it would be a guess.
+            (Some(_), None) => successes.next().map(|(id, _)| id).filter(|_| successes.next().is_none()),
+        }
+    }
+
+    /// The pin that holds: the greatest of those written, else that of the admission.
+    pub(crate) fn pin(&self) -> Option<Pin> {
+        let admitted = self.spec.as_ref().map(|spec| Pin::at_admission(spec.fact.policy))?;
+        Some(self.pin.map_or(admitted, |fact| fact.pin.merge(admitted)))
+    }
+
+    /// The policy that judges, if it is known here.
+    pub(crate) fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref().map(|(_, policy)| policy.as_ref())
+    }
+
+    /// The policy that is pinned and was not given yet.
+    pub(crate) fn wanted_policy(&self) -> Option<PolicyId> {
+        let wanted = self.pin()?.policy;
+        (self.policy.as_ref().map(|(id, _)| *id) != Some(wanted)).then_some(wanted)
+    }
+
+    /// The policy that is pinned and not known here.
+    pub(crate) fn awaited_policy(&self) -> Option<PolicyId> {
+        self.pin().map(|pin| pin.policy).filter(|_| self.policy.is_none())
+    }
+
+    /// Judges by this policy from now on; `None` while the one that is pinned is not known here.
+    pub(crate) fn set_policy(&mut self, id: PolicyId, policy: Option<Arc<Policy>>) {
+        self.policy = policy.map(|policy| (id, policy));
+        self.judge();
+    }
+
+    /// Whether a success was accepted anywhere.
+    pub(crate) fn has_success(&self) -> bool {
+        self.canonical.is_some() || self.accepted().any(|(_, fact)| fact.success)
+    }
+
+    /// Whether it has results and nobody here can tell which counts.
+    pub(crate) fn is_unresolved(&self) -> bool {
+        self.spec.is_some() && self.canonical.is_none() && self.has_success()
     }
 
     /// The accepted submissions, successes and failures.
@@ -300,7 +353,7 @@ impl JobRecord {
 
     /// Whether the first accepted result ends the matter, or others may challenge it until the job is settled.
     pub(crate) fn first_stands(&self) -> bool {
-        self.spec.as_ref().is_none_or(|spec| strategy::first_stands(spec.fact.strategy))
+        self.policy().is_some_and(strategy::first_stands)
     }
 
     /// Whether a result was accepted and no challenger is admitted any more.
@@ -310,7 +363,7 @@ impl JobRecord {
 
     /// Whether nothing is to be run or waited for: decided, cancelled, or all tries used.
     pub(crate) fn is_over(&self, retries: u32) -> bool {
-        if self.canonical.is_some() { self.is_decided() } else { self.is_cancelled() || self.failures() > retries }
+        if self.has_success() { self.is_decided() } else { self.is_cancelled() || self.failures() > retries }
     }
 
     /// Whether every attempt known has ended or reported, so that no challenger can come from one.
@@ -321,7 +374,7 @@ impl JobRecord {
 
     pub(crate) fn status(&self, retries: u32) -> JobStatus {
         let any = |wanted: fn(Phase) -> bool| self.attempts.values().filter_map(AttemptRecord::phase).any(wanted);
-        if self.canonical.is_some() {
+        if self.spec.is_some() && self.has_success() {
             JobStatus::Completed
         } else if self.spec.is_none() {
             JobStatus::Unknown

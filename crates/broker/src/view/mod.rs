@@ -11,12 +11,16 @@ use std::sync::Arc;
 
 use reconvene_clock::{Hlc, NodeId, ReplicaId, WallTime, digest};
 use reconvene_executor::{AttemptId, EmergencyId, Finality, JobId, JobSpec};
+use reconvene_resolve::{Policy, PolicyId, PolicyRegistry};
 use reconvene_store::Record;
 use reconvene_sync::Member;
 
 pub(crate) use self::job::{JobRecord, Ownership};
-pub use self::models::{AttemptView, EmergencyView, ExecutorView, JobStatus, JobView, ResultView, SubmissionView};
+pub use self::models::{
+    AttemptView, EmergencyView, ExecutorView, JobStatus, JobView, PolicyView, ResultView, SubmissionView,
+};
 use crate::fact::{EmergencyFact, ExecutorFact, ExecutorState, Fact, FactKey, SpecFact, Verdict};
+use crate::strategy;
 
 /// Everything known, with the indexes that let one input cost no more than what it touches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,11 @@ pub(crate) struct View {
     working: BTreeMap<NodeId, BTreeSet<AttemptId>>,
     /// Open jobs that name an emergency.
     naming: BTreeMap<EmergencyId, BTreeSet<JobId>>,
+    registry: PolicyRegistry,
+    /// The policies in it that this program understands.
+    policies: BTreeMap<PolicyId, Arc<Policy>>,
+    /// Jobs whose policy is not known here.
+    awaiting: BTreeMap<PolicyId, BTreeSet<JobId>>,
 }
 
 /// What a fact has changed.
@@ -45,7 +54,12 @@ pub(crate) enum Change {
     Executor(NodeId),
     Emergency(EmergencyId),
     Member(ReplicaId),
-    Fault { key: String, reason: String },
+    /// A policy became known, or another one is in force.
+    Policy,
+    Fault {
+        key: String,
+        reason: String,
+    },
 }
 
 /// Where a job was indexed before a change.
@@ -57,7 +71,7 @@ struct Indexed {
 }
 
 impl View {
-    pub(crate) const fn new(retries: u32) -> Self {
+    pub(crate) fn new(retries: u32) -> Self {
         Self {
             retries,
             jobs: BTreeMap::new(),
@@ -69,6 +83,9 @@ impl View {
             open: BTreeMap::new(),
             working: BTreeMap::new(),
             naming: BTreeMap::new(),
+            registry: PolicyRegistry::default(),
+            policies: BTreeMap::new(),
+            awaiting: BTreeMap::new(),
         }
     }
 
@@ -114,9 +131,19 @@ impl View {
                     changes.push(Change::Emergency(id));
                 }
             }
-            (FactKey::Executor { .. } | FactKey::Emergency { .. }, _) => {
-                changes.push(fault(key, "the fact is not of the kind that its key names"));
+            (FactKey::PolicyDef(id), Fact::PolicyDef(fact)) => self.join_policy(id, &fact.canonical, changes),
+            (FactKey::PolicyCurrent { .. }, Fact::PolicyCurrent(fact)) => {
+                if self.registry.observe(fact.choice) {
+                    changes.push(Change::Policy);
+                }
             }
+            (
+                FactKey::Executor { .. }
+                | FactKey::Emergency { .. }
+                | FactKey::PolicyDef(_)
+                | FactKey::PolicyCurrent { .. },
+                _,
+            ) => changes.push(fault(key, "the fact is not of the kind that its key names")),
             (key, fact) => self.apply_to_job(key, fact, changes),
         }
     }
@@ -125,12 +152,63 @@ impl View {
         let Some(id) = key.job() else { return };
         let before = self.jobs.get(&id).map(|job| self.indexed(job));
         let job = self.jobs.entry(id).or_insert_with(|| JobRecord::new(id));
+        let awaited = job.awaited_policy();
         let (changed, contradiction) = job.apply(&key, fact);
+        if let Some(wanted) = job.wanted_policy() {
+            job.set_policy(wanted, known(&self.policies, wanted));
+        }
+        let awaits = job.awaited_policy();
+        if awaited != awaits {
+            if let Some(policy) = awaited {
+                remove(&mut self.awaiting, &policy, &id);
+            }
+            if let Some(policy) = awaits {
+                self.awaiting.entry(policy).or_default().insert(id);
+            }
+        }
         if changed {
             self.index(id, before);
             changes.push(Change::Job(id));
         }
         changes.extend(contradiction.map(|reason| fault(key, reason)));
+    }
+
+    fn join_policy(&mut self, id: PolicyId, canonical: &[u8], changes: &mut Vec<Change>) {
+        if PolicyId::of_bytes(canonical) != id {
+            changes.push(fault(FactKey::PolicyDef(id), "the bytes are of another policy than the key says"));
+            return;
+        }
+        if self.registry.bytes(id).is_some() {
+            return;
+        }
+        if let Err(error) = self.registry.insert(canonical) {
+            changes.push(fault(FactKey::PolicyDef(id), error));
+            return;
+        }
+        // One of an algorithm that is not known here is kept for those who know it, and judges nothing here.
+        let Ok(policy) = self.registry.get(id) else { return };
+        let policy = Arc::new(policy);
+        self.policies.insert(id, Arc::clone(&policy));
+        changes.push(Change::Policy);
+        for job in self.awaiting.remove(&id).unwrap_or_default() {
+            let before = self.jobs.get(&job).map(|job| self.indexed(job));
+            let Some(record) = self.jobs.get_mut(&job).filter(|record| record.wanted_policy() == Some(id)) else {
+                continue;
+            };
+            record.set_policy(id, Some(Arc::clone(&policy)));
+            self.index(job, before);
+            changes.push(Change::Job(job));
+        }
+    }
+
+    /// A policy that can judge and rank here.
+    pub(crate) fn policy(&self, id: PolicyId) -> Option<Arc<Policy>> {
+        known(&self.policies, id)
+    }
+
+    /// The switches between policies.
+    pub(crate) const fn registry(&self) -> &PolicyRegistry {
+        &self.registry
     }
 
     fn join_member(&mut self, member: Member) -> Option<Change> {
@@ -320,7 +398,8 @@ impl View {
             region: spec.map(|spec| spec.spec.region.clone()).unwrap_or_default(),
             level: self.level(job, wall),
             submitted: job.submitted(),
-            strategy: spec.map(|spec| spec.strategy),
+            strategy: job.policy().map(Policy::kind),
+            policy: job.pin().map(|pin| pin.policy),
             owner: ownership.owner,
             epoch: ownership.epoch,
             settled: job.is_settled(),
@@ -342,6 +421,11 @@ impl JobRecord {
 fn client_key(spec: &SpecFact) -> Option<(String, u64)> {
     let JobSpec { client, client_key, .. } = &spec.spec;
     (!client.is_empty()).then(|| (client.clone(), *client_key))
+}
+
+/// A policy that was written down, or one of those that everybody knows.
+fn known(policies: &BTreeMap<PolicyId, Arc<Policy>>, id: PolicyId) -> Option<Arc<Policy>> {
+    policies.get(&id).cloned().or_else(|| strategy::built_in(id))
 }
 
 /// Whether an emergency stands at this wall time.

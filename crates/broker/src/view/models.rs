@@ -8,7 +8,7 @@ use reconvene_executor::{
     AttemptId, EmergencyId, FencingToken, Finality, JobId, OwnershipEpoch, Resources, ResultDigest, SessionEpoch,
     SpecDigest, SubmissionId, Tag,
 };
-use reconvene_resolve::StrategyKind;
+use reconvene_resolve::{PolicyEpoch, PolicyId, StrategyKind};
 
 use crate::fact::{ExecutorState, HoldReason, Phase, Verdict};
 
@@ -58,8 +58,10 @@ pub struct JobView {
     pub level: u8,
     /// When the first broker admitted it.
     pub submitted: Option<Hlc>,
-    /// What judges its results.
+    /// What judges its results, once the policy is known here.
     pub strategy: Option<StrategyKind>,
+    /// The policy that judges its results: of its admission, or pinned later.
+    pub policy: Option<PolicyId>,
     /// The broker that places it.
     pub owner: ReplicaId,
     /// The epoch of that ownership.
@@ -130,6 +132,22 @@ pub struct ResultView {
     pub finality: Finality,
     /// How many attempts came to this result.
     pub agreement: u32,
+}
+
+/// The policy in force at a broker, and those it knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PolicyView {
+    /// The policy by which jobs are ranked here, and which judges the results of those that are admitted now.
+    pub id: PolicyId,
+    /// The number of the switch to it; 0 if it was configured.
+    pub epoch: PolicyEpoch,
+    /// Its strategy.
+    pub kind: StrategyKind,
+    /// Its canonical bytes.
+    pub canonical: Vec<u8>,
+    /// All policies that were written down, by name.
+    pub known: Vec<PolicyId>,
 }
 
 /// An executor as the facts known here tell it.

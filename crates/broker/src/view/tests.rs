@@ -7,12 +7,12 @@ use reconvene_executor::{
     AttemptId, EmergencyId, JobId, JobSpec, OwnershipEpoch, Rejection, Resources, ResultDigest, SessionEpoch,
     SpecDigest, SubmissionId,
 };
-use reconvene_resolve::StrategyKind;
+use reconvene_resolve::{HeadStartMinutes, Pin, PinEpoch, PolicyChoice, PolicyEpoch, StrategyKind};
 
 use super::*;
 use crate::fact::{
     AttemptCause, AttemptFact, CancelFact, EmergencyFact, ExecutorFact, HoldFact, HoldReason, OwnCause, OwnFact, Phase,
-    PhaseMark, SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact,
+    PhaseMark, PinFact, PolicyCurrentFact, PolicyDefFact, SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact,
 };
 
 fn replica() -> impl Strategy<Value = ReplicaId> {
@@ -62,17 +62,46 @@ fn mark() -> impl Strategy<Value = PhaseMark> {
     (proptest::sample::select(phases.to_vec()), 0_u64..3).prop_map(|(phase, number)| PhaseMark::new(phase, number))
 }
 
+/// Three that everybody knows, and two that have to arrive.
+fn policies() -> Vec<Policy> {
+    let minutes = |priority| HeadStartMinutes { priority, ..HeadStartMinutes::PRIORITY_BASED };
+    let own = [1, 2].map(|priority| Policy::priority_based(minutes(priority)).unwrap());
+    let named = [StrategyKind::FirstComeFirstServed, StrategyKind::PriorityBased, StrategyKind::ResourceOptimal];
+    named.map(Policy::of).into_iter().chain(own).collect()
+}
+
+fn about_policies() -> impl Strategy<Value = (FactKey, Fact)> {
+    let policy = || proptest::sample::select(policies());
+    prop_oneof![
+        policy().prop_map(|policy| {
+            let canonical = policy.canonical_bytes();
+            (FactKey::PolicyDef(policy.id()), Fact::PolicyDef(PolicyDefFact { canonical }))
+        }),
+        (replica(), policy(), 1_u64..4, 0_u32..3, hlc()).prop_map(|(by, policy, epoch, issuer_rank, at)| {
+            let choice = PolicyChoice { epoch: PolicyEpoch(epoch), issuer_rank, policy: policy.id() };
+            (FactKey::PolicyCurrent { by }, Fact::PolicyCurrent(PolicyCurrentFact { choice, at }))
+        }),
+        (job(), replica(), policy(), 1_u64..4, 0_u32..3, hlc()).prop_map(
+            |(job, by, policy, epoch, issuer_rank, at)| {
+                let pin = Pin { epoch: PinEpoch(epoch), issuer_rank, policy: policy.id() };
+                (FactKey::Pin { job, by }, Fact::Pin(PinFact { pin, at }))
+            }
+        ),
+    ]
+}
+
 fn spec() -> impl Strategy<Value = (FactKey, Fact)> {
-    let strategy = proptest::sample::select(StrategyKind::ALL.to_vec());
+    let strategy = proptest::sample::select(policies());
     let emergency = proptest::option::of(replica());
     (job(), 0_u8..2, hlc(), height(), strategy, 0_u64..3, emergency).prop_map(
-        |(id, payload, submitted, height, strategy, client, emergency)| {
+        |(id, payload, submitted, height, policy, client, emergency)| {
+            let policy = policy.id();
             let mut spec = JobSpec::new(vec![payload]);
             if client > 0 {
                 spec = spec.with_client("client", client);
             }
             spec.emergency = emergency.map(|declared_by| EmergencyId { declared_by, number: 1 });
-            (FactKey::Spec(id), Fact::Spec(Box::new(SpecFact { spec, submitted, height, strategy })))
+            (FactKey::Spec(id), Fact::Spec(Box::new(SpecFact { spec, submitted, height, policy })))
         },
     )
 }
@@ -142,6 +171,7 @@ fn about_jobs() -> impl Strategy<Value = (FactKey, Fact)> {
 fn fact() -> impl Strategy<Value = (FactKey, Fact)> {
     prop_oneof![
         8 => about_jobs(),
+        2 => about_policies(),
         1 => (node(), replica(), session(), 0_u64..3, any::<bool>()).prop_map(|(executor, home, session, number, up)| {
             let state = if up { ExecutorState::Up } else { ExecutorState::Gone };
             let (capacity, tags) = (Resources::NONE, BTreeSet::new());

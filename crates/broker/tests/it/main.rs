@@ -15,6 +15,7 @@ mod duplicates;
 mod emergencies;
 mod laws;
 mod placement;
+mod policies;
 mod quarantine;
 mod regress;
 mod scenarios;

@@ -321,7 +321,7 @@ fn nothing_is_said_before_it_is_durable() {
     let command = reconvene_broker::Command::Submit { spec: spec() };
     coordinator.handle(now, reconvene_broker::Input::Command { ticket, command });
     let Some(Output::Write { ticket: written, writes }) = coordinator.poll_output() else { panic!() };
-    assert_eq!(writes.len(), 2, "the specification and the first attempt in one batch");
+    assert_eq!(writes.len(), 3, "the policy, the specification and the first attempt in one batch");
     assert_eq!(coordinator.poll_output(), None);
     // The store refuses: the client hears of it, the executor of nothing, and the job does not exist.
     let error = reconvene_store::PlanError::HeightExhausted;

@@ -278,6 +278,9 @@ impl Oracle {
                     HoldReason::LossBudget | _ => "loss budgets used up",
                 }
             }
+            EventKind::PolicySwitched { .. } => "policies switched",
+            EventKind::JobRepinned { .. } => "jobs repinned",
+            EventKind::Unresolved { .. } => "results that had to wait for a policy",
             EventKind::JobReleased { job, .. } => {
                 self.held.remove(job);
                 "jobs released"
@@ -356,7 +359,8 @@ impl Oracle {
         };
         let any = job.submissions.iter().any(|submission| submission.accepted && submission.success);
         match &job.result {
-            None if any && job.spec.is_some() => {
+            // Between several it cannot choose before the policy arrives.
+            None if any && job.strategy.is_some() => {
                 let what = format!("broker {broker} has an accepted result of {id} and names none");
                 return Err(violation(world, "S2", what));
             }
@@ -409,6 +413,9 @@ impl Oracle {
                 if !is_over(&view) {
                     return Some(format!("at broker {broker}, {}", brief(&view)));
                 }
+            }
+            if node.coordinator().is_storm_guard_on() {
+                return Some(format!("broker {broker} takes itself for cut off, and will yet say who is gone"));
             }
             let own = node.replica().head().digest().root;
             if root.is_some_and(|root| root != own) {
@@ -588,7 +595,7 @@ fn check_stamps(world: &World, views: &[JobView]) -> Result<(), Violation> {
 
 fn is_over(view: &JobView) -> bool {
     match view.status {
-        JobStatus::Completed => view.settled || !view.strategy.is_some_and(|strategy| strategy.admits_challengers()),
+        JobStatus::Completed => view.settled || view.strategy.is_some_and(|strategy| !strategy.admits_challengers()),
         JobStatus::Failed | JobStatus::Cancelled => true,
         JobStatus::Unknown
         | JobStatus::Waiting

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use reconvene_broker::StrategyKind;
+use reconvene_broker::{Policy, StrategyKind};
+use reconvene_resolve::HeadStartMinutes;
 use reconvene_sync::memory::LinkFaults;
 
 use crate::world::rng::Rng;
@@ -81,6 +82,24 @@ pub enum Act {
     Revoke {
         /// The broker that is asked.
         broker: usize,
+    },
+    /// Switches the policy of the network.
+    SetPolicy {
+        /// The broker that is asked.
+        broker: usize,
+        /// Which.
+        policy: Policy,
+        /// The rank of who asks.
+        rank: u32,
+    },
+    /// Has another policy judge a job.
+    Repin {
+        /// The broker that is asked.
+        broker: usize,
+        /// What the client calls the job.
+        key: u64,
+        /// Which policy.
+        policy: Policy,
     },
     /// Cuts one link for a while.
     Cut {
@@ -260,6 +279,14 @@ impl Drawn {
                 self.add(at, Act::Revoke { broker });
             }
         }
+        if self.chance.one_in(3) {
+            for _ in 0..self.chance.between(1, 4) {
+                let (at, broker) = (self.moment(), self.chance.index(self.brokers));
+                let (policy, rank) = (self.chance.policy(), u32::try_from(self.chance.below(3)).unwrap_or(0));
+                self.add(at, Act::SetPolicy { broker, policy, rank });
+            }
+        }
+        let repins = self.chance.one_in(3);
         let jobs = self.chance.log(5, 40);
         let long = self.chance.one_in(2);
         for key in 0..jobs {
@@ -283,6 +310,12 @@ impl Drawn {
             if self.chance.one_in(6) {
                 let (cancel, other) = (at.saturating_add(self.chance.log(1, 6_000)), self.chance.index(self.brokers));
                 self.add(cancel, Act::Cancel { broker: other, key });
+            }
+            // Once at most: there and back again would be the same change twice.
+            if repins && self.chance.one_in(3) {
+                let (when, other) = (at.saturating_add(self.chance.log(1, 8_000)), self.chance.index(self.brokers));
+                let policy = self.chance.policy();
+                self.add(when.min(FAULTS_UNTIL_MS), Act::Repin { broker: other, key, policy });
             }
             self.add(at, Act::Submit { broker, key, job });
         }
@@ -369,6 +402,17 @@ impl Chance {
         let doublings = high.checked_div(low.max(1)).unwrap_or(1).checked_ilog2().unwrap_or(0);
         let from = low.max(1) << self.below(u64::from(doublings).saturating_add(1)).min(40);
         self.between(from, from.saturating_mul(2).min(high).max(from)).clamp(low, high)
+    }
+
+    /// One of those that everybody knows, or one that has to arrive before anybody can judge by it.
+    fn policy(&mut self) -> Policy {
+        let kind = self.strategy();
+        if kind != StrategyKind::PriorityBased {
+            return Policy::of(kind);
+        }
+        let priority = u32::try_from(self.below(4)).unwrap_or(0);
+        let head_start = HeadStartMinutes { priority, ..HeadStartMinutes::PRIORITY_BASED };
+        Policy::priority_based(head_start).unwrap_or_else(|_| Policy::of(kind))
     }
 
     fn strategy(&mut self) -> StrategyKind {

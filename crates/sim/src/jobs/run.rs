@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reconvene_broker::{Command, CommandError, Config, HoldReason, JobView, NodeConfig, Reply};
+use reconvene_broker::{Command, CommandError, Config, HoldReason, JobView, NodeConfig, Policy, Reply};
 use reconvene_clock::{Hlc, Timestamp};
 use reconvene_executor::{
     AgentConfig, EmergencyId, JobId, JobSpec, Resources, ResultDigest, SessionEpoch, Tag, ToBroker, ToExecutor,
@@ -70,6 +70,10 @@ impl<'a> Run<'a> {
         for strategy in &plan.brokers {
             let sync = sync::Config::new(NetworkId::of_name("simulated jobs"), 0).scaled(SYNC_MS);
             let mut lifecycle = Config::new(*strategy).scaled(SYNC_MS);
+            // In some runs so few losses are allowed that the budget is used up.
+            if plan.seed.is_multiple_of(3) {
+                lifecycle.redeploys = 1;
+            }
             // A job that was lost again and again does not wait for longer than a run lasts.
             lifecycle.redeploy_delay_ms = 2_000;
             lifecycle.redeploy_delay_max_ms = 8_000;
@@ -238,6 +242,14 @@ impl<'a> Run<'a> {
                 }
                 Ok(())
             }
+            Act::SetPolicy { broker, policy, rank } => {
+                let command = Command::SetPolicy { canonical: policy.canonical_bytes(), issuer_rank: *rank };
+                match self.command(*broker, command)? {
+                    None | Some(Ok(Reply::PolicySet { .. })) => Ok(()),
+                    Some(other) => Err(broken("a policy can be set", self.now(), format!("{other:?}"))),
+                }
+            }
+            Act::Repin { broker, key, policy } => self.repin(*broker, *key, policy),
             Act::Cut { a, b, for_ms } => {
                 self.cut(vec![(*a, *b)], *for_ms);
                 Ok(())
@@ -397,6 +409,16 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    fn repin(&mut self, broker: usize, key: u64, policy: &Policy) -> Result<(), Violation> {
+        let Some(job) = self.jobs.get(&key).copied() else { return Ok(()) };
+        match self.command(broker, Command::Repin { job, policy: policy.id(), issuer_rank: 0 })? {
+            // This broker has not heard of the one or of the other.
+            None | Some(Ok(Reply::Repinned { .. })) => Ok(()),
+            Some(Err(CommandError::UnknownJob { .. } | CommandError::UnknownPolicy { .. })) => Ok(()),
+            Some(other) => Err(broken("a job can be repinned", self.now(), format!("{other:?}"))),
+        }
+    }
+
     fn spec(&self, key: u64, job: &JobPlan) -> Result<JobSpec, Violation> {
         let input = key.to_le_bytes().to_vec();
         let trace = TraceJob { run_ms: job.run_ms, input, varies: job.varies };
@@ -421,7 +443,12 @@ impl<'a> Run<'a> {
 
 fn is_fault(act: &Act) -> bool {
     match act {
-        Act::Submit { .. } | Act::Cancel { .. } | Act::Declare { .. } | Act::Revoke { .. } => false,
+        Act::Submit { .. }
+        | Act::Cancel { .. }
+        | Act::Declare { .. }
+        | Act::Revoke { .. }
+        | Act::SetPolicy { .. }
+        | Act::Repin { .. } => false,
         Act::Cut { .. }
         | Act::Split { .. }
         | Act::RestartBroker { .. }

@@ -82,7 +82,7 @@ fn steps(seed: u64) -> String {
 /// Runs of the ordinary tests; see `RECONVENE_SIM_SEEDS`.
 const SEEDS: u64 = 60;
 
-const MUST_HAPPEN: [&str; 24] = [
+const MUST_HAPPEN: [&str; 26] = [
     "attempts lost",
     "attempts reappeared",
     "brokers killed",
@@ -97,8 +97,10 @@ const MUST_HAPPEN: [&str; 24] = [
     "jobs failed",
     "jobs handed over",
     "jobs redeployed",
+    "jobs repinned",
     "jobs retried",
     "jobs taken over",
+    "policies switched",
     "results confirmed",
     "results parked",
     "results rejected",
