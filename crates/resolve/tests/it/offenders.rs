@@ -354,6 +354,11 @@ fn words_that_are_not_those_of_the_key_are_refused() {
     let honest = Hasty { word: 7, words: 7, least: 7 };
     assert!(laws::reconcile(&honest).only(Law::KeyIsDeterministic).histories(50).check().is_ok());
     assert!(laws::contention(&honest).only(Law::KeyIsDeterministic).histories(50).check().is_ok());
+    // Who overrides nothing has the words of its keys.
+    let plain = Rule(|version: &VersionFacts| version.accepted.as_u64());
+    assert!(laws::reconcile(&plain).only(Law::KeyIsDeterministic).histories(50).check().is_ok());
+    let plain = JobRule(|job: &JobFacts, _: &RoundFacts| job.submitted.as_u64());
+    assert!(laws::contention(&plain).only(Law::KeyIsDeterministic).histories(50).check().is_ok());
     refuses(Law::KeyIsDeterministic, &Hasty { word: 6, ..honest });
     refuses(Law::KeyIsDeterministic, &Hasty { words: 6, ..honest });
     refuses_jobs(Law::KeyIsDeterministic, &Hasty { word: 6, ..honest });
