@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use reconvene_broker::{Command, CommandError, EmergencyView, ExecutorView, JobView, NodeStatus, Reply, Statistics};
 use reconvene_clock::NodeId;
 use reconvene_executor::{EmergencyId, JobId, JobSpec};
+use reconvene_resolve::{Policy, StrategyKind};
 use tokio::sync::Mutex;
 
 use super::{
@@ -247,6 +248,30 @@ impl Broker {
         let reply = self.ask(Command::Cancel { job }).await?;
         let Reply::Cancelled { .. } = reply else { bail!("{} answered {reply:?} to a cancel", self.name) };
         Ok(())
+    }
+
+    /// Switches the policy of the network to this strategy.
+    ///
+    /// # Errors
+    /// If it is not taken.
+    pub(super) async fn switch(&self, kind: StrategyKind, issuer_rank: u32) -> Result<()> {
+        let canonical = Policy::of(kind).canonical_bytes();
+        let reply = self.ask(Command::SetPolicy { canonical, issuer_rank }).await?;
+        let Reply::PolicySet { .. } = reply else { bail!("{} answered {reply:?} to a policy", self.name) };
+        Ok(())
+    }
+
+    /// Waits until it says that this strategy is in force.
+    ///
+    /// # Errors
+    /// If it does not in time.
+    pub(super) async fn follows(&self, kind: StrategyKind) -> Result<()> {
+        until(&format!("{} follows {kind:?}", self.name), SOON, async || {
+            let reply = self.ask(Command::Policy).await?;
+            let Reply::Policy(view) = reply else { bail!("{} answered {reply:?} for the policy", self.name) };
+            Ok((view.kind == kind).then_some(()))
+        })
+        .await
     }
 
     /// Its counters.

@@ -20,12 +20,7 @@ pub(super) const MISSING: &[Missing] = &[
         id: "BA4",
         what: "data found at every broker: brokers keep no locations of data yet; jobs and executors are shown",
     },
-    Missing {
-        id: "BB9",
-        what: "strategy switched at run time on all brokers: a broker has the strategy it was started with",
-    },
     Missing { id: "BB12", what: "explanations: there is no `reconvene explain` yet; statistics are shown" },
     Missing { id: "SC1", what: "`Stable` after one more exchange" },
     Missing { id: "SC6", what: "emergency across brokers: brokers do not preempt yet" },
-    Missing { id: "SC7", what: "switch during a partition: as BB9" },
 ];

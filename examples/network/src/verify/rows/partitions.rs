@@ -62,6 +62,17 @@ pub(super) const ROWS: &[Row] = &[
         run: |site| Box::pin(sc4(site)),
     },
     Row {
+        id: "SC7",
+        requirement: "switch during a partition",
+        given: "brokers `a` and `b` under `fcfs`, a job of `a`, and then a cut between them",
+        when: "`a` is switched to `priority` with rank 1, `b` to `emergency` with rank 2, a second job comes to `a`, and the \
+               cut heals; then each job gets two results, the later of better quality",
+        then: "both brokers follow `emergency`; the first job is judged by `fcfs`, so that its first result stands, the \
+               second by `priority`, so that the better one wins, and both brokers say so",
+        proof: "what judges shows in the answers to executors in the observer's hands; clients of both brokers are asked",
+        run: |site| Box::pin(sc7(site)),
+    },
+    Row {
         id: "SC8",
         requirement: "retransmission",
         given: "brokers `a` and `b`; an executor in the observer's hands with a job of `a`",
@@ -279,6 +290,59 @@ async fn sc4(site: &Site) -> Result<String> {
         at_a.attempts.len(),
         at_a.epoch.0
     ))
+}
+
+async fn sc7(site: &Site) -> Result<String> {
+    let [a, b] = site.brokers::<2>(FIRST).await?;
+    let x = site.puppet(&a).await?;
+    let first = a.submit(job(600_000, "under the old")?).await?;
+    let of_first = x.is_given(first).await?;
+    b.knows(first).await?;
+    site.cut(&a, &b);
+    a.switch(StrategyKind::PriorityBased, 1).await?;
+    b.switch(StrategyKind::EmergencyFirst, 2).await?;
+    a.follows(StrategyKind::PriorityBased).await?;
+    let second = a.submit(job(600_000, "under the new")?).await?;
+    let y = site.puppet(&a).await?;
+    let of_second = y.is_given(second).await?;
+    site.heal();
+    for broker in [&a, &b] {
+        broker.follows(StrategyKind::EmergencyFirst).await?;
+    }
+
+    let z = site.puppet(&a).await?;
+    x.fall_silent();
+    let again = z.is_given(first).await?;
+    x.register(&a).await?;
+    let good = Claim { quality_bp: 9_000, ..Claim::new(1, "good") };
+    let better = Claim { quality_bp: 9_500, ..Claim::new(1, "better") };
+    expect("the first job", z.submit(&a, again, &good).await?, |answer| matches!(answer, Answer::Accepted { .. }))?;
+    let late = x.submit(&a, of_first, &better).await?;
+    expect("a better result of the first job", late, |answer| {
+        matches!(answer, Answer::Rejected(Rejection::AlreadyAccepted { .. }))
+    })?;
+
+    y.fall_silent();
+    let (again, other, _) = given_to_one(&x, &z, second).await?;
+    y.register(&a).await?;
+    let good = Claim { sequence: 2, ..good };
+    let better = Claim { sequence: 2, ..better };
+    expect("the second job", other.submit(&a, again, &good).await?, |answer| {
+        matches!(answer, Answer::Accepted { .. })
+    })?;
+    let wins = y.submit(&a, of_second, &better).await?;
+    expect("a better result of the second job", wins, |answer| matches!(answer, Answer::Accepted { .. }))?;
+    agree(&[&a, &b]).await?;
+    for broker in [&a, &b] {
+        for (id, output, kind) in [(first, "good", FIRST), (second, "better", StrategyKind::PriorityBased)] {
+            let view = broker.result(id).await?;
+            let result = view.result.context("a job without its result")?;
+            ensure!(result.output.as_deref() == Some(output.as_bytes()), "at {} {:?}", broker.name(), result.output);
+            ensure!(view.strategy == Some(kind), "at {} {id} is judged by {:?}", broker.name(), view.strategy);
+        }
+    }
+    Ok("both follow emergency; the job from before the cut kept its first result, the one from within has the better"
+        .to_owned())
 }
 
 async fn sc8(site: &Site) -> Result<String> {

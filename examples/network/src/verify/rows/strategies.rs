@@ -1,4 +1,4 @@
-//! The five strategies: BB4 to BB8.
+//! The five strategies, and switches between them: BB4 to BB9.
 
 use std::time::Duration;
 
@@ -69,6 +69,16 @@ pub(super) const ROWS: &[Row] = &[
         proof: "both executors are in the observer's hands and note the order; under `fcfs` the same story ends with the \
                 other result (SC1)",
         run: |site| Box::pin(bb8(site)),
+    },
+    Row {
+        id: "BB9",
+        requirement: "strategy switched at run time on all brokers",
+        given: "three brokers under `fcfs`, and an executor with one slot at the last of them",
+        when: "jobs of priorities 10, 250 and 100 are submitted there while it is busy; the policy is switched to \
+               `priority` at the first broker; and such jobs are submitted once more",
+        then: "all brokers follow the switch, and the jobs run first as they came, then by priority",
+        proof: "both orders are those of the executor's own log of runs, and its broker was not the one that was told",
+        run: |site| Box::pin(bb9(site)),
     },
 ];
 
@@ -148,35 +158,46 @@ async fn bb8(site: &Site) -> Result<String> {
         .to_owned())
 }
 
+async fn bb9(site: &Site) -> Result<String> {
+    let [a, b, c] = site.brokers::<3>(StrategyKind::FirstComeFirstServed).await?;
+    let queue = Queue::start(site, &c).await?;
+    let before = queue.order_of(&c, by_priority(&[10, 250, 100])?).await?;
+    a.switch(StrategyKind::PriorityBased, 1).await?;
+    for broker in [&a, &b, &c] {
+        broker.follows(StrategyKind::PriorityBased).await?;
+    }
+    let after = queue.order_of(&c, by_priority(&[10, 250, 100])?).await?;
+    ensure!(before == [0, 1, 2] && after == [1, 2, 0], "before the switch {before:?}, after it {after:?}");
+    Ok("priorities 10, 250, 100 ran as they came before the switch at another broker, and as 250, 100, 10 after it"
+        .to_owned())
+}
+
 /// A broker's only executor, busy while jobs are submitted.
 struct Queue {
     executor: ExecutorProcess,
-    blocker: reconvene_executor::JobId,
 }
 
 impl Queue {
     async fn start(site: &Site, a: &Broker) -> Result<Self> {
-        let executor = site.executor(a, &[]).await?;
-        let run_ms = u64::try_from(BUSY.as_millis())?;
-        let blocker = a.submit(job(run_ms, "busy")?).await?;
-        executor.has(blocker, What::Began).await?;
-        Ok(Self { executor, blocker })
+        Ok(Self { executor: site.executor(a, &[]).await? })
     }
 
-    /// Submits the jobs one after another, and says in which order they ran.
+    /// Submits the jobs one after another while the executor is busy, and says in which order they ran.
     async fn order_of(&self, a: &Broker, specs: Vec<JobSpec>) -> Result<Vec<usize>> {
+        let busy = a.submit(job(u64::try_from(BUSY.as_millis())?, "busy")?).await?;
+        self.executor.has(busy, What::Began).await?;
         let mut jobs = Vec::new();
         for spec in specs {
             jobs.push(a.submit(spec).await?.to_string());
         }
-        let over = self.executor.count(self.blocker, What::Ended) > 0;
+        let over = self.executor.count(busy, What::Ended) > 0;
         ensure!(!over, "the machine is too slow: the job that keeps the executor busy was over before all waited");
-        let began = until("all jobs have run", SOON, async || {
+        until("all jobs have run", SOON, async || {
             let began = self.executor.began();
-            Ok((began.len() > jobs.len()).then_some(began))
+            let order: Vec<usize> = began.iter().filter_map(|job| jobs.iter().position(|other| other == job)).collect();
+            Ok((order.len() == jobs.len()).then_some(order))
         })
-        .await?;
-        Ok(began.iter().skip(1).filter_map(|job| jobs.iter().position(|other| other == job)).collect())
+        .await
     }
 }
 
