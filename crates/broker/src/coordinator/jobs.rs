@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use reconvene_clock::{NodeId, Timestamp, digest};
 use reconvene_executor::{AttemptId, FencingToken, JobId, SessionEpoch, StopReason, SubmissionId};
+use reconvene_store::sabotage;
 
 use crate::coordinator::Coordinator;
 use crate::coordinator::outbox::Effect;
@@ -265,7 +266,10 @@ impl Coordinator {
         let wasted = old_fact.cost_resource_ms;
         let decision = strategy::explain(id, policy, (new, new_fact), (old, old_fact));
         let pending = (!same).then_some(old);
-        self.write(FactKey::Told { job: id, by: own }, Fact::Told(ToldFact { revision, named: new, pending }));
+        // X29: it forgets that it said so.
+        if !sabotage::on(29) {
+            self.write(FactKey::Told { job: id, by: own }, Fact::Told(ToldFact { revision, named: new, pending }));
+        }
         if same {
             count(&mut self.statistics.confirmed);
             self.notify(EventKind::ResultConfirmed { job: id, old, new, agreement });

@@ -2,6 +2,7 @@
 
 use reconvene_clock::{Dot, NodeId, ReplicaId, Timestamp};
 use reconvene_executor::{AttemptId, FencingToken, JobId};
+use reconvene_store::sabotage;
 
 use crate::coordinator::timers::Timer;
 use crate::coordinator::{Coordinator, number};
@@ -292,6 +293,12 @@ impl Coordinator {
         if core::mem::replace(&mut self.learning, false) {
             self.timers.disarm(Timer::Alone);
             self.dirty.extend(self.view.open_jobs(self.own.replica));
+        }
+        // X29: what has changed since a client was told is looked at again after each exchange.
+        if sabotage::on(29) {
+            let own = self.own.replica;
+            let changed = |job: &&JobRecord| job.told_by(own).is_some_and(|told| job.canonical() != Some(told));
+            self.dirty.extend(self.view.jobs_after(None).filter(changed).map(|job| job.id));
         }
     }
 

@@ -8,6 +8,7 @@ use reconvene_executor::{
     AttemptId, FencingToken, JobId, OwnershipEpoch, ResultDigest, SessionEpoch, SpecDigest, SubmissionId,
 };
 use reconvene_resolve::{Pin, Policy, PolicyId};
+use reconvene_store::sabotage;
 
 use crate::fact::{
     AttemptFact, Fact, FactKey, HoldFact, OwnCause, OwnFact, Phase, PhaseMark, PinFact, SeenFact, SpecFact,
@@ -210,6 +211,10 @@ impl JobRecord {
     }
 
     fn judge(&mut self) {
+        // X26: what arrived first stays.
+        if sabotage::on(26) && self.canonical.is_some() {
+            return;
+        }
         self.canonical = self.least();
     }
 

@@ -97,6 +97,8 @@ impl BrokerArgs {
     /// # Errors
     /// If settings contradict each other, the broker cannot start, or it ends by itself.
     pub(crate) fn run(&self, common: &Common) -> Result<(), Failure> {
+        #[cfg(reconvene_sabotage)]
+        break_a_rule();
         let document = self.config.as_deref().map(Document::read).transpose()?;
         let (settings, shown) = self.settle(document.as_ref())?;
         if self.print_config {
@@ -229,6 +231,16 @@ async fn start<S: MetadataStore>(
         Ok(broker) => Ok(broker),
         Err(StartError::Open(error)) => Err(contradiction(&error)),
         Err(error) => Err(anyhow::Error::from(error).context("the broker cannot start").into()),
+    }
+}
+
+/// In a build that can break rules, breaks the one that the environment names, such as `RECONVENE_SABOTAGE=26`.
+#[cfg(reconvene_sabotage)]
+fn break_a_rule() {
+    let named = std::env::var("RECONVENE_SABOTAGE").ok();
+    if let Some(rule) = named.and_then(|rule| rule.trim_start_matches(['X', 'x']).parse().ok()) {
+        eprintln!("warning: this broker breaks rule X{rule} on purpose");
+        reconvene_store::sabotage::choose(rule);
     }
 }
 
