@@ -12,7 +12,8 @@ pub const BLOCK: u64 = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "stored; another one is another format")]
 pub enum Frozen {
-    /// Somebody knows own dots that this store never gave out: it has lost writes.
+    /// It has lost writes: somebody knows own dots that this store never gave out, or a row with own writes
+    /// cannot be read.
     Amnesia,
     /// Somebody met the same replica in another session: there are two copies of this store.
     Cloned,

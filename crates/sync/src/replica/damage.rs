@@ -1,6 +1,6 @@
 //! Rows that cannot be read any more: they leave Knowledge, so that ordinary sessions bring back what was in them.
 
-use reconvene_store::{CheckReport, Plan, Revision};
+use reconvene_store::{CheckReport, Frozen, Plan, Revision};
 
 use super::Replica;
 use super::apply::Applying;
@@ -22,11 +22,22 @@ impl Replica {
 
     fn give_up_rows(&mut self, report: &CheckReport) {
         let rows = report.lost().count();
+        let own = self.replica();
+        // An own write that is lost leaves a hole among own numbers. If nobody else has it, or has it for long, nobody ever
+        // fills that hole, and no delete above it settles. Under another name this one is retired, and its holes are passed.
+        let mut dots = report.lost().flat_map(|(_, dots)| dots);
+        let forgets_own = dots.any(|dot| dot.replica == own) && self.head.marks().frozen().is_none();
         let mut plan = Plan::new(self.head.clone(), [], [], &self.config.store);
         match plan.lose(report.lost(), report.prints.clone()) {
             Ok(()) => {
+                if forgets_own {
+                    plan.freeze(Frozen::Amnesia);
+                }
                 self.persist(plan.finish(), |_| false);
                 self.notify(Event::RowsLost { rows });
+                if forgets_own {
+                    self.notify(Event::Frozen { why: Frozen::Amnesia });
+                }
             }
             Err(error) => self.refused(self.node(), &error),
         }
