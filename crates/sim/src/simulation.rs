@@ -29,6 +29,7 @@ mod oracle;
 mod perform;
 mod plan;
 mod queue;
+mod rot;
 mod run;
 mod scale;
 mod shrink;

@@ -1,8 +1,10 @@
 //! Frames as a faulty sender would make them, for the test kit alone: nothing here changes what a replica does.
 
+use reconvene_clock::{Counter, DotRange, VectorClock};
+
 use crate::bundle::{decode_fragment, encode_fragment, fragment_content, seal_fragment};
 use crate::frame::{Kind, open, seal};
-use crate::message::{Delta, Message, SessionId};
+use crate::message::{Claim, Delta, Message, SessionId};
 use crate::wire::{decode_message, encode_message};
 
 const ANY_SIZE: usize = 16 << 20;
@@ -13,6 +15,31 @@ const ANY_SIZE: usize = 16 << 20;
 pub fn claim_without_chunks(frame: &[u8]) -> Option<Vec<u8>> {
     let Ok(Message::Claim(mut claim)) = decode_message(frame, ANY_SIZE) else { return None };
     claim.chunks = 0;
+    encode_message(&Message::Claim(claim), ANY_SIZE).ok()
+}
+
+/// A claim in the session of the chunk in `frame`, of everything up to each of its versions, as of somebody who read the
+/// chunk on its way and sent none of it. `None` if the frame is no chunk.
+#[must_use]
+pub fn claim_for_chunk(frame: &[u8]) -> Option<Vec<u8>> {
+    let message = decode_message(frame, ANY_SIZE).ok()?;
+    let (session, versions) = if let Message::Delta(delta) = message {
+        (delta.session, delta.versions)
+    } else if let Message::Whole(whole) | Message::WholeBack(_, whole) = message {
+        (whole.session, whole.versions)
+    } else {
+        return None;
+    };
+    let last: VectorClock = versions.iter().map(|(_, version)| version.dot).collect();
+    let ranges = last.iter().filter_map(|dot| DotRange::new(dot.replica, Counter::MIN, dot.counter));
+    let claim = Claim {
+        session,
+        chunks: 0,
+        whole: true,
+        knowledge: Some(ranges.collect()),
+        digest: None,
+        floor: VectorClock::new(),
+    };
     encode_message(&Message::Claim(claim), ANY_SIZE).ok()
 }
 
@@ -139,10 +166,11 @@ pub fn describe(frame: &[u8]) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "for the test kit alone")]
 pub enum Flow {
-    /// A chunk of the session with this name.
-    Chunk(u64),
-    /// A piece of a chunk of the session with this name, which is larger than a frame of its session should be.
-    Part(u64),
+    /// A chunk of the session with this name, and whether it is its first.
+    Chunk(u64, bool),
+    /// A piece of a chunk of the session with this name, which is larger than a frame of its session should be; and whether
+    /// it is the first of all.
+    Part(u64, bool),
     /// So many bytes of chunks of the session with this name are applied.
     Credit(u64, u64),
 }
@@ -155,9 +183,9 @@ pub fn flow(frame: &[u8]) -> Option<Flow> {
         return Some(Flow::Credit(session.0, applied_bytes));
     }
     if let Message::Part(part) = message {
-        return Some(Flow::Part(part.session.0));
+        return Some(Flow::Part(part.session.0, part.chunk == 0 && part.number == 0));
     }
-    if let Message::Delta(delta) = message { Some(Flow::Chunk(delta.session.0)) } else { None }
+    if let Message::Delta(delta) = message { Some(Flow::Chunk(delta.session.0, delta.chunk == 0)) } else { None }
 }
 
 /// The root in a hello turned into `root`, as of a member who found values with the same print; `None` if the frame is no

@@ -64,16 +64,11 @@ const ENTRIES: [Entry; 38] = [
     entry(45, "floor repair drops, and the superseder is not sent", "S1"),
 ];
 
-/// Rules whose breach no run has found out yet, or that nothing breaks yet: holes in the simulator, which the run names and
-/// does not fail for.
-#[cfg(reconvene_sabotage)]
-const HOLES: [u8; 9] = [11, 13, 17, 31, 32, 33, 40, 44, 45];
-
 /// Rules of jobs and executors, which no run here has.
 #[cfg(reconvene_sabotage)]
 const NOT_BUILT_IN: &str = "X25 to X30, X36, X46 to X49";
 
-/// Breaks one rule, or each. Fails if one is not found out that was before.
+/// Breaks one rule, or each. Fails if one is not found out.
 pub(crate) fn run(id: &str, seeds: &Seeds) -> Result<ExitCode, Failure> {
     let chosen: Vec<&Entry> =
         ENTRIES.iter().filter(|entry| id == "all" || id.eq_ignore_ascii_case(&entry.name())).collect();
@@ -121,7 +116,7 @@ mod imp {
 
     use super::super::seeds::{self, Seeds, in_parallel};
     use super::super::write_json;
-    use super::{Entry, Failure, HOLES, NOT_BUILT_IN};
+    use super::{Entry, Failure, NOT_BUILT_IN};
 
     /// The one rule that takes two runs to be seen broken.
     const DETERMINISM: u8 = 39;
@@ -172,17 +167,14 @@ mod imp {
         if let Some(path) = args.json() {
             write_json(path, &figures)?;
         }
-        let is_hole =
-            |figure: &&Figure| chosen.iter().any(|entry| entry.name() == figure.id && HOLES.contains(&entry.id));
-        let missed = figures.iter().filter(|figure| !figure.caught && !is_hole(figure)).count();
-        let holes: Vec<&str> =
+        let missed: Vec<&str> =
             figures.iter().filter(|figure| !figure.caught).map(|figure| figure.id.as_str()).collect();
         println!(
-            "{} of {} caught; not caught: {holes:?}; not built in: {NOT_BUILT_IN}",
-            figures.len().saturating_sub(holes.len()),
+            "{} of {} caught; not caught: {missed:?}; not built in: {NOT_BUILT_IN}",
+            figures.len().saturating_sub(missed.len()),
             figures.len(),
         );
-        Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// The first seed that breaks a promise, and what it found.

@@ -13,9 +13,13 @@ impl Run<'_> {
     pub(super) fn check(&mut self, check: Check) -> Result<(), Violation> {
         match check {
             Check::Healed => self.check_equal("L1", "since faults stopped"),
-            Check::Bulk => self.write(0, &[PlannedWrite { key: 0, class: 3, bytes: Some(BULK_BYTES), partly: false }]),
+            Check::Bulk => self
+                .write(0, &[PlannedWrite { key: 0, class: 3, bytes: Some(BULK_BYTES), partly: false, blind: false }]),
             Check::Urgent => {
-                self.write(0, &[PlannedWrite { key: URGENT_KEY, class: 1, bytes: Some(20), partly: false }])?;
+                self.write(
+                    0,
+                    &[PlannedWrite { key: URGENT_KEY, class: 1, bytes: Some(20), partly: false, blind: false }],
+                )?;
                 // A packet on the wire, the frame itself and a few small ones before it, each at its pace.
                 let sends = |bytes: u64| self.net.bits().map_or(0, |bits| bytes * 8_000 / bits);
                 let stores = 6 * self.plan.options.store_ms;
@@ -27,7 +31,7 @@ impl Run<'_> {
             Check::Write => {
                 for node in 0..self.nodes.len() {
                     let key = u32::try_from(node).unwrap_or(0) % self.plan.options.keys;
-                    self.write(node, &[PlannedWrite { key, class: 2, bytes: Some(20), partly: false }])?;
+                    self.write(node, &[PlannedWrite { key, class: 2, bytes: Some(20), partly: false, blind: false }])?;
                 }
                 Ok(())
             }

@@ -1,10 +1,11 @@
 //! What people do: they write, carry bundles, and retire brokers.
 
-use reconvene_store::{Body, Class, Key, Replaces};
+use reconvene_store::{Body, Class, Key, KeyContext, Replaces};
 use reconvene_sync::{Input, NewWrite, Ticket};
 
 use super::Violation;
 use super::marks::Mark;
+use super::node::DATA;
 use super::plan::PlannedWrite;
 use super::queue::Event;
 use super::run::Run;
@@ -25,12 +26,13 @@ impl Run<'_> {
         carried: Carried,
         addressed: bool,
         again: bool,
+        budget_bytes: u64,
     ) -> Result<(), Violation> {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         let to = addressed.then(|| self.nodes[carried.to].id);
         self.carried.insert(ticket, carried);
-        self.feed(from, Input::MakeBundle { ticket, to, budget_bytes: 1 << 20, ttl_s: 3_600, again })
+        self.feed(from, Input::MakeBundle { ticket, to, budget_bytes, ttl_s: 3_600, again })
     }
 
     /// The fragments of a bundle are on their way.
@@ -77,6 +79,10 @@ impl Run<'_> {
                 Body::of(text.bytes().cycle().take(len).collect::<Vec<u8>>())
             }
         };
+        if planned.blind {
+            let replaces = Replaces::Context(KeyContext::new());
+            return NewWrite { key, class: Class::new(planned.class), body, replaces };
+        }
         let seen = planned.partly.then(|| self.nodes[node].record(&key)).flatten();
         let seen = seen.and_then(|record| record.siblings().first().map(reconvene_store::Version::seen));
         NewWrite {
@@ -89,5 +95,5 @@ impl Run<'_> {
 }
 
 pub(super) fn key_of(number: u32) -> Key {
-    Key::new(format!("key/{number}")).expect("short")
+    Key::new(format!("{DATA}{number}")).expect("short")
 }

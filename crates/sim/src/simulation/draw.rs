@@ -2,7 +2,7 @@
 
 use super::chance::Chance;
 use super::node::IMAGES;
-use super::plan::{Act, Options, Plan, PlannedWrite, Restart, Side, Step};
+use super::plan::{Act, Options, Plan, PlannedWrite, Restart, Side, Step, roomy};
 
 /// Which faults a run may meet, and how brokers are to be counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ impl Options {
         let brokers = chance.of(&[2, 3, 3, 3, 4, 4, 5, 6, 7]);
         let skewed = chance.one_in(2);
         let skew = |chance: &mut Chance| if skewed { span(chance, MAX_SKEW_MS) } else { span(chance, 20) };
+        let mut views = Chance::new(seed, 4);
         Self {
             seed,
             brokers,
@@ -50,6 +51,7 @@ impl Options {
             link_bits: chance.of(&[0, 0, 0, 64_000]),
             store_ms: chance.of(&[0, 0, 2, 20]),
             skew_ms: (0..brokers).map(|_| skew(&mut chance)).collect(),
+            view_max_ms: if views.one_in(2) { 600_000 } else { views.log_between(300, 10_000) },
         }
     }
 }
@@ -107,10 +109,16 @@ enum Class {
     Retire,
     Carry,
     Courier,
+    Rot,
+    Vanish,
+    Spoof,
+    Tamper,
+    Hole,
+    Relic,
 }
 
 /// In this order for ever: the place of a class is the name of its stream of chance.
-const CLASSES: [Class; 30] = [
+const CLASSES: [Class; 36] = [
     Class::Part,
     Class::OneWay,
     Class::Bridge,
@@ -141,6 +149,12 @@ const CLASSES: [Class; 30] = [
     Class::Retire,
     Class::Carry,
     Class::Courier,
+    Class::Rot,
+    Class::Vanish,
+    Class::Spoof,
+    Class::Tamper,
+    Class::Hole,
+    Class::Relic,
 ];
 
 impl Draw<'_> {
@@ -173,6 +187,7 @@ impl Draw<'_> {
                         .unwrap_or(1)
                 }),
                 partly: chance.one_in(4),
+                blind: false,
             });
             let writes = writes.collect();
             let at_ms = at_ms.min(self.options.faulty_ms.saturating_sub(1));
@@ -188,7 +203,14 @@ impl Draw<'_> {
         // Each of those is a new incarnation, of which a network sees few.
         let rare = matches!(
             class,
-            Class::LostTail | Class::Empty | Class::Backup | Class::Moved | Class::Retire | Class::Courier
+            Class::Relic
+                | Class::LostTail
+                | Class::Empty
+                | Class::Backup
+                | Class::Moved
+                | Class::Retire
+                | Class::Courier
+                | Class::Vanish
         );
         let times = chance.log_between(1, if rare { 3 } else { 12 });
         // What a rate is, is drawn once, so that a run may be rough or gentle.
@@ -221,6 +243,8 @@ impl Draw<'_> {
             Class::Flap => Act::Flap { a: node, b: other, period_ms: chance.log_between(50, 60_000), for_ms },
             Class::Swizzle => return self.swizzle(chance, at_ms, for_ms),
             Class::Courier => return self.courier(chance, (node, other), at_ms, for_ms),
+            Class::Hole => return self.hole(chance, (node, other), at_ms),
+            Class::Relic => return self.relic(chance, (node, other)),
             Class::Lose => Act::Lose { per_mille: rate, for_ms },
             Class::Duplicate => Act::Duplicate { per_mille: rate, for_ms },
             Class::Reorder => Act::Delay { upto_ms: chance.log_between(10, 2_000), for_ms },
@@ -254,12 +278,19 @@ impl Draw<'_> {
                 let commits = some(chance, IMAGES);
                 lose(chance, Restart::Backup { commits })
             }
+            Class::Spoof => Act::Spoof { by: node, victim: other, for_ms },
+            Class::Tamper => return self.forge(chance, node, at_ms, for_ms),
+            Class::Rot => Act::Rot { node, count: some(chance, 12), pick: chance.below(1 << 20) },
+            Class::Vanish => {
+                let (count, pick) = (some(chance, 6), chance.below(1 << 20));
+                lose(chance, Restart::Vanished { count, pick })
+            }
             Class::Moved => lose(chance, Restart::Moved),
             Class::Retire => Act::Retire { node, by: other },
             Class::Carry => {
                 let (addressed, again) = (!chance.one_in(3), chance.one_in(3));
                 let lost = if chance.one_in(2) { 0 } else { 1 << chance.below(32) | 1 << chance.below(4) };
-                Act::Carry { from: node, to: other, addressed, again, lost, takes_ms: for_ms }
+                Act::Carry { from: node, to: other, addressed, again, lost, takes_ms: for_ms, budget_bytes: roomy() }
             }
         };
         self.steps.push(Step { at_ms, act });
@@ -280,17 +311,109 @@ impl Draw<'_> {
             let act = Act::Crash { node: to, noticed: true, restart, down_ms: 1_000 };
             self.steps.push(Step { at_ms: at_ms + 1_000, act });
         }
+        if chance.one_in(2) {
+            let at_ms = at_ms + 2_000 + chance.below(for_ms);
+            self.cut_short(chance, (from, to), at_ms);
+        }
         for _ in 0..chance.between(2, 4) {
             let late = chance.below(for_ms);
             let key = u32::try_from(chance.below(self.options.keys.into())).unwrap_or(0);
-            let bytes = (!chance.one_in(3)).then(|| u32::try_from(chance.log_between(1, 600)).unwrap_or(1));
-            let write = PlannedWrite { key, class: 2, bytes, partly: false };
-            self.steps.push(Step { at_ms: at_ms + late, act: Act::Write { node: from, writes: vec![write] } });
+            // Some are replaced before they travel.
+            for number in 0..chance.between(1, 3) {
+                let bytes = (!chance.one_in(3)).then(|| size(chance, 600));
+                self.write(at_ms + late + 20 * number, from, PlannedWrite { bytes, ..plain(key) });
+            }
             let (addressed, again) = (!chance.one_in(3), chance.one_in(4));
             let lost = if chance.one_in(2) { 0 } else { u32::MAX >> chance.below(4) };
             let takes_ms = chance.log_between(1_000, MINUTE_MS);
-            let act = Act::Carry { from, to, addressed, again, lost, takes_ms };
+            let budget_bytes = if chance.one_in(3) { chance.log_between(200, 2_000) } else { roomy() };
+            let act = Act::Carry { from, to, addressed, again, lost, takes_ms, budget_bytes };
             self.steps.push(Step { at_ms: (at_ms + late + 100).min(self.options.faulty_ms - 1), act });
+        }
+    }
+
+    /// A bundle that has no room for all is lost on its way, and the next one, which leaves out what was in it, is not.
+    fn cut_short(&mut self, chance: &mut Chance, (from, to): (usize, usize), at_ms: u64) {
+        let key = 800 + 2 * u32::try_from(chance.below(50)).unwrap_or(0);
+        self.write(at_ms, from, plain(key));
+        self.write(at_ms + 20, from, plain(key));
+        self.write(at_ms + 40, from, PlannedWrite { bytes: Some(700 + size(chance, 2_000)), ..plain(key + 1) });
+        let mut carry = |at_ms, lost, budget_bytes| {
+            self.step(
+                at_ms,
+                Act::Carry { from, to, addressed: true, again: false, lost, takes_ms: 1_000, budget_bytes },
+            );
+        };
+        carry(at_ms + 100, u32::MAX, chance.between(200, 700));
+        carry(at_ms + chance.log_between(1_000, MINUTE_MS), 0, roomy());
+    }
+
+    /// A broker forges some of what it sends, while it has replaced what nobody else has seen.
+    fn forge(&mut self, chance: &mut Chance, node: usize, at_ms: u64, for_ms: u64) {
+        self.step(at_ms, Act::Tamper { node, per_mille: chance.log_between(100, 1_000), for_ms });
+        for number in 0..3 {
+            let key = 900 + u32::try_from(chance.below(50)).unwrap_or(0);
+            let at_ms = at_ms + chance.below(for_ms);
+            (0..2).for_each(|again| self.write(at_ms + 20 * (number + again), node, plain(key)));
+        }
+    }
+
+    /// Two writes of one broker beside each other, of which the later is pushed and the earlier waits for a session, while
+    /// somebody goes on from what it sees. There are enough writes before that contexts collapse.
+    fn hole(&mut self, chance: &mut Chance, (from, to): (usize, usize), at_ms: u64) {
+        let key = 500 + u32::try_from(chance.below(100)).unwrap_or(0);
+        for number in 0..chance.between(7, 10) {
+            self.write(at_ms + 50 * number, from, plain(key));
+        }
+        let at_ms = at_ms + chance.log_between(2_000, 4 * MINUTE_MS);
+        self.write(at_ms, from, PlannedWrite { blind: true, ..plain(key) });
+        self.write(at_ms + 1, from, PlannedWrite { blind: true, class: 1, ..plain(key) });
+        self.write(at_ms + chance.log_between(4, 2_000), to, plain(key));
+    }
+
+    /// A delete that all have forgotten, a broker that begins anew and hears of it from the others, and one with an old copy
+    /// that hears of it from nobody else; and so much to say, and so much that changes meanwhile, that a session does not
+    /// end with the view that it began with.
+    fn relic(&mut self, chance: &mut Chance, (from, anew): (usize, usize)) {
+        let brokers = self.options.brokers;
+        let Some(old) = (0..brokers).map(|more| (anew + more) % brokers).find(|node| *node != anew && *node != from)
+        else {
+            return;
+        };
+        let at_ms = chance.below(self.options.faulty_ms / 2);
+        let key = 700 + 20 * u32::try_from(chance.below(5)).unwrap_or(0);
+        for more in 0..8 {
+            let write = PlannedWrite { bytes: Some(size(chance, 3_000)), ..plain(key + more) };
+            self.write(at_ms + 10 * u64::from(more), from, write);
+        }
+        let deleted = at_ms + chance.between(1, 3) * MINUTE_MS;
+        self.write(deleted, from, PlannedWrite { bytes: None, ..plain(key) });
+        let again = deleted + chance.between(4, 12) * MINUTE_MS;
+        self.crash(again, anew, Restart::Empty { witness_gone: false });
+        let every = chance.log_between(50, 1_000);
+        for number in 0..20 {
+            let key = key + 1 + u32::try_from(chance.below(7)).unwrap_or(0);
+            let bytes = Some(size(chance, 1_000));
+            self.write(again + 1_000 + every * number, from, PlannedWrite { bytes, ..plain(key) });
+        }
+        let parted = again + chance.log_between(5_000, 3 * MINUTE_MS);
+        let act = Act::Part { side: 1 << anew | 1 << old, noticed: true, for_ms: chance.between(2, 6) * MINUTE_MS };
+        self.step(parted, act);
+        self.crash(parted, old, Restart::Backup { commits: some(chance, IMAGES) });
+    }
+
+    fn write(&mut self, at_ms: u64, node: usize, write: PlannedWrite) {
+        self.step(at_ms, Act::Write { node, writes: vec![write] });
+    }
+
+    fn crash(&mut self, at_ms: u64, node: usize, restart: Restart) {
+        self.step(at_ms, Act::Crash { node, noticed: true, restart, down_ms: 1_000 });
+    }
+
+    /// What would come too late does not come at all.
+    fn step(&mut self, at_ms: u64, act: Act) {
+        if at_ms < self.options.faulty_ms {
+            self.steps.push(Step { at_ms, act });
         }
     }
 
@@ -307,6 +430,16 @@ impl Draw<'_> {
             }
         }
     }
+}
+
+/// A small value in place of all that is there.
+const fn plain(key: u32) -> PlannedWrite {
+    PlannedWrite { key, class: 2, bytes: Some(20), partly: false, blind: false }
+}
+
+/// From 1 to `most` bytes.
+fn size(chance: &mut Chance, most: u64) -> u32 {
+    u32::try_from(chance.log_between(1, most)).unwrap_or(1)
 }
 
 /// Some of the brokers, at least one and not all.

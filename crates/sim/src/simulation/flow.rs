@@ -18,15 +18,19 @@ impl Flows {
         if !frame.first().is_some_and(|kind| [CHUNK, PART].contains(kind)) {
             return Ok(());
         }
-        let (session, judged) = match forge::flow(frame) {
-            Some(forge::Flow::Chunk(session)) => (session, true),
+        let (session, first, judged) = match forge::flow(frame) {
+            Some(forge::Flow::Chunk(session, first)) => (session, first, true),
             // All pieces of one chunk go at once: they count for what follows them.
-            Some(forge::Flow::Part(session)) => (session, false),
+            Some(forge::Flow::Part(session, first)) => (session, first, false),
             Some(forge::Flow::Credit(..)) | None => return Ok(()),
         };
         let (sent, applied) = self.sent.entry((from, to, session)).or_default();
+        // A late copy of its hello may have begun the session anew.
+        if first {
+            (*sent, *applied) = (0, 0);
+        }
         let bytes = u64::try_from(frame.len()).unwrap_or(u64::MAX);
-        let waiting = *sent - *applied;
+        let waiting = sent.saturating_sub(*applied);
         *sent += bytes;
         if judged && waiting > 0 && waiting + bytes > window {
             let what =
@@ -42,8 +46,9 @@ impl Flows {
             return;
         }
         let Some(forge::Flow::Credit(session, bytes)) = forge::flow(frame) else { return };
-        if let Some((sent, applied)) = self.sent.get_mut(&(to, from, session)) {
-            *applied = bytes.min(*sent).max(*applied);
+        if let Some((_, applied)) = self.sent.get_mut(&(to, from, session)) {
+            // What was forged on its way may have had more bytes than were sent.
+            *applied = bytes.max(*applied);
         }
     }
 }

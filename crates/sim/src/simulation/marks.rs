@@ -68,6 +68,10 @@ marks! {
     BundleCarried = "a bundle was carried",
     FragmentLost = "a fragment of a bundle was lost",
     BundleClaimed = "a bundle's claim was joined",
+    BundleCutShort = "a bundle had no room for all",
+    // Hostile members.
+    Spoofed = "a frame came in another's name",
+    ForgeryRefused = "a version that replaces itself was refused",
     // Faults.
     Partitioned = "the network was parted",
     OneWayCut = "a link was cut one way",
@@ -85,6 +89,8 @@ marks! {
     StoreSlow = "a broker waited for its store",
     StoreFailed = "a store failed a call",
     StoreFull = "a store was full",
+    Vanished = "values went out of a store without a sign",
+    RowsLost = "a row could not be read, and was given up",
     ClockJumped = "a wall clock jumped",
     ClockFrozen = "a clock stood still",
     ClockDrifted = "a clock drifted",

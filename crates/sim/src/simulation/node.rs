@@ -1,18 +1,19 @@
 //! One machine: clocks, a store, and a process that comes and goes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use reconvene_clock::{NodeId, Now, ReplicaId};
+use reconvene_clock::{Dot, NodeId, Now, ReplicaId};
 use reconvene_store::opening::{self, AfterCrash, Found, Fresh, HostMarker, Lineage, Witness};
 use reconvene_store::{
-    Cursor, FactKind, Head, Identity, Key, MemorySnapshot, MemoryStore, MetadataStore, Prefix, Record, SessionNonce,
-    Snapshot, Version, ready,
+    Cursor, FactKind, Head, Identity, Key, MemorySnapshot, MemoryStore, MetadataStore, Plan, Prefix, Record,
+    SessionNonce, Snapshot, Version, ready,
 };
 use reconvene_sync::{Config, Input, NetworkId, Replica, StoreDriver};
 
 use super::clock::SimClock;
 use super::net::Active;
 use super::plan::{Options, Restart};
+use super::rot::RotStore;
 
 /// One machine.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(super) struct SimNode {
     pub(super) address: String,
     pub(super) config: Config,
     pub(super) clock: SimClock,
-    pub(super) store: StoreDriver<MemoryStore>,
+    pub(super) store: StoreDriver<RotStore>,
     /// What the store says of its own history, and what a file outside of it does.
     lineage: Lineage,
     witness: Option<Witness>,
@@ -79,13 +80,14 @@ impl SimNode {
         // Half of the brokers send chunks and claims one by one whatever their size, so that both ways are met.
         config.max_whole_bytes = if index.is_multiple_of(2) { options.chunk_bytes } else { 0 };
         config.cascade_on_local_writes = options.cascade_on_local_writes;
+        config.view_max_ms = options.view_max_ms;
         // A run is shorter than what is long for an operator.
         config.blocked_after_ms = 10 * options.sync_interval_ms;
         let identity = Identity { node: id, replica, incarnation: 1 };
         let host = HostMarker::from_bytes([number; 16]);
         let nonce = SessionNonce::new(number.into());
         let (_, head, lineage, witness) = opening::create(identity, config.network, nonce, host, None);
-        let store = StoreDriver::new(MemoryStore::holding(head, [], [], config.store));
+        let store = StoreDriver::new(RotStore::new(MemoryStore::holding(head, [], [], config.store)));
         let ahead_ms = options.skew_ms.get(index).copied().unwrap_or(0);
         Self {
             id,
@@ -141,7 +143,7 @@ impl SimNode {
     /// Opens the store as this restart finds it. What it then holds may be less than what it held before.
     pub(super) fn reopen(&mut self, restart: Restart) {
         let back = match restart {
-            Restart::Full | Restart::Moved => 0,
+            Restart::Full | Restart::Moved | Restart::Vanished { .. } => 0,
             Restart::LostTail { commits } | Restart::Backup { commits } => commits,
             Restart::Empty { witness_gone } => {
                 self.create(witness_gone);
@@ -175,10 +177,54 @@ impl SimNode {
         let store = MemoryStore::holding(snapshot.head().clone(), records, facts, self.config.store);
         let committed = ready(store.commit(&opened.batch));
         assert!(matches!(committed, Some(Ok(_))), "an opening is committed: {committed:?}");
-        self.store = StoreDriver::new(store);
+        // A backup is on a medium of its own; anything else is where it was.
+        self.store = StoreDriver::new(match restart {
+            Restart::Backup { .. } => RotStore::new(store),
+            _ => RotStore::in_place_of(store, self.store.store()),
+        });
         self.lineage = opened.lineage;
         self.witness = Some(opened.witness);
         self.keep_image();
+    }
+
+    /// Values go out of the store without a sign, as if they had never been there: what is left makes sense, and is known
+    /// to hold what it does not. An even `pick` is for keys with several values, if there are such. Says which went.
+    pub(super) fn vanish(&mut self, count: usize, pick: u64) -> Vec<(Key, Dot)> {
+        let rows = self.read(Prefix::new(DATA).expect("short"));
+        let several = |row: &&Record| pick.is_multiple_of(2) && row.siblings().len() > 1;
+        let alone = rows.iter().find(several).is_none();
+        let mut values: Vec<(Key, Dot)> = Vec::new();
+        for row in rows.iter().filter(|row| alone || several(row)) {
+            let of_row = row.siblings().iter().filter(|version| version.body.value().is_some());
+            values.extend(of_row.map(|version| (row.key().clone(), version.dot)));
+        }
+        let gone: Vec<(Key, Dot)> = picked(values.len(), count, pick / 2).map(|at| values[at].clone()).collect();
+        let head = self.snapshot().head().clone();
+        let keys: Vec<Key> = rows.iter().map(|row| row.key().clone()).collect();
+        let mut plan = Plan::new(head, keys, rows, &self.config.store);
+        for (key, dot) in &gone {
+            plan.drop_dead(key, *dot).expect("it is live");
+        }
+        let batch = plan.finish();
+        if !batch.is_idle() {
+            let committed = ready(self.store.store().written().commit(&batch));
+            assert!(matches!(committed, Some(Ok(_))), "what is left is committed: {committed:?}");
+            self.committed(batch.head());
+        }
+        gone
+    }
+
+    /// Rows of clients cannot be read any more.
+    pub(super) fn rot(&self, count: usize, pick: u64) {
+        let rows = self.read(Prefix::new(DATA).expect("short"));
+        picked(rows.len(), count, pick).for_each(|at| self.store.store().rot(rows[at].clone()));
+    }
+
+    /// The rows that cannot be read.
+    pub(super) fn rotten(&self) -> BTreeSet<Key> {
+        let rows = self.read(Prefix::new(DATA).expect("short"));
+        let rotten = rows.iter().filter(|row| !self.store.store().can_read(row));
+        rotten.map(|row| row.key().clone()).collect()
     }
 
     /// A new store where there is none.
@@ -189,7 +235,7 @@ impl SimNode {
         let identity = Identity { node: self.id, replica, incarnation: 1 };
         let (_, head, lineage, witness) =
             opening::create(identity, self.config.network, session, self.host, witness.as_ref());
-        self.store = StoreDriver::new(MemoryStore::holding(head, [], [], self.config.store));
+        self.store = StoreDriver::new(RotStore::new(MemoryStore::holding(head, [], [], self.config.store)));
         (self.lineage, self.witness) = (lineage, Some(witness));
         self.images.clear();
     }
@@ -234,7 +280,7 @@ impl SimNode {
     }
 
     pub(super) fn snapshot(&self) -> MemorySnapshot {
-        ready(self.store.store().snapshot()).and_then(Result::ok).expect("memory is always there")
+        ready(self.store.store().written().snapshot()).and_then(Result::ok).expect("memory is always there")
     }
 
     /// Everything that the store holds.
@@ -257,10 +303,18 @@ fn all(snapshot: &MemorySnapshot, prefix: Prefix) -> Vec<Record> {
     ready(snapshot.by_prefix(&all)).and_then(Result::ok).expect("memory is always there").items
 }
 
+/// `count` places of `len`, one behind the other from where `pick` says.
+fn picked(len: usize, count: usize, pick: u64) -> impl Iterator<Item = usize> {
+    let first = usize::try_from(pick).unwrap_or(0);
+    (0..count.min(len)).map(move |place| (first % len + place) % len)
+}
+
 /// The network that is simulated.
 pub(super) fn network() -> NetworkId {
     NetworkId::of_name("simulated")
 }
 
+/// What the keys of clients begin with.
+pub(super) const DATA: &str = "key/";
 /// Earlier states that a store can be put back to.
 pub(super) const IMAGES: usize = 64;

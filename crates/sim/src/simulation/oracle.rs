@@ -23,7 +23,8 @@ pub(super) struct Oracle {
     last_own: BTreeMap<ReplicaId, (Counter, Hlc)>,
     /// The greatest wall time that each broker ever saw on its own clock.
     walls: Vec<u64>,
-    /// Writes that a store lost and may count as numbers it never used, until a peer shows them to it.
+    /// Writes that a store lost and may count as numbers it never used, until a peer shows them to it; and values that a
+    /// store lost otherwise, of whose contexts it still knows what they replaced.
     doubtful: BTreeSet<Dot>,
     /// Whether a fault took anything from any store.
     lossy: bool,
@@ -46,6 +47,10 @@ struct Shadow {
     replica: Option<ReplicaId>,
     /// It went back to an earlier state under the same name.
     relapsed: bool,
+    /// Rows that it cannot read.
+    rotten: BTreeSet<Key>,
+    /// What it gave up for being unreadable, and others may have been told that it has.
+    given_up: BTreeSet<Dot>,
 }
 
 /// A batch about to be made durable, as far as it must be looked at afterwards.
@@ -137,8 +142,10 @@ impl Oracle {
         for (key, version) in &arrived {
             self.arrived(node, own, key, version, &mut did)?;
         }
+        let mut ended = false;
         for (key, after, _) in rows {
-            self.removed(node, &key, &after, &mut did)?;
+            self.given_up(node, &key, &after, &knowledge)?;
+            ended |= self.removed(node, &key, &after, &mut did)?;
             did.siblings |= after.len() > 1;
             let values = after.iter().filter(|version| version.body.value().is_some()).count();
             did.deleted_beside |= values > 0 && values < after.len();
@@ -148,6 +155,9 @@ impl Oracle {
                 self.stores[node].records.insert(key.clone(), after);
             }
             keys.push(key);
+        }
+        if ended {
+            self.mark_lost();
         }
         did.cloud = !knowledge.ranges().is_empty();
         if self.stores[node].replica.replace(own).is_some_and(|before| before != own) {
@@ -188,8 +198,10 @@ impl Oracle {
                 return Err(Violation::new("S8", what));
             }
             // Known and not live, and now live again: something dead came back.
-            // Where stores lost writes they counted as unused, repair puts versions back; what a delete ended stays dead.
-            let repaired = self.lossy && !self.is_settled(key, dot);
+            // Where stores lost what they knew, repair puts versions back, and deletes that some have collected; what a delete
+            // ended stays dead.
+            let is_delete = version.body == Body::Tombstone;
+            let repaired = self.lossy && (is_delete || !self.is_settled(key, dot));
             if self.stores[node].knowledge.contains(dot) && !repaired {
                 return Err(Violation::new("S5", format!("{dot} of {key} came back to life at broker {node}")));
             }
@@ -206,6 +218,10 @@ impl Oracle {
         if dot.replica != own {
             let what = format!("broker {node} holds {dot} of {key}, which its author never made durable");
             return Err(Violation::new("S6", what));
+        }
+        if let Some(unseen) = self.ended_unseen(node, key, version) {
+            let what = format!("broker {node} wrote {dot} of {key}, which ends {unseen}, and has never seen that");
+            return Err(Violation::new("S4", what));
         }
         if let Some((counter, hlc)) = self.last_own.get(&own) {
             if dot.counter <= *counter {
@@ -230,8 +246,85 @@ impl Oracle {
         Ok(())
     }
 
-    /// Looks at what was live in a row and is no longer.
-    fn removed(&mut self, node: usize, key: &Key, after: &[Version], did: &mut Did) -> Result<(), Violation> {
+    /// Something that a new write ends, though its writer knew nothing of it: neither itself, nor by what it ends as well.
+    fn ended_unseen(&self, node: usize, key: &Key, version: &Version) -> Option<Dot> {
+        let known = &self.stores[node].knowledge;
+        let of_key = self.by_key.get(key).map_or(&[] as &[Dot], Vec::as_slice);
+        let ended = |dot: &&Dot| version.replaces(**dot);
+        let names = |by: &Dot, dot: Dot| self.versions.get(by).is_some_and(|by| by.version.replaces(dot));
+        let heard = |dot: Dot| of_key.iter().filter(ended).any(|by| known.contains(*by) && names(by, dot));
+        of_key.iter().filter(ended).find(|dot| !known.contains(**dot) && !heard(**dot)).copied()
+    }
+
+    /// Looks at what was live in a row that could not be read. Whatever of it is gone with nothing in its place must not
+    /// count as known: else no session would bring it back.
+    fn given_up(&mut self, node: usize, key: &Key, after: &[Version], known: &Knowledge) -> Result<(), Violation> {
+        let store = &mut self.stores[node];
+        if !store.rotten.remove(key) {
+            return Ok(());
+        }
+        let Some(before) = store.records.get_mut(key) else { return Ok(()) };
+        let gone: Vec<Version> = before.iter().filter(|held| !is_accounted(after, held.dot)).cloned().collect();
+        let still_known = gone.iter().find(|gone| gone.body.value().is_some() && known.contains(gone.dot));
+        if let Some(gone) = still_known {
+            let what = format!("broker {node} cannot read {} of {key} any more and counts it as known", gone.dot);
+            return Err(Violation::new("S6", what));
+        }
+        let gone: Vec<Dot> = gone.iter().map(|gone| gone.dot).filter(|dot| !known.contains(*dot)).collect();
+        before.retain(|held| !gone.contains(&held.dot));
+        store.given_up.extend(&gone);
+        self.lost_copies(&gone);
+        Ok(())
+    }
+
+    /// A store lost its copies of these. Until others bring them back, what they replaced is known there and nowhere to be
+    /// seen; if nobody can, they are lost.
+    fn lost_copies(&mut self, dots: &[Dot]) {
+        self.lossy = true;
+        self.doubtful.extend(dots);
+        self.mark_lost();
+    }
+
+    /// Marks what no store accounts for any more as lost.
+    fn mark_lost(&mut self) {
+        // A collected delete that no store has heard of any more is as lost as if it had never been collected.
+        for tombstones in self.settled.values_mut() {
+            tombstones.retain(|held| self.stores.iter().any(|store| store.knowledge.contains(held.dot)));
+        }
+        let mut gone = Vec::new();
+        for (dot, written) in self.versions.iter().filter(|(_, written)| !written.lost) {
+            let live = |shadow: &Shadow| shadow.records.get(&written.key).is_some_and(|live| is_accounted(live, *dot));
+            if !self.is_settled(&written.key, *dot) && !self.stores.iter().any(live) {
+                gone.push(*dot);
+            }
+        }
+        for dot in gone {
+            if let Some(written) = self.versions.get_mut(&dot) {
+                written.lost = true;
+            }
+        }
+    }
+
+    /// Rows of a store cannot be read any more.
+    pub(super) fn rotted(&mut self, node: usize, keys: BTreeSet<Key>) {
+        self.stores[node].rotten = keys;
+    }
+
+    /// Values are gone from a store that takes itself for whole.
+    pub(super) fn vanished(&mut self, node: usize, gone: &[(Key, Dot)]) {
+        let records = &mut self.stores[node].records;
+        for (key, dot) in gone {
+            if let Some(live) = records.get_mut(key) {
+                live.retain(|held| held.dot != *dot);
+            }
+        }
+        records.retain(|_, live| !live.is_empty());
+        self.lost_copies(&gone.iter().map(|(_, dot)| *dot).collect::<Vec<_>>());
+    }
+
+    /// Looks at what was live in a row and is no longer. True if some of it was ended by the word of a store that lost its
+    /// successor, and may be lost.
+    fn removed(&mut self, node: usize, key: &Key, after: &[Version], did: &mut Did) -> Result<bool, Violation> {
         let before = self.stores[node].records.get(key).map_or(&[] as &[Version], Vec::as_slice);
         let (mut collected, mut ended) = (Vec::new(), Vec::new());
         for gone in before.iter().filter(|version| after.iter().all(|kept| kept.dot != version.dot)) {
@@ -254,8 +347,8 @@ impl Oracle {
             }
             collected.push(gone.clone());
         }
-        for dot in ended {
-            if let Some(written) = self.versions.get_mut(&dot) {
+        for dot in &ended {
+            if let Some(written) = self.versions.get_mut(dot) {
                 written.lost = true;
             }
         }
@@ -272,7 +365,7 @@ impl Oracle {
             did.collected = true;
             self.settled.entry(key.clone()).or_default().extend(collected);
         }
-        Ok(())
+        Ok(!ended.is_empty())
     }
 
     /// A tombstone was collected: every member that is known there and not retired has it, or what replaced it.
@@ -283,7 +376,7 @@ impl Oracle {
             let is_member = records.keys().any(|key| key.as_str() == Some(&format!("sys/member/{replica}")));
             let retired = format!("sys/retire/{replica}/");
             let is_retired = records.keys().any(|key| key.as_str().is_some_and(|key| key.starts_with(&retired)));
-            let has = other.knowledge.contains(tombstone.dot);
+            let has = other.knowledge.contains(tombstone.dot) || other.given_up.contains(&tombstone.dot);
             if is_member && !is_retired && !has {
                 let dot = tombstone.dot;
                 let what =
@@ -319,6 +412,7 @@ impl Oracle {
         replica: ReplicaId,
         knowledge: &Knowledge,
         records: &BTreeMap<Key, Vec<Version>>,
+        rotten: BTreeSet<Key>,
         loses: bool,
     ) -> Result<(), Violation> {
         let shadow = &mut self.stores[node];
@@ -328,32 +422,33 @@ impl Oracle {
             }
             shadow.knowledge = knowledge.clone();
             shadow.replica = Some(replica);
+            shadow.rotten = rotten;
             return Ok(());
         }
         self.lossy = true;
         let kept = shadow.replica == Some(replica);
-        *shadow =
-            Shadow { records: records.clone(), knowledge: knowledge.clone(), replica: Some(replica), relapsed: kept };
-        // A collected delete that no store has heard of any more is as lost as if it had never been collected.
-        for tombstones in self.settled.values_mut() {
-            tombstones.retain(|held| self.stores.iter().any(|store| store.knowledge.contains(held.dot)));
-        }
-        let mut gone = Vec::new();
-        for (dot, written) in self.versions.iter().filter(|(_, written)| !written.lost) {
-            let live = |shadow: &Shadow| shadow.records.get(&written.key).is_some_and(|live| is_accounted(live, *dot));
-            if kept && dot.replica == replica && !live(&self.stores[node]) && self.stores[node].knowledge.contains(*dot)
-            {
+        *shadow = Shadow {
+            records: records.clone(),
+            knowledge: knowledge.clone(),
+            replica: Some(replica),
+            relapsed: kept,
+            rotten,
+            given_up: std::mem::take(&mut shadow.given_up),
+        };
+        let live = &self.stores[node];
+        let is_live = |key: &Key, dot: Dot| live.records.get(key).is_some_and(|held| is_accounted(held, dot));
+        for (dot, written) in
+            self.versions.iter().filter(|(dot, written)| !written.lost && kept && dot.replica == replica)
+        {
+            if !is_live(&written.key, *dot) && live.knowledge.contains(*dot) {
                 self.doubtful.insert(*dot);
             }
-            if !self.is_settled(&written.key, *dot) && !self.stores.iter().any(live) {
-                gone.push(*dot);
-            }
         }
-        for dot in gone {
-            if let Some(written) = self.versions.get_mut(&dot) {
-                written.lost = true;
-            }
-        }
+        // Whoever is told that the number of a delete is unused is told that there was no such delete.
+        let doubtful = &self.doubtful;
+        let of_replica = |held: &Version| kept && held.dot.replica == replica && doubtful.contains(&held.dot);
+        self.settled.values_mut().for_each(|tombstones| tombstones.retain(|held| !of_replica(held)));
+        self.mark_lost();
         Ok(())
     }
 

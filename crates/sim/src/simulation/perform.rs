@@ -1,7 +1,7 @@
 //! What brokers ask their driver to do, done or made to fail.
 
-use reconvene_store::{PlanError, ready};
-use reconvene_sync::{Event as Told, Input, Output, PeerState, Performed, RejectReason};
+use reconvene_store::{PlanError, StoreError, ready};
+use reconvene_sync::{Event as Told, Input, Output, PeerState, Performed, RejectReason, StoreDriverError, forge};
 
 use super::Violation;
 use super::marks::Mark;
@@ -29,6 +29,11 @@ impl Run<'_> {
                     Some(Ok(Performed::Done)) => {}
                     Some(Ok(Performed::Input(input))) => self.later(node, 0, input),
                     Some(Ok(Performed::Other(output))) => self.perform_outside(node, output)?,
+                    // A view of its own holds what cannot be read, and the store does not any more: a driver opens it again.
+                    Some(Err(StoreDriverError::Read(StoreError::Corrupt { .. }))) => {
+                        self.crash(node, true, Restart::Full, REOPEN_MS)?;
+                        return Ok(());
+                    }
                     failed => {
                         return Err(Violation::new("S13", format!("the store of broker {node} failed: {failed:?}")));
                     }
@@ -109,6 +114,8 @@ impl Run<'_> {
                 self.trace.sent(self.now, node, &frame);
                 if let Some(peer) = self.index_of(to) {
                     self.flows.sent(node, peer, &frame, self.plan.options.window_bytes)?;
+                    self.spoof(node, peer, &frame);
+                    let frame = self.tampered(node, frame);
                     self.send(node, peer, frame);
                 }
                 Ok(())
@@ -143,8 +150,8 @@ impl Run<'_> {
                 self.trace.note(self.now, node, &|| format!("refuses a write: {error}"));
                 Ok(())
             }
-            // Nobody carries bundles here.
-            Output::BundleReady { ticket, fragments, .. } => {
+            Output::BundleReady { ticket, fragments, whole } => {
+                self.marks.meet_if(!whole, Mark::BundleCutShort);
                 self.set_out(ticket, fragments);
                 Ok(())
             }
@@ -175,6 +182,36 @@ impl Run<'_> {
             let takes = 1 + self.plan.options.delay_ms / 2;
             self.later(peer, takes, Input::LinkDown { peer: id });
         }
+    }
+
+    /// Whoever speaks for `node` sends the same to the same broker over its own link, and claims in the session. Only a hello
+    /// is not repeated: where the name in it is not known yet, it would open a session that is the liar's own, and what members
+    /// claim there is believed.
+    fn spoof(&mut self, node: usize, to: usize, frame: &[u8]) {
+        if frame.first() == Some(&HELLO) {
+            return;
+        }
+        let liars: Vec<usize> =
+            self.spoofing.values().filter(|(_, victim)| *victim == node).map(|(by, _)| *by).collect();
+        for by in liars.into_iter().filter(|by| *by != to) {
+            self.marks.meet(Mark::Spoofed);
+            if let Some(claim) = forge::claim_for_chunk(frame) {
+                self.send(by, to, claim);
+            }
+            self.send(by, to, frame.to_vec());
+        }
+    }
+
+    /// A frame as it leaves a broker that may be hostile.
+    fn tampered(&mut self, node: usize, frame: Vec<u8>) -> Vec<u8> {
+        let rate = self.tampering.values().filter(|(hostile, _)| *hostile == node).map(|(_, rate)| *rate).max();
+        let Some(rate) = rate else { return frame };
+        let forged = forge::edit_chunk(&frame, |_, version| {
+            if self.chance.per_mille(rate) {
+                version.context.add(version.dot);
+            }
+        });
+        forged.unwrap_or(frame)
     }
 
     fn send(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
@@ -218,7 +255,7 @@ impl Run<'_> {
             }
             Told::Rejected {
                 why: RejectReason::Retired | RejectReason::Incarnation | RejectReason::Identity, ..
-            } if self.renamed => {
+            } if self.renamed || self.hostile => {
                 self.marks.meet(Mark::Rejected);
             }
             Told::Frozen { .. } => {
@@ -226,9 +263,13 @@ impl Run<'_> {
                 // The driver opens the store again, under the name that the replica then takes.
                 self.crash(node, true, Restart::Full, REOPEN_MS)?;
             }
+            Told::RowsLost { .. } => self.marks.meet(Mark::RowsLost),
             Told::Renewed { .. } => self.renamed = true,
             Told::Retired { .. } => self.marks.meet(Mark::Retired),
             Told::CollectionBlocked { .. } => self.marks.meet(Mark::CollectionBlocked),
+            Told::Refused { error: PlanError::SelfReplacing { .. }, .. } if self.hostile => {
+                self.marks.meet(Mark::ForgeryRefused);
+            }
             Told::Refused { error: PlanError::Clock(_) | PlanError::UnusedDot { .. }, .. }
                 if self.oracle.is_lossy() => {}
             Told::Refused { .. } | Told::LimitReached { .. } | Told::Rejected { .. } => {
@@ -244,3 +285,6 @@ impl Run<'_> {
         number.checked_sub(1).filter(|index| *index < self.nodes.len())
     }
 }
+
+/// The kind of frames that begin a session.
+const HELLO: u8 = 1;

@@ -36,6 +36,19 @@ pub struct Options {
     pub store_ms: u64,
     /// What the wall clock of each broker is ahead, in milliseconds.
     pub skew_ms: Vec<i64>,
+    /// How long a session may read one view of a store.
+    #[serde(default = "patient")]
+    pub view_max_ms: u64,
+}
+
+/// What files do not say that are older than the setting: as long as a view is read by default.
+const fn patient() -> u64 {
+    600_000
+}
+
+/// The same of a bundle: room for all.
+pub(super) const fn roomy() -> u64 {
+    1 << 20
 }
 
 impl Display for Options {
@@ -117,11 +130,27 @@ pub enum Act {
     StoreFull { node: usize, for_ms: u64 },
     /// Its store fails this commit, counted from this moment from 0, after making it or without.
     StoreFails { node: usize, commit: u64, made: bool },
+    /// Rows of its store cannot be read any more, `count` of those that clients wrote, from the one that `pick` says on.
+    Rot { node: usize, count: usize, pick: u64 },
     /// Its store takes this long for each batch.
     StoreSlow { node: usize, ms: u64, for_ms: u64 },
     /// `from` makes a bundle, which is carried to `to` and takes that long. Fragment `n` is lost if bit `n % 32` of `lost`
     /// says so; some arrive twice, in another order.
-    Carry { from: usize, to: usize, addressed: bool, again: bool, lost: u32, takes_ms: u64 },
+    /// It has room for `budget_bytes`.
+    Carry {
+        from: usize,
+        to: usize,
+        addressed: bool,
+        again: bool,
+        lost: u32,
+        takes_ms: u64,
+        #[serde(default = "roomy")]
+        budget_bytes: u64,
+    },
+    /// `by` overhears what `victim` sends, and sends the same to the same brokers as its own, and claims in its sessions.
+    Spoof { by: usize, victim: usize, for_ms: u64 },
+    /// Of the versions in chunks that `node` sends, this many of 1,000 say that they replace themselves.
+    Tamper { node: usize, per_mille: u64, for_ms: u64 },
     /// `by` retires the replica that `node` uses.
     Retire { node: usize, by: usize },
 }
@@ -146,6 +175,8 @@ impl Act {
             | Self::Pause { for_ms, .. }
             | Self::Freeze { for_ms, .. }
             | Self::Drift { for_ms, .. }
+            | Self::Spoof { for_ms, .. }
+            | Self::Tamper { for_ms, .. }
             | Self::StoreFull { for_ms, .. }
             | Self::StoreSlow { for_ms, .. } => Some(for_ms),
             Self::Write { .. }
@@ -154,6 +185,7 @@ impl Act {
             | Self::Jump { .. }
             | Self::Retire { .. }
             | Self::Carry { .. }
+            | Self::Rot { .. }
             | Self::StoreFails { .. } => None,
         }
     }
@@ -180,6 +212,13 @@ pub enum Restart {
         /// How many commits ago the copy was made.
         commits: usize,
     },
+    /// All but some values, which are gone without a sign.
+    Vanished {
+        /// How many are gone.
+        count: usize,
+        /// Which.
+        pick: u64,
+    },
     /// The store on another machine, as when a disk is moved, at its last commit.
     Moved,
 }
@@ -196,4 +235,7 @@ pub struct PlannedWrite {
     pub bytes: Option<u32>,
     /// Only the first of the siblings is replaced, as by a writer that saw no other.
     pub partly: bool,
+    /// Nothing is replaced, as by a writer that saw nothing.
+    #[serde(default)]
+    pub blind: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use reconvene_store::Snapshot as _;
+use reconvene_store::{MetadataStore as _, Snapshot as _, ready};
 use reconvene_sync::{Input, Ticket};
 
 use super::chance::Chance;
@@ -32,6 +32,11 @@ pub(super) struct Run<'a> {
     steps: u64,
     pub(super) tickets: u64,
     pub(super) calm: bool,
+    /// Whether anybody in this network was ever hostile, and who is: by whom others are spoken for, and whose chunks are
+    /// full of forgeries.
+    pub(super) hostile: bool,
+    pub(super) spoofing: BTreeMap<usize, (usize, usize)>,
+    pub(super) tampering: BTreeMap<usize, (usize, u64)>,
     /// Bundles that are being made, to be carried.
     pub(super) carried: BTreeMap<Ticket, Carried>,
     /// Flapping links that are down.
@@ -61,6 +66,9 @@ impl<'a> Run<'a> {
             steps: 0,
             tickets: 0,
             calm: false,
+            hostile: false,
+            spoofing: BTreeMap::new(),
+            tampering: BTreeMap::new(),
             carried: BTreeMap::new(),
             flapped: BTreeSet::new(),
             renamed: false,
@@ -247,7 +255,7 @@ impl<'a> Run<'a> {
             let snapshot = slot.snapshot();
             let head = snapshot.head();
             let loses = match restart {
-                Restart::Full | Restart::Moved => false,
+                Restart::Full | Restart::Moved | Restart::Vanished { .. } => false,
                 Restart::LostTail { .. } | Restart::Empty { .. } | Restart::Backup { .. } => true,
             };
             let replica = head.identity().replica;
@@ -255,7 +263,12 @@ impl<'a> Run<'a> {
             self.renamed |= renamed;
             self.marks.meet_if(renamed, Mark::NewIncarnation);
             self.marks.meet_if(loses && !renamed, Mark::Relapsed);
-            self.oracle.reopened(node, replica, head.knowledge(), &slot.records(), loses)?;
+            self.oracle.reopened(node, replica, head.knowledge(), &slot.records(), slot.rotten(), loses)?;
+            if let Restart::Vanished { count, pick } = restart {
+                let gone = slot.vanish(count, pick);
+                self.marks.meet_if(!gone.is_empty(), Mark::Vanished);
+                self.oracle.vanished(node, &gone);
+            }
         }
         let slot = &mut self.nodes[node];
         slot.start(now).map_err(|error| Violation::new("L4", format!("broker {node} does not start: {error}")))?;
@@ -317,6 +330,18 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Somebody has the store of a broker checked, and says to it what cannot be read.
+    fn scrub(&mut self, node: usize) -> Result<(), Violation> {
+        let slot = &self.nodes[node];
+        if slot.rotten().is_empty() {
+            return Ok(());
+        }
+        let report = ready(slot.store.store().check()).and_then(Result::ok).expect("memory is always there");
+        let revision = slot.snapshot().head().revision();
+        // In answer to no load.
+        self.feed(node, Input::Damaged { ticket: Ticket(u64::MAX), revision, report: Box::new(report) })
+    }
+
     /// Faults are over: what they left behind is put in order, and nothing more happens but what brokers do themselves.
     fn make_calm(&mut self) -> Result<(), Violation> {
         self.calm = true;
@@ -327,6 +352,7 @@ impl<'a> Run<'a> {
             if slot.replica.is_none() {
                 self.start(node, Some(Restart::Full))?;
             }
+            self.scrub(node)?;
             let slot = &mut self.nodes[node];
             slot.sessions_before = slot.replica.as_ref().map_or(0, |replica| replica.stats().sessions);
         }

@@ -107,14 +107,30 @@ impl Run<'_> {
                     self.nodes[node].fails = Some((self.nodes[node].commits + commit, made));
                 }
             }
+            Act::Rot { node, count, pick } => {
+                if self.exists(node) {
+                    self.nodes[node].rot(count, pick);
+                    self.oracle.rotted(node, self.nodes[node].rotten());
+                }
+            }
             Act::StoreSlow { node, ms, .. } => {
                 if self.exists(node) {
                     self.nodes[node].slowing.begin(step, ms);
                 }
             }
-            Act::Carry { from, to, addressed, again, lost, takes_ms } => {
+            Act::Spoof { by, victim, .. } => {
+                if self.are_two(by, victim) {
+                    self.hostile = true;
+                    self.spoofing.insert(step, (by, victim));
+                }
+            }
+            Act::Tamper { node, per_mille, .. } => {
+                self.hostile = true;
+                self.tampering.insert(step, (node, per_mille));
+            }
+            Act::Carry { from, to, addressed, again, lost, takes_ms, budget_bytes } => {
                 if self.are_two(from, to) && self.runs(from) {
-                    self.carry(from, Carried { to, lost, takes_ms }, addressed, again)?;
+                    self.carry(from, Carried { to, lost, takes_ms }, addressed, again, budget_bytes)?;
                 }
             }
             Act::Retire { node, by } => {
@@ -145,6 +161,8 @@ impl Run<'_> {
             Act::Truncate { .. } => self.net.truncating.end(step),
             Act::Flip { .. } => self.net.flipping.end(step),
             Act::Slow { .. } => self.net.slowing.end(step),
+            Act::Spoof { .. } => drop(self.spoofing.remove(&step)),
+            Act::Tamper { .. } => drop(self.tampering.remove(&step)),
             Act::HalfOpen { a, b, .. } => {
                 if self.are_two(a, b) {
                     self.net.set_silent(a, b, false);
@@ -186,6 +204,7 @@ impl Run<'_> {
             | Act::Jump { .. }
             | Act::Retire { .. }
             | Act::Carry { .. }
+            | Act::Rot { .. }
             | Act::StoreFails { .. } => {}
         }
         Ok(())
@@ -308,6 +327,9 @@ impl Act {
             | Self::StoreFails { .. }
             | Self::StoreSlow { .. }
             | Self::Retire { .. }
+            | Self::Spoof { .. }
+            | Self::Tamper { .. }
+            | Self::Rot { .. }
             | Self::Carry { .. } => false,
         }
     }
