@@ -58,9 +58,28 @@ pub(crate) fn markdown(rows: &[(&Row, &Shown)], missing: &[Missing], speed: u32)
             let _ = writeln!(page, "| {} | {} |", missing.id, missing.what);
         }
     }
+    page.push_str(BROKEN_ON_PURPOSE);
     page
 }
 
 fn seconds(ms: u64) -> String {
     format!("{}.{}", ms / 1_000, ms % 1_000 / 100)
 }
+
+/// How to see a row fail.
+const BROKEN_ON_PURPOSE: &str = "
+## Brokers that are broken on purpose
+
+A row that cannot fail proves nothing. `--broker-program FILE` runs other brokers, and a build with `--cfg
+reconvene_sabotage` breaks the rule that the environment names:
+
+```console
+$ RUSTFLAGS='--cfg reconvene_sabotage' cargo build -p reconvene-network --target-dir target/sabotage
+$ RECONVENE_SABOTAGE=26 reconvene verify --broker-program target/sabotage/debug/reconvene --only SC1 --only BB8 --only BB11
+$ RECONVENE_SABOTAGE=29 reconvene verify --broker-program target/sabotage/debug/reconvene --only SC1
+```
+
+With X26 (the first result to arrive stays the job's) SC1, BB8 and BB11 do not hold; with X29 (a change is reported at
+each exchange) SC1 does not. The status is 1 both times. Without a rule to break the same build holds. The tests of the
+program run brokers that order by another strategy (BB5 does not hold) and brokers that forget their files (BA7).
+";
