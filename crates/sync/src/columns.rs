@@ -125,17 +125,59 @@ fn table_of(versions: &[(Key, Version)]) -> Vec<ReplicaId> {
     replicas
 }
 
-/// Each key as the length of what it shares with the key before, its own length, and what is new in it.
+/// The length of each key, or 0 where it is the key before but for the number at its end; the numbers of those; of the
+/// others the length of what each shares with the key before; and then what is new in them.
 fn put_keys(out: &mut Vec<u8>, versions: &[(Key, Version)]) {
     let keys = || versions.iter().map(|(key, _)| key.as_bytes());
     let before = core::iter::once(&b""[..]).chain(keys());
-    let parts: Vec<(usize, &[u8])> = before.zip(keys()).map(|(before, key)| (shared(before, key), key)).collect();
-    put_column(out, parts.iter().map(|(shared, _)| count(*shared)));
-    put_column(out, keys().map(|key| count(key.len())));
-    for (shared, key) in parts {
+    let parts: Vec<KeyPart<'_>> = before.zip(keys()).map(|(before, key)| KeyPart::new(before, key)).collect();
+    let length = |part: &KeyPart<'_>| if let KeyPart::Spelt { key, .. } = part { count(key.len()) } else { 0 };
+    put_column(out, parts.iter().map(length));
+    let number = |part: &KeyPart<'_>| if let KeyPart::Numbered(number) = part { Some(*number) } else { None };
+    put_column(out, parts.iter().filter_map(number));
+    let spelt = || {
+        parts
+            .iter()
+            .filter_map(|part| if let KeyPart::Spelt { shared, key } = part { Some((*shared, *key)) } else { None })
+    };
+    put_column(out, spelt().map(|(shared, _)| count(shared)));
+    for (shared, key) in spelt() {
         out.extend_from_slice(key.get(shared..).unwrap_or_default());
     }
 }
+
+/// A key as what is new to it after the key before.
+enum KeyPart<'a> {
+    /// The key before with another number, or the same, at its end.
+    Numbered(u64),
+    /// Any other: how many bytes are those of the key before.
+    Spelt { shared: usize, key: &'a [u8] },
+}
+
+impl<'a> KeyPart<'a> {
+    fn new(before: &[u8], key: &'a [u8]) -> Self {
+        let (stem, digits) = split_number(key);
+        let (stem_before, digits_before) = split_number(before);
+        match number_of(digits) {
+            Some(number) if (stem, digits.len()) == (stem_before, digits_before.len()) => Self::Numbered(number),
+            _ => Self::Spelt { shared: shared(before, key), key },
+        }
+    }
+}
+
+/// The decimal digits at the end of a key, as many as fit a number, and what is before them.
+fn split_number(key: &[u8]) -> (&[u8], &[u8]) {
+    let digits = key.iter().rev().take(MAX_DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
+    key.split_at_checked(key.len().saturating_sub(digits)).unwrap_or((key, &[]))
+}
+
+/// The number that digits spell; `None` if there are none.
+fn number_of(digits: &[u8]) -> Option<u64> {
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Any number of so many digits fits 64 bits.
+const MAX_DIGITS: usize = 18;
 
 fn shared(left: &[u8], right: &[u8]) -> usize {
     left.iter().zip(right).take_while(|(left, right)| left == right).count()
@@ -245,36 +287,73 @@ fn context_of(exact: Vec<Dot>, upto: Vec<Dot>) -> Result<KeyContext, CodecError>
 
 /// The column of keys.
 struct Keys<'a> {
-    shared: Column<'a>,
     lengths: Column<'a>,
+    numbers: Column<'a>,
+    shared: Column<'a>,
     bytes: Reader<'a>,
     before: Vec<u8>,
 }
 
 impl<'a> Keys<'a> {
     fn read(reader: &mut Reader<'a>, total: usize) -> Result<Self, CodecError> {
-        let (shared, lengths) = (reader.column(total)?, reader.column(total)?);
-        let both = shared.clone().zip(lengths.clone());
+        let lengths = reader.column(total)?;
+        let numbered = lengths.clone().filter(|length| *length == 0).count();
+        let numbers = reader.column(numbered)?;
+        let shared = reader.column(total.saturating_sub(numbered))?;
+        let both = shared.clone().zip(lengths.clone().filter(|length| *length > 0));
         let new = both.map(|(shared, length)| length.saturating_sub(shared)).fold(0, u64::saturating_add);
-        Ok(Self { shared, lengths, bytes: Reader::new(reader.take(new)?), before: Vec::new() })
+        Ok(Self { lengths, numbers, shared, bytes: Reader::new(reader.take(new)?), before: Vec::new() })
     }
 
     /// How long all keys together say they are.
     fn total(&self) -> usize {
-        usize::try_from(self.lengths.clone().fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
+        let mut last = 0;
+        let lengths = self.lengths.clone().map(|length| {
+            last = if length == 0 { last } else { length };
+            last
+        });
+        usize::try_from(lengths.fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
     }
 
     fn next_key(&mut self) -> Result<Key, CodecError> {
-        let (shared, length) = self.shared.next().zip(self.lengths.next()).ok_or(CodecProblem::Range("key"))?;
+        match self.lengths.next().ok_or(CodecProblem::Range("key"))? {
+            0 => self.next_numbered()?,
+            length => self.next_spelt(length)?,
+        }
+        Ok(Key::new(&self.before).map_err(|_| CodecProblem::Range("key"))?)
+    }
+
+    fn next_numbered(&mut self) -> Result<(), CodecError> {
+        let mut left = self.numbers.next().ok_or(CodecProblem::Range("number of a key"))?;
+        let digits = split_number(&self.before).1.len();
+        for digit in self.before.iter_mut().rev().take(digits) {
+            *digit = b'0'.saturating_add(u8::try_from(left % 10).unwrap_or(0));
+            left /= 10;
+        }
+        if digits == 0 || left > 0 { Err(CodecProblem::Range("number of a key").into()) } else { Ok(()) }
+    }
+
+    fn next_spelt(&mut self, length: u64) -> Result<(), CodecError> {
+        let shared = self.shared.next().ok_or(CodecProblem::Range("key"))?;
         let new = self.bytes.take(length.checked_sub(shared).ok_or(CodecProblem::Range("key"))?)?;
         let shared = usize::try_from(shared).unwrap_or(usize::MAX);
         let next = self.before.get(shared);
         if shared > self.before.len() || (next.is_some() && next == new.first()) {
             return Err(CodecProblem::NotCanonical.into());
         }
+        // One that differs in its number alone would have been written as a number; both are as long then.
+        let as_long = usize::try_from(length) == Ok(self.before.len());
+        if as_long
+            && matches!(
+                KeyPart::new(&self.before, &[self.before.get(..shared).unwrap_or_default(), new].concat()),
+                KeyPart::Numbered(_)
+            )
+        {
+            return Err(CodecProblem::NotCanonical.into());
+        }
         self.before.truncate(shared);
         self.before.extend_from_slice(new);
-        Ok(Key::new(&self.before).map_err(|_| CodecProblem::Range("key"))?)
+        Ok(())
     }
 }
 

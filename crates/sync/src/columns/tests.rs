@@ -35,7 +35,7 @@ fn even_updates_cost_a_few_bytes_each() {
     let updates: Vec<_> = updates.collect();
     let bytes = pack(&updates).unwrap();
     assert_eq!(unpack(&bytes).unwrap(), updates);
-    assert_eq!(bytes.len(), 100 * 48 + 462);
+    assert_eq!(bytes.len(), 100 * 48 + 72);
 }
 
 #[test]
@@ -73,10 +73,42 @@ fn runs_and_shared_prefixes_are_as_long_as_can_be() {
     assert!(Reader::new(&[0x84, 0x00]).column(1).is_err());
 
     let bytes = pack(&[(key("ab"), version(1, 1, &[], "")), (key("ac"), version(1, 2, &[], ""))]).unwrap();
-    let keys = [&[0, 4, 8, 0], &b"abc"[..]].concat();
+    let keys = [&[8, 0, 0, 4], &b"abc"[..]].concat();
     let at = bytes.windows(keys.len()).position(|window| window == keys).unwrap();
-    let told_shorter = [&bytes[..at], &[1, 0, 8, 0], b"abac", &bytes[at + keys.len()..]].concat();
+    let told_shorter = [&bytes[..at], &[8, 0, 1, 0], b"abac", &bytes[at + keys.len()..]].concat();
     assert!(unpack(&told_shorter).unwrap_err().to_string().contains("canonical"));
+}
+
+/// Keys that differ in the number at their end alone are written as numbers, and in no other way.
+#[test]
+fn numbers_at_the_end_of_keys_are_numbers() {
+    let list = |keys: &[&str]| -> Vec<_> {
+        keys.iter().zip(1..).map(|(name, counter)| (key(name), version(1, counter, &[], ""))).collect()
+    };
+    for names in [
+        &["a/007", "a/207", "a/407", "a/401"][..],
+        &["9", "3", "0"],
+        &["a9", "a10", "b10", "b1", "b"],
+        &["999999999999999999999", "999999999999999999998", "999000000000000000000"],
+        &["a1", "a1", "a", "a"],
+        &["job/1/x", "job/2/x"],
+    ] {
+        let list = list(names);
+        assert_eq!(unpack(&pack(&list).unwrap()).unwrap(), list, "{names:?}");
+    }
+    let bytes = pack(&list(&["a/1", "a/2"])).unwrap();
+    let keys = [&[12, 10, 8, 0], &b"a/1"[..]].concat();
+    let at = bytes.windows(keys.len()).position(|window| window == keys).unwrap();
+    let with = |keys: &[u8]| unpack(&[&bytes[..at], keys, &bytes[at + keys.len()..]].concat());
+    assert!(with(&keys).is_ok());
+    // 10 has one digit too many.
+    let too_large = [&[12, 10, 40, 0], &b"a/1"[..]].concat();
+    assert!(with(&too_large).unwrap_err().to_string().contains("number"));
+    let no_number = [&[12, 10, 8, 0], &b"a/b"[..]].concat();
+    assert!(with(&no_number).unwrap_err().to_string().contains("number"));
+    // Spelt out: both of three bytes, no numbers, of the second two bytes shared.
+    let spelt = [&bytes[..at], &[12, 0, 0, 8], b"a/12", &bytes[at + keys.len()..]].concat();
+    assert!(unpack(&spelt).unwrap_err().to_string().contains("canonical"));
 }
 
 /// Few bytes that speak of very many versions, entries or bytes of keys are refused before anything is allocated.
@@ -111,7 +143,9 @@ fn a_version_of_thousands_of_replicas_travels_alone() {
 }
 
 fn any_versions() -> impl Strategy<Value = Vec<(Key, Version)>> {
-    proptest::collection::vec(any_version(), 0..12).prop_map(|mut versions| {
+    let numbered = (any_version(), 0..1_000_u32, 0..3_usize)
+        .prop_map(|((_, version), number, digits)| (key(&format!("job/{number:0digits$}")), version));
+    proptest::collection::vec(prop_oneof![any_version(), numbered], 0..12).prop_map(|mut versions| {
         versions.sort_by_key(|(_, version)| version.dot);
         versions.dedup_by_key(|(_, version)| version.dot);
         versions
