@@ -243,7 +243,7 @@ mod tests {
             let row = report.rows.iter().find(|row| row.workload == workload && row.peer == peer);
             row.unwrap_or_else(|| panic!("{peer} did not run {workload}"))
         };
-        assert_eq!(report.rows.iter().filter(|row| row.peer == "reconvene").count(), 10);
+        assert_eq!(report.rows.iter().filter(|row| row.peer == "reconvene").count(), 11);
         for row in &report.rows {
             // Who remembers a connection may say nothing at all; nobody says less than there is to say.
             assert!(row.bytes >= row.minimum_bytes, "{row:?}");
