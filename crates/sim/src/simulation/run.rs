@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use reconvene_store::{MetadataStore as _, Snapshot as _, ready};
+use reconvene_store::Snapshot as _;
 use reconvene_sync::{Input, Ticket};
 
 use super::chance::Chance;
@@ -330,18 +330,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Somebody has the store of a broker checked, and says to it what cannot be read.
-    fn scrub(&mut self, node: usize) -> Result<(), Violation> {
-        let slot = &self.nodes[node];
-        if slot.rotten().is_empty() {
-            return Ok(());
-        }
-        let report = ready(slot.store.store().check()).and_then(Result::ok).expect("memory is always there");
-        let revision = slot.snapshot().head().revision();
-        // In answer to no load.
-        self.feed(node, Input::Damaged { ticket: Ticket(u64::MAX), revision, report: Box::new(report) })
-    }
-
     /// Faults are over: what they left behind is put in order, and nothing more happens but what brokers do themselves.
     fn make_calm(&mut self) -> Result<(), Violation> {
         self.calm = true;
@@ -352,7 +340,9 @@ impl<'a> Run<'a> {
             if slot.replica.is_none() {
                 self.start(node, Some(Restart::Full))?;
             }
-            self.scrub(node)?;
+            // What nobody has come across by now would start things anew in the midst of the calm.
+            self.nodes[node].store.store().heal();
+            self.oracle.rotted(node, BTreeSet::new());
             let slot = &mut self.nodes[node];
             slot.sessions_before = slot.replica.as_ref().map_or(0, |replica| replica.stats().sessions);
         }
