@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use reconvene_clock::{NodeId, ReplicaId, WallTime};
 use reconvene_executor::{
-    Answer, AttemptId, EmergencyId, FencingToken, JobId, OwnershipEpoch, ResultDigest, SessionEpoch, SubmissionId,
+    Answer, AttemptId, EmergencyId, FencingToken, Finality, JobId, OwnershipEpoch, ResultDigest, SessionEpoch,
+    SubmissionId,
 };
 use reconvene_resolve::{PinEpoch, PolicyEpoch, PolicyId};
 
@@ -203,6 +204,15 @@ pub enum EventKind {
         job: JobId,
         /// Its result.
         canonical: SubmissionId,
+    },
+    /// How final the result of a job is, here: after a restart this is found out anew.
+    FinalityChanged {
+        /// The job.
+        job: JobId,
+        /// Before.
+        from: Finality,
+        /// Now.
+        to: Finality,
     },
     /// An executor registered here.
     ExecutorJoined {

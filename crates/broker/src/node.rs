@@ -184,6 +184,8 @@ pub struct Node {
     persisting: Option<Vec<Record>>,
     now: Now,
     refused_frames: u64,
+    /// When it was last asked what is stable.
+    stability_asked: Option<Timestamp>,
 }
 
 impl Node {
@@ -200,7 +202,7 @@ impl Node {
         // A store that was frozen goes on under a new name.
         let identity = replica.head().identity();
         let coordinator = Coordinator::open(config.lifecycle, identity, records, now);
-        Ok(Self { replica, coordinator, persisting: None, now, refused_frames: 0 })
+        Ok(Self { replica, coordinator, persisting: None, now, refused_frames: 0, stability_asked: None })
     }
 
     /// Takes one input. Never waits, and never fails on what a peer, an executor or a user sent.
@@ -210,6 +212,11 @@ impl Node {
             NodeInput::Tick => {
                 self.replica.handle(now, sync::Input::Tick);
                 self.coordinator.handle(now, coordinator::Input::Tick);
+                let interval_ms = self.coordinator.config().heartbeat_ms;
+                let asked = self.stability_asked.map(|asked| asked.saturating_add(interval_ms));
+                if asked.is_none_or(|due| due <= now.mono) {
+                    self.ask_stability();
+                }
             }
             NodeInput::Leave => self.replica.handle(now, sync::Input::Leave),
             NodeInput::PeerUp { peer, address } => {
@@ -335,6 +342,16 @@ impl Node {
         self.refused_frames
     }
 
+    /// Tells the coordinator what every member has, if it waits for that.
+    fn ask_stability(&mut self) {
+        if self.coordinator.awaits_stability() {
+            self.stability_asked = Some(self.now.mono);
+            if let Some(through) = self.replica.causally_stable() {
+                self.coordinator.handle(self.now, coordinator::Input::Stable { through });
+            }
+        }
+    }
+
     fn route_coordinator(&mut self, output: coordinator::Output) -> Option<NodeOutput> {
         match output {
             coordinator::Output::Write { ticket, writes } => {
@@ -391,6 +408,7 @@ impl Node {
                 }
                 if let sync::Event::SessionDone { peer, .. } = &event {
                     self.coordinator.handle(self.now, coordinator::Input::PeerSynced { node: *peer });
+                    self.ask_stability();
                 }
                 Some(NodeOutput::Notify(NodeEvent::Sync(event)))
             }

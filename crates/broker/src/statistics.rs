@@ -37,6 +37,8 @@ pub struct Statistics {
     pub confirmed: u64,
     /// Jobs settled here.
     pub settled: u64,
+    /// Results that became stable, as far as this broker can tell.
+    pub stable: u64,
     /// D0: the same submission again.
     pub retransmission: u64,
     /// D1: the same submission with another digest.

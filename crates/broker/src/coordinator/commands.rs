@@ -43,7 +43,7 @@ impl Coordinator {
         let mut jobs: Vec<_> = self.view.jobs_after(after).take(limit.saturating_add(1)).collect();
         let more = jobs.len() > limit;
         jobs.truncate(limit);
-        let jobs = jobs.into_iter().map(|job| self.view.job_view(job, self.at.wall, false));
+        let jobs = jobs.into_iter().map(|job| self.show(job, false));
         Reply::Jobs { jobs: jobs.collect(), more }
     }
 

@@ -61,6 +61,7 @@ impl Coordinator {
             self.judge_parked(id);
         }
         self.report_change(id);
+        self.climb(id);
         self.notice_owner(id);
         let Some(job) = self.view.job(id) else { return };
         let own = self.own.replica;

@@ -3,6 +3,7 @@
 mod commands;
 mod emergencies;
 mod executors;
+mod finality;
 mod jobs;
 mod outbox;
 mod ownership;
@@ -18,14 +19,15 @@ mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use reconvene_clock::{Height, Hlc, MaxAhead, NodeId, Now, ReplicaId, Timestamp, WallTime};
+use reconvene_clock::{Height, Hlc, MaxAhead, NodeId, Now, ReplicaId, Timestamp, VectorClock, WallTime};
 use reconvene_executor::message::{ToBroker, ToExecutor};
 use reconvene_executor::{EmergencyId, JobId, SubmissionId};
 use reconvene_resolve::PolicyId;
 use reconvene_store::{Identity, PlanError, Record, sabotage};
-use reconvene_sync::{NewWrite, Ticket};
+use reconvene_sync::{Member, NewWrite, Ticket};
 
 use self::executors::Homed;
+use self::finality::Ladder;
 use self::jobs::Local;
 use self::outbox::{Effect, Next, Outbox};
 use self::ownership::{Owner, Peer};
@@ -86,6 +88,11 @@ pub enum Input {
     PeerSynced {
         /// The broker.
         node: NodeId,
+    },
+    /// Every member has acknowledged what this clock covers, and what each of them had by then is known here.
+    Stable {
+        /// The clock.
+        through: VectorClock,
     },
     /// A broker has said that it leaves.
     PeerLeft {
@@ -203,6 +210,7 @@ pub struct Coordinator {
     storm: StormGuard,
     lately_lost: Lately,
     in_force: InForce,
+    ladder: Ladder,
     /// Policies that are durable here.
     defined: BTreeSet<PolicyId>,
     declared: VecDeque<Timestamp>,
@@ -262,6 +270,7 @@ impl Coordinator {
             storm: StormGuard::default(),
             lately_lost: Lately::default(),
             in_force,
+            ladder: Ladder::default(),
             defined: BTreeSet::new(),
             declared: VecDeque::new(),
             standing: BTreeSet::new(),
@@ -316,6 +325,7 @@ impl Coordinator {
                 self.peer_heard(node);
                 self.learned();
             }
+            Input::Stable { through } => self.stable_through(through),
             Input::PeerLeft { node } => self.peer_left(node),
             Input::Command { ticket, command } => self.command(ticket, command),
         }
@@ -425,7 +435,15 @@ impl Coordinator {
             for version in record.siblings() {
                 self.saw_write(version.dot);
             }
-            view.apply_record(record, &mut changes, |key, fact| self.observe(key, fact));
+            if let Some(Ok(member)) = Member::from_record(record)
+                && let Some(version) = record.siblings().last()
+            {
+                self.ladder.note_member(member.replica, version.dot);
+            }
+            view.apply_record(record, &mut changes, |key, fact, dot| {
+                self.observe(key, fact);
+                self.ladder.note(key, dot);
+            });
         }
         self.view = view;
         for change in changes {
@@ -548,12 +566,12 @@ impl Coordinator {
     /// A job as the facts known here tell it, with the bytes of its result.
     #[must_use]
     pub fn job(&self, id: JobId) -> Option<JobView> {
-        self.view.job(id).map(|job| self.view.job_view(job, self.at.wall, true))
+        self.view.job(id).map(|job| self.show(job, true))
     }
 
     /// All jobs known here, by name, without the bytes of their results.
     pub fn jobs(&self) -> impl Iterator<Item = JobView> + '_ {
-        self.view.jobs_after(None).map(|job| self.view.job_view(job, self.at.wall, false))
+        self.view.jobs_after(None).map(|job| self.show(job, false))
     }
 
     /// The canonical result of a job, if one was accepted anywhere that is known here.

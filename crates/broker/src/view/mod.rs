@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reconvene_clock::{Hlc, NodeId, ReplicaId, WallTime, digest};
+use reconvene_clock::{Dot, Hlc, NodeId, ReplicaId, WallTime, digest};
 use reconvene_executor::{AttemptId, EmergencyId, Finality, JobId, JobSpec};
 use reconvene_resolve::{Policy, PolicyId, PolicyRegistry};
 use reconvene_store::Record;
@@ -89,12 +89,13 @@ impl View {
         }
     }
 
-    /// Folds a row of the store, whoever wrote it. `each` sees every fact with its writer's stamps before it is folded.
+    /// Folds a row of the store, whoever wrote it. `each` sees every fact before it is folded, and
+    /// the dot of the version it came in.
     pub(crate) fn apply_record(
         &mut self,
         record: &Record,
         changes: &mut Vec<Change>,
-        mut each: impl FnMut(&FactKey, &Fact),
+        mut each: impl FnMut(&FactKey, &Fact, Dot),
     ) {
         if let Some(member) = Member::from_record(record) {
             match member {
@@ -104,10 +105,10 @@ impl View {
             return;
         }
         let Some(key) = FactKey::parse(record.key()) else { return };
-        for (_, bytes) in record.values() {
+        for (version, bytes) in record.values() {
             match Fact::decode(&key, bytes) {
                 Ok(fact) => {
-                    each(&key, &fact);
+                    each(&key, &fact, version.dot);
                     self.apply(key, fact, changes);
                 }
                 Err(error) => changes.push(fault(record.key(), error)),

@@ -128,7 +128,7 @@ pub struct ResultView {
     pub digest: ResultDigest,
     /// Its bytes, if they are kept in the fact and were asked for.
     pub output: Option<Vec<u8>>,
-    /// Whether it may still change. Always provisional in this version.
+    /// Whether it may still change, as far as this broker can tell: it needs to hear of all members for that.
     pub finality: Finality,
     /// How many attempts came to this result.
     pub agreement: u32,

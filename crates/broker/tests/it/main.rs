@@ -13,6 +13,7 @@
 
 mod duplicates;
 mod emergencies;
+mod finality;
 mod laws;
 mod placement;
 mod policies;

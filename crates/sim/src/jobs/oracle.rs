@@ -6,7 +6,9 @@ use reconvene_broker::{
     AttemptCause, Event, EventKind, HoldReason, JobStatus, JobView, Node, NodeEvent, OwnCause, StormEnd, StrategyKind,
 };
 use reconvene_clock::{Counter, ReplicaId};
-use reconvene_executor::{self as executor, Answer, AttemptId, JobId, ResultDigest, SpecDigest, SubmissionId};
+use reconvene_executor::{
+    self as executor, Answer, AttemptId, Finality, JobId, ResultDigest, SpecDigest, SubmissionId,
+};
 use reconvene_store::{Cursor, MemoryStore, MetadataStore, Prefix, Record, Snapshot, ready};
 
 use super::{JobPlan, Violation};
@@ -37,6 +39,10 @@ pub struct Oracle {
     dead: BTreeSet<usize>,
     /// Jobs in quarantine, and the brokers that put them there.
     held: BTreeMap<JobId, BTreeSet<usize>>,
+    /// What some broker called stable.
+    stable: BTreeMap<JobId, (usize, SubmissionId)>,
+    /// Jobs that were given another policy, and whose results may change for that.
+    repinned: BTreeSet<JobId>,
 }
 
 #[derive(Debug)]
@@ -113,6 +119,8 @@ impl Oracle {
             brokers: (0..brokers).map(|_| Told::default()).collect(),
             dead: BTreeSet::new(),
             held: BTreeMap::new(),
+            stable: BTreeMap::new(),
+            repinned: BTreeSet::new(),
         }
     }
 
@@ -279,7 +287,12 @@ impl Oracle {
                 }
             }
             EventKind::PolicySwitched { .. } => "policies switched",
-            EventKind::JobRepinned { .. } => "jobs repinned",
+            EventKind::JobRepinned { job, .. } => {
+                self.repinned.insert(*job);
+                "jobs repinned"
+            }
+            EventKind::FinalityChanged { to: Finality::Stable, .. } => "results stable",
+            EventKind::FinalityChanged { .. } => "results stable no more",
             EventKind::Unresolved { .. } => "results that had to wait for a policy",
             EventKind::JobReleased { job, .. } => {
                 self.held.remove(job);
@@ -351,8 +364,28 @@ impl Oracle {
         Ok(())
     }
 
+    /// A result that was called stable by anybody is the one that everybody names who has heard of it.
+    fn check_stable(&mut self, world: &World, broker: usize, job: &JobView) -> Result<(), Violation> {
+        let Some(result) = job.result.as_ref().filter(|_| !self.repinned.contains(&job.id)) else { return Ok(()) };
+        if let Some((by, stable)) = self.stable.get(&job.id)
+            && (result.finality == Finality::Stable || broker == *by)
+            && *stable != result.submission
+        {
+            let what = format!(
+                "broker {by} called {stable} of {} stable, broker {broker} names {} as {:?}",
+                job.id, result.submission, result.finality
+            );
+            return Err(violation(world, "S2", what));
+        }
+        if result.finality == Finality::Stable {
+            self.stable.entry(job.id).or_insert((broker, result.submission));
+        }
+        Ok(())
+    }
+
     fn check_job(&mut self, world: &World, broker: usize, job: &JobView) -> Result<(), Violation> {
         let id = job.id;
+        self.check_stable(world, broker, job)?;
         let Some(told) = self.brokers.get_mut(broker) else { return Ok(()) };
         let accepted = |submission: SubmissionId| {
             job.submissions.iter().find(|other| other.id == submission && other.accepted && other.success)
@@ -448,6 +481,12 @@ impl Oracle {
             let (views, records) = (views(node), world.store(broker).map(records).unwrap_or_default());
             for job in &views {
                 self.check_ended(world, broker, job)?;
+                let named = job.result.as_ref().map(|result| result.submission);
+                let changed = self.stable.get(&job.id).filter(|(_, stable)| Some(*stable) != named);
+                if let Some((by, stable)) = changed.filter(|_| !self.repinned.contains(&job.id)) {
+                    let what = format!("broker {by} called {stable} of {} stable, and it is {named:?}", job.id);
+                    return Err(violation(world, "S2", what));
+                }
             }
             self.check_accepted(world, broker, node)?;
             check_stamps(world, &views)?;
@@ -610,6 +649,10 @@ fn is_over(view: &JobView) -> bool {
 fn views(node: &Node) -> Vec<JobView> {
     let timeless = |mut view: JobView| {
         view.level = 0;
+        if let Some(result) = &mut view.result {
+            // That is a broker's own knowledge of the others.
+            result.finality = Finality::Provisional;
+        }
         view
     };
     node.coordinator().jobs().map(timeless).collect()

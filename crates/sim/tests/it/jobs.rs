@@ -82,7 +82,7 @@ fn steps(seed: u64) -> String {
 /// Runs of the ordinary tests; see `RECONVENE_SIM_SEEDS`.
 const SEEDS: u64 = 60;
 
-const MUST_HAPPEN: [&str; 26] = [
+const MUST_HAPPEN: [&str; 27] = [
     "attempts lost",
     "attempts reappeared",
     "brokers killed",
@@ -104,6 +104,7 @@ const MUST_HAPPEN: [&str; 26] = [
     "results confirmed",
     "results parked",
     "results rejected",
+    "results stable",
     "results superseded",
     "sessions raised",
     "storm guards",
