@@ -125,7 +125,7 @@ fn a_claim_waits_for_its_chunks_in_any_order() {
         DotRange::new(ReplicaId::new(2).unwrap(), Counter::new(first).unwrap(), Counter::new(last).unwrap()).unwrap()
     };
     let digest = Digest { root: reconvene_store::Fingerprint::from_u128(5), knowledge: 5 };
-    let floor = reconvene_clock::VectorClock::new();
+    let floor = VectorClock::new();
     let claim = Claim {
         session: SESSION,
         chunks: 2,
