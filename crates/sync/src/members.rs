@@ -1,7 +1,7 @@
 //! The fold of the facts about members: who counts, who no longer does, and what everybody has.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene_clock::digest::sip24_64;
 use reconvene_clock::{Counter, Dot, NodeId, ReplicaId, VectorClock};
@@ -88,9 +88,21 @@ impl Members {
         self.retired.get(&replica).is_some_and(|authors| authors.contains_key(&author))
     }
 
-    /// Who looks after what a retired replica left behind: the first of its retirement's authors that still counts.
+    /// Who looks after what a retired replica left behind: the first of its retirement's authors that still counts. If all
+    /// of them are retired by now, whoever looks after what those left.
     pub(crate) fn heir_of(&self, replica: ReplicaId) -> Option<ReplicaId> {
-        self.retired.get(&replica)?.keys().copied().find(|author| !self.is_retired(*author))
+        let (mut asked, mut seen) = (vec![replica], BTreeSet::from([replica]));
+        let mut next = 0_usize;
+        while let Some(replica) = asked.get(next) {
+            let authors = || self.retired.get(replica).into_iter().flat_map(BTreeMap::keys).copied();
+            if let Some(heir) = authors().find(|author| !self.is_retired(*author)) {
+                return Some(heir);
+            }
+            let further: Vec<ReplicaId> = authors().filter(|author| seen.insert(*author)).collect();
+            asked.extend(further);
+            next = next.saturating_add(1);
+        }
+        None
     }
 
     /// Whether every replica of a node is retired, and there is one.
@@ -266,5 +278,18 @@ mod tests {
         members.learn(&Fact::Retirement(Retirement { replica: two, author: one, cut: None }));
         assert_eq!(members.stable(one, &own), own);
         assert_eq!(members.heir_of(two), Some(one));
+    }
+
+    #[test]
+    fn whoever_retired_the_heir_is_the_heir() {
+        let retires = |author, replica| Fact::Retirement(Retirement { replica, author, cut: None });
+        let mut members = Members::default();
+        let (one, two, three) = (replica(1), replica(2), replica(3));
+        members.learn(&retires(two, one));
+        assert_eq!(members.heir_of(one), Some(two));
+        members.learn(&retires(three, two));
+        assert_eq!(members.heir_of(one), Some(three));
+        members.learn(&retires(one, three));
+        assert_eq!(members.heir_of(one), None, "a circle has no heir");
     }
 }

@@ -242,12 +242,17 @@ impl Replica {
 
     /// Deletes keys again whose tombstones cannot settle: written by a retired replica, above a hole that nobody can
     /// fill any more. Their heir does it, once, and names the old tombstone exactly. An heir that has something else there
-    /// never does; then, after as long again, whoever holds the tombstone.
+    /// never does; then, after as long again, whoever holds the tombstone. So do they where nobody can be heir: the replica
+    /// is no member that anybody knows.
     fn delete_again(&mut self) {
         let patience = self.config.sync_interval_ms.saturating_mul(HOLE_PATIENCE);
         let stuck = self.deletes.waiting.iter().filter(|(dot, waiting)| {
-            let Some(heir) = self.members.heir_of(dot.replica) else { return false };
-            let patience = if heir == self.replica() { patience } else { patience.saturating_mul(2) };
+            let heir = self.members.heir_of(dot.replica);
+            let counts = self.members.get(dot.replica).is_some() && !self.members.is_retired(dot.replica);
+            if heir.is_none() && counts {
+                return false;
+            }
+            let patience = if heir == Some(self.replica()) { patience } else { patience.saturating_mul(2) };
             !self.head.knowledge().vector().contains(**dot) && self.now.saturating_since(waiting.since) >= patience
         });
         let stuck: Vec<(Dot, Key)> = stuck.map(|(dot, waiting)| (*dot, waiting.key.clone())).collect();
@@ -300,4 +305,4 @@ impl Replica {
 }
 
 /// Rounds after which a hole below a retired replica's tombstone counts as one that nobody can fill.
-const HOLE_PATIENCE: u64 = 10;
+const HOLE_PATIENCE: u64 = 5;
