@@ -98,6 +98,8 @@ pub struct Replica {
     addresses: BTreeMap<String, Address>,
     sessions: BTreeMap<SessionKey, Session>,
     repairs: BTreeMap<SessionKey, Repairing>,
+    /// How often this store has dropped what a peer had seen the end of, or joined a floor that was above what it had seen.
+    ends_taken: u64,
     /// Which session a load of rows is for.
     loads: BTreeMap<Ticket, SessionKey>,
     jobs: VecDeque<Job>,
@@ -188,6 +190,7 @@ impl Replica {
             addresses: BTreeMap::new(),
             sessions: BTreeMap::new(),
             repairs: BTreeMap::new(),
+            ends_taken: 0,
             loads: BTreeMap::new(),
             jobs: VecDeque::new(),
             applying: None,

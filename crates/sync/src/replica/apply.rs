@@ -30,8 +30,9 @@ pub(super) enum Job {
     Retire { ticket: Option<Ticket>, replica: ReplicaId },
     /// The fact that says what is durable here.
     Acknowledge,
-    /// Versions that a peer supplies in a repair, in answer to a question or not.
-    Restore { key: SessionKey, asked: bool, versions: Vec<(Key, Version)> },
+    /// Versions that a peer supplies in a repair, in answer to a question or not. `ends` is what [`Replica::ends_taken`] was
+    /// when the repair began.
+    Restore { key: SessionKey, asked: bool, ends: u64, versions: Vec<(Key, Version)> },
     /// Live versions that a peer has seen the end of, and what it holds of their keys.
     Verdict { key: SessionKey, dead: Vec<(Key, Vec<Dot>)>, versions: Vec<(Key, Version)> },
     /// Deletes that everybody has, to be forgotten.
@@ -162,7 +163,7 @@ impl Replica {
             Job::Fragment(job) => self.apply_fragment(plan, job),
             Job::Retire { ticket, replica } => self.apply_retire(plan, ticket, replica),
             Job::Acknowledge => self.apply_acknowledge(plan),
-            Job::Restore { key, asked, versions } => self.apply_restore(plan, key, asked, versions),
+            Job::Restore { key, asked, ends, versions } => self.apply_restore(plan, key, asked, ends, versions),
             Job::Verdict { key, dead, versions } => self.apply_verdict(plan, key, &dead, versions),
             Job::Collect { settled } => self.apply_collect(plan, &settled),
             Job::DeleteAgain { dot, key } => self.apply_delete_again(plan, dot, key),

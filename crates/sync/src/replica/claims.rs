@@ -6,6 +6,7 @@ use reconvene_store::{Applied, Key, Plan, PlanError, Version};
 
 use super::Replica;
 use super::apply::Job;
+use super::repair::Repairing;
 use super::session::SessionKey;
 use crate::ranges::union;
 
@@ -39,6 +40,9 @@ impl Replica {
         }
         let as_told = || theirs.missing_from(self.head.knowledge()).collect();
         let knowledge = aside.claimable(&claim.knowledge.unwrap_or_else(as_told));
+        if !self.floor_is_covered(&claim.floor) {
+            self.ends_taken = self.ends_taken.saturating_add(1);
+        }
         if !knowledge.is_empty() || !claim.floor.is_empty() {
             let mut plan = Plan::new(self.head.clone(), [], [], &self.config.store);
             match plan.claim(&knowledge, &claim.floor) {
@@ -67,15 +71,30 @@ impl Replica {
         }
     }
 
+    /// Whether this store is between dropping what a peer has seen the end of and joining the claim that says so. Meanwhile
+    /// it holds less than whoever knows the same, and rightly.
+    pub(super) fn is_taking_ends(&self) -> bool {
+        self.repairs.values().any(Repairing::asks_behind_floor)
+            || self.sessions.values().any(|session| session.incoming.floor_repaired.is_some())
+    }
+
     /// Puts back what a peer that knows the same still holds. Its dots may be known; nothing goes without a live version
     /// that names it.
+    ///
+    /// If this store has taken ends since the repair began, or takes some now, the peer may hold what is dead here by a
+    /// delete that nobody remembers. Then nothing is put back; the next session finds out whether they still differ.
     pub(super) fn apply_restore(
         &mut self,
         mut plan: Plan,
         key: SessionKey,
         asked: bool,
+        ends: u64,
         versions: Vec<(Key, Version)>,
     ) {
+        if ends != self.ends_taken || self.is_taking_ends() {
+            self.end_repair(key, false);
+            return;
+        }
         let mut restored = 0_u64;
         let mut left = Vec::new();
         for (name, version) in versions {
@@ -100,7 +119,7 @@ impl Replica {
             self.note_news();
         }
         if !left.is_empty() {
-            self.enqueue(Job::Restore { key, asked, versions: left });
+            self.enqueue(Job::Restore { key, asked, ends, versions: left });
         } else if asked {
             self.repair_applied(key);
         }
@@ -117,6 +136,7 @@ impl Replica {
     ) {
         match plan_verdict(&mut plan, dead, versions) {
             Ok(dropped) => {
+                self.ends_taken = self.ends_taken.saturating_add(u64::from(dropped > 0));
                 self.stats.dropped_dead = self.stats.dropped_dead.saturating_add(dropped);
                 self.persist(plan.finish(), |_| false);
                 self.repair_applied(key);

@@ -31,6 +31,8 @@ pub(super) struct Repairing {
     view: ViewId,
     /// Whether the view is this repair's, to be closed with it.
     owns_view: bool,
+    /// What [`Replica::ends_taken`] was when the view was opened.
+    ends_taken: u64,
     /// What the view knows, and the fingerprint that the store keeps of it.
     knowledge: Knowledge,
     root: Fingerprint,
@@ -48,6 +50,13 @@ pub(super) struct Repairing {
     /// The cells of the other side's that have come.
     sketch: Vec<Cell>,
     exchange: Exchange,
+}
+
+impl Repairing {
+    /// Whether this side asks what of its own a peer has seen the end of.
+    pub(super) fn asks_behind_floor(&self) -> bool {
+        self.asks && self.scope == Scope::BehindFloor
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -106,6 +115,9 @@ impl Replica {
     /// Asks a peer that knows the same, and may hold something else.
     pub(super) fn repair_divergence(&mut self, key: SessionKey) {
         let (now, interval) = (self.now, self.config.repair_interval_ms);
+        if self.is_taking_ends() {
+            return;
+        }
         let Some(peer) = self.peers.get_mut(&key.0) else { return };
         if peer.repaired_at.is_some_and(|at| at.saturating_add(interval) > now) || self.repairs.len() >= MAX_REPAIRS {
             return;
@@ -163,6 +175,7 @@ impl Replica {
             printer: Printer::new(self.config.network, key.1),
             view,
             owns_view,
+            ends_taken: self.ends_taken,
             phase: Phase::Printing { scan: Scan::new(view, &knowledge), prints: Prints::new(), theirs },
             knowledge,
             root,
@@ -497,9 +510,10 @@ impl Replica {
             (_, RepairStep::Done) => self.end_repair(key, true),
             (false, RepairStep::Next) => self.list_next(key),
             (false, RepairStep::Ask { mut dots, prints, keys, given }) => {
+                let ends = repairing.ends_taken;
                 let ticket = self.fresh_ticket();
                 if !given.is_empty() {
-                    self.enqueue(Job::Restore { key, asked: false, versions: given });
+                    self.enqueue(Job::Restore { key, asked: false, ends, versions: given });
                 }
                 let Some(repairing) = self.repairs.get_mut(&key) else { return };
                 dots.extend(repairing.listed.named_by(&prints));
@@ -534,8 +548,8 @@ impl Replica {
             return;
         }
         match scope {
-            // Whoever has moved on since has nothing to compare: a session says what is new.
-            Scope::Divergence if knowledge != known.digest.knowledge => {
+            // Whoever has moved on since has nothing to compare: a session says what is new. Nor has who is about to.
+            Scope::Divergence if knowledge != known.digest.knowledge || self.is_taking_ends() => {
                 self.send_repair(key, RepairStep::Done);
             }
             Scope::Divergence => self.open_repair(key, false, scope, coded, None, None, prints),
@@ -573,7 +587,10 @@ impl Replica {
         exchange.fetch_prints.extend(again);
         match repairing.scope {
             Scope::BehindFloor => self.enqueue(Job::Verdict { key, dead, versions }),
-            Scope::Divergence => self.enqueue(Job::Restore { key, asked: true, versions }),
+            Scope::Divergence => {
+                let ends = repairing.ends_taken;
+                self.enqueue(Job::Restore { key, asked: true, ends, versions });
+            }
         }
     }
 
@@ -599,7 +616,7 @@ impl Replica {
         if repairing.owns_view {
             self.outputs.push_back(Output::CloseView(repairing.view));
         }
-        if repairing.asks && repairing.scope == Scope::BehindFloor {
+        if repairing.asks_behind_floor() {
             if done {
                 self.floor_repaired(key, repairing.knowledge);
             } else {
