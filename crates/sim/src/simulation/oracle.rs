@@ -199,9 +199,9 @@ impl Oracle {
             }
             // Known and not live, and now live again: something dead came back.
             // Where stores lost what they knew, repair puts versions back, and deletes that some have collected; what a delete
-            // ended stays dead.
+            // ended stays dead, unless its number was taken for unused: who was told so may still hold what it ended.
             let is_delete = version.body == Body::Tombstone;
-            let repaired = self.lossy && (is_delete || !self.is_settled(key, dot));
+            let repaired = self.lossy && (is_delete || !self.is_surely_settled(key, dot));
             if self.stores[node].knowledge.contains(dot) && !repaired {
                 return Err(Violation::new("S5", format!("{dot} of {key} came back to life at broker {node}")));
             }
@@ -506,6 +506,14 @@ impl Oracle {
         self.settled.get(key).is_some_and(|tombstones| is_accounted(tombstones, dot))
     }
 
+    /// The same by a delete whose number nobody took for unused.
+    fn is_surely_settled(&self, key: &Key, dot: Dot) -> bool {
+        let settled = self.settled.get(key).into_iter().flatten();
+        settled
+            .filter(|held| !self.doubtful.contains(&held.dot))
+            .any(|held| is_accounted(std::slice::from_ref(held), dot))
+    }
+
     /// What all brokers must hold once they are equal, and that nothing acknowledged is missing or came back.
     pub(super) fn check_end(&self) -> Result<(), Violation> {
         let expected = self.expected();
@@ -544,7 +552,7 @@ impl Oracle {
             let dead: Vec<Dot> = all
                 .iter()
                 .map(|version| version.dot)
-                .filter(|dot| all.iter().any(|other| other.replaces(*dot)) || self.is_settled(key, *dot))
+                .filter(|dot| all.iter().any(|other| other.replaces(*dot)) || self.is_surely_settled(key, *dot))
                 .collect();
             all.retain(|version| !dead.contains(&version.dot));
             all.sort_by_key(|version| version.dot);
