@@ -16,6 +16,9 @@ pub(crate) struct Replay {
     /// Virtual minutes of the run of a seed.
     #[arg(long, default_value_t = 90)]
     minutes: u64,
+    /// Damage stores as well, as the run of the seed did.
+    #[arg(long)]
+    damage: bool,
     /// Tell everything that happens.
     #[arg(long)]
     trace: bool,
@@ -29,7 +32,7 @@ pub(crate) struct Replay {
 
 pub(crate) fn run(args: &Replay) -> Result<ExitCode, Failure> {
     let mut plan = match args.run.parse::<u64>() {
-        Ok(seed) => seeds::sim(seed, args.minutes).plan(),
+        Ok(seed) => seeds::sim(seed, args.minutes, args.damage).plan(),
         Err(_) => read(&args.run)?,
     };
     if let Some(path) = &args.shrink {

@@ -201,7 +201,7 @@ mod imp {
     }
 
     fn broken(seed: u64, minutes: u64, id: u8) -> Option<(String, String)> {
-        let plan = seeds::sim(seed, minutes).plan();
+        let plan = seeds::sim(seed, minutes, true).plan();
         let report = run_plan(&plan, None);
         if let Some(violation) = report.violations.first() {
             return Some((violation.promise.to_owned(), violation.to_string()));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use reconvene_sim::simulation::{Mark, Marks, Report};
-use reconvene_sim::{Options, Sim, jobs};
+use reconvene_sim::{FaultPlan, Options, Sim, jobs};
 use serde::Serialize;
 
 use super::{Failure, write_json};
@@ -23,6 +23,10 @@ pub(crate) struct Seeds {
     /// Brokers with executors and jobs, instead of replicas alone.
     #[arg(long)]
     jobs: bool,
+    /// Damage stores as well: rows that cannot be read any more, values that vanish without a sign. Always with
+    /// `--sabotage`.
+    #[arg(long)]
+    damage: bool,
     /// Virtual minutes of each run, a third of them without faults, but 18 at least if there are 36.
     #[arg(long, default_value_t = 90)]
     pub(super) minutes: u64,
@@ -71,16 +75,17 @@ struct Outcome {
 }
 
 /// The run of a seed as this program makes it.
-pub(super) fn sim(seed: u64, minutes: u64) -> Sim {
+pub(super) fn sim(seed: u64, minutes: u64, damage: bool) -> Sim {
+    let faults = if damage { FaultPlan::swarm().with_damage() } else { FaultPlan::swarm() };
     // Less calm than that shows nothing about liveness.
     let calm = if minutes >= 36 { (minutes / 3).max(18) } else { minutes / 3 };
-    Sim::new(Options::from_seed(seed)).minutes(minutes.saturating_sub(calm), calm)
+    Sim::new(Options::from_seed(seed)).faults(faults).minutes(minutes.saturating_sub(calm), calm)
 }
 
 pub(crate) fn run(args: &Seeds) -> Result<ExitCode, Failure> {
-    let (watch, minutes) = (super::stopwatch(), args.minutes);
+    let (watch, minutes, damage) = (super::stopwatch(), args.minutes, args.damage);
     let one = move |seed| {
-        let outcome = if args.jobs { run_jobs(seed) } else { run_sim(seed, minutes) };
+        let outcome = if args.jobs { run_jobs(seed) } else { run_sim(seed, minutes, damage) };
         // At once, so that a long run can be stopped and has told what it found.
         if let Some((promise, what)) = &outcome.broken {
             eprintln!("seed {seed} breaks {promise}: {what}\n{}", replay_of(seed, args));
@@ -91,7 +96,8 @@ pub(crate) fn run(args: &Seeds) -> Result<ExitCode, Failure> {
     let seconds = watch();
     let mut figures = Figures { seeds: args.seeds(), ..Figures::default() };
     if !args.jobs {
-        figures.sometimes.extend(Mark::ALL.iter().map(|mark| (mark.to_string(), 0)));
+        let drawn = |mark: &&Mark| args.damage || !matches!(mark, Mark::Vanished | Mark::RowsLost);
+        figures.sometimes.extend(Mark::ALL.iter().filter(drawn).map(|mark| (mark.to_string(), 0)));
     }
     let mut whole = 0_u64;
     for Outcome { seed, trace, events, broken, reached } in outcomes {
@@ -166,8 +172,8 @@ pub(super) fn in_parallel<T: Send>(seeds: std::ops::Range<u64>, one: impl Fn(u64
     all.into_iter().map(|(_, done)| done).collect()
 }
 
-fn run_sim(seed: u64, minutes: u64) -> Outcome {
-    let Report { trace_hash, steps, violations, reached, .. } = sim(seed, minutes).run();
+fn run_sim(seed: u64, minutes: u64, damage: bool) -> Outcome {
+    let Report { trace_hash, steps, violations, reached, .. } = sim(seed, minutes, damage).run();
     let broken = violations.into_iter().next().map(|violation| (violation.promise.to_owned(), violation.to_string()));
     Outcome { seed, trace: trace_hash, events: steps, broken, reached: names(&reached) }
 }
@@ -188,7 +194,10 @@ fn replay_of(seed: u64, args: &Seeds) -> String {
     let minutes = if args.minutes == 90 { String::new() } else { format!(" --minutes {}", args.minutes) };
     match args.jobs {
         true => format!("cargo run --release -p reconvene-sim -- --jobs --from {seed} --seeds 1"),
-        false => format!("cargo run --release -p reconvene-sim -- replay {seed}{minutes}"),
+        false => {
+            let damage = if args.damage { " --damage" } else { "" };
+            format!("cargo run --release -p reconvene-sim -- replay {seed}{minutes}{damage}")
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use super::plan::{Act, Options, Plan, PlannedWrite, Restart, Side, Step, roomy};
 pub struct FaultPlan {
     /// The chance that a class of faults is in a run, of 1,000.
     pub class_per_mille: u64,
+    /// Whether stores may be damaged as well: rows that cannot be read any more, values that vanish without a sign.
+    pub damage: bool,
 }
 
 impl FaultPlan {
@@ -17,13 +19,19 @@ impl FaultPlan {
     /// also meet alone.
     #[must_use]
     pub const fn swarm() -> Self {
-        Self { class_per_mille: 500 }
+        Self { class_per_mille: 500, damage: false }
+    }
+
+    /// The same, and stores may be damaged.
+    #[must_use]
+    pub const fn with_damage(self) -> Self {
+        Self { damage: true, ..self }
     }
 
     /// No faults at all.
     #[must_use]
     pub const fn none() -> Self {
-        Self { class_per_mille: 0 }
+        Self { class_per_mille: 0, damage: false }
     }
 }
 
@@ -64,7 +72,9 @@ impl Plan {
         let mut draw = Draw { options: &options, faults, steps: &mut steps };
         draw.writes();
         for (stream, class) in CLASSES.iter().enumerate() {
-            draw.class(u64::try_from(stream).unwrap_or(0), *class);
+            if faults.damage || !matches!(class, Class::Rot | Class::Vanish) {
+                draw.class(u64::try_from(stream).unwrap_or(0), *class);
+            }
         }
         steps.sort_by_key(|step| step.at_ms);
         Self { options, steps }
