@@ -1,6 +1,6 @@
 //! The end of a direction: what its sender knew becomes known here, and what it saw the end of goes.
 
-use reconvene_clock::{Counter, Dot, DotRange, Knowledge, VectorClock};
+use reconvene_clock::{Dot, Knowledge, VectorClock};
 use reconvene_store::sabotage;
 use reconvene_store::{Applied, Key, Plan, PlanError, Version};
 
@@ -25,10 +25,8 @@ impl Replica {
         let aside = &session.incoming.aside;
         if !self.floor_is_covered(&claim.floor) {
             // All that the peer is known to know, but for what was put aside: what that superseded is not dead, though
-            // its sender no longer holds it. It may have learned since it said what it knew; what this store knows as well
-            // is in no claim then, but everything up to a floor is known to whoever has it.
+            // its sender no longer holds it.
             let all = union(theirs.clone(), claim.knowledge.as_deref().unwrap_or_default());
-            let all = union(all, &up_to(&claim.floor));
             let covered = aside.claimable(&all.runs().collect::<Vec<_>>());
             // What others have sent since may be dead as well.
             let since = |seen: &Knowledge| self.head.knowledge().missing_from(seen).collect::<Vec<_>>();
@@ -149,11 +147,6 @@ impl Replica {
             }
         }
     }
-}
-
-/// Everything up to these ends.
-fn up_to(ends: &VectorClock) -> Vec<DotRange> {
-    ends.iter().filter_map(|end| DotRange::new(end.replica, Counter::MIN, end.counter)).collect()
 }
 
 /// Plans a verdict as a whole, and says how many live versions it drops.

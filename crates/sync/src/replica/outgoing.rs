@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 
 use reconvene_clock::{Dot, DotRange, Knowledge, Timestamp, VectorClock};
 use reconvene_store::sabotage;
-use reconvene_store::{Digest, Fingerprint, Key, Record, Version};
+use reconvene_store::{Fingerprint, Key, Record, Version};
 
 use super::session::SessionKey;
 use super::{Known, Replica};
 use crate::columns::{Memory, pack, travels_alone};
 use crate::message::{Claim, Delta, Message, Part, SessionId, Whole};
+use crate::ranges::union;
 use crate::wire::encoded_bytes;
 use crate::{Event, Output, Ticket, ViewId, Want};
 
@@ -160,7 +161,7 @@ impl Replica {
         let session = self.sessions.get_mut(&key)?;
         let window = if sabotage::on(34) { u64::MAX } else { session.window_bytes };
         let theirs = session.theirs.clone().filter(|_| moving.is_some());
-        let told = session.told.digest;
+        let told = session.told.clone();
         let outgoing = session.outgoing.as_mut()?;
         if outgoing.claimed || outgoing.loading.is_some() {
             return None;
@@ -354,9 +355,16 @@ impl Replica {
 
 impl OutgoingDirection {
     /// The last word, now that all is sent. `told` is what this side said of itself before.
-    fn claim(&self, session: SessionId, told: &Digest) -> Claim {
-        let digest = self.known.digest;
+    fn claim(&self, session: SessionId, told: &Known) -> Claim {
+        let (digest, told, told_knowledge) = (self.known.digest, &told.digest, &told.knowledge);
         let beyond = (digest.knowledge != told.knowledge).then(|| self.missing.clone());
+        // Behind a floor the peer drops what this side knows and does not hold: of what was learned since it was told,
+        // also that which the peer has known all along.
+        let since = || self.known.knowledge.missing_from(told_knowledge).collect::<Vec<_>>();
+        let beyond = beyond.map(|missing| match self.floor.is_empty() {
+            true => missing,
+            false => union(union(Knowledge::new(), &missing), &since()).runs().collect(),
+        });
         Claim {
             session,
             chunks: self.chunks,
