@@ -36,6 +36,11 @@ fn sim_jobs_survive_every_fault() {
             assert!(reached.count(what) > 0, "no {what} in {seeds} runs: {reached:?}");
         }
     }
+    if seeds >= MANY {
+        for what in MUST_HAPPEN_IN_MANY {
+            assert!(reached.count(what) > 0, "no {what} in {seeds} runs: {reached:?}");
+        }
+    }
 }
 
 #[test]
@@ -82,12 +87,14 @@ fn steps(seed: u64) -> String {
 /// Runs of the ordinary tests; see `RECONVENE_SIM_SEEDS`.
 const SEEDS: u64 = 60;
 
-const MUST_HAPPEN: [&str; 27] = [
+/// So many runs must have met everything.
+const MANY: u64 = 1_000;
+
+const MUST_HAPPEN: [&str; 25] = [
     "attempts lost",
     "attempts reappeared",
     "brokers killed",
     "brokers restarted",
-    "cancels too late",
     "emergencies heard of",
     "executors adopted",
     "executors killed",
@@ -109,5 +116,7 @@ const MUST_HAPPEN: [&str; 27] = [
     "sessions raised",
     "storm guards",
     "storm guards that held to the end",
-    "suspects quarantined",
 ];
+
+/// What a few runs may miss: some ten of a thousand have it.
+const MUST_HAPPEN_IN_MANY: [&str; 2] = ["cancels too late", "suspects quarantined"];
