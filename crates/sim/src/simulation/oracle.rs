@@ -570,8 +570,10 @@ impl Oracle {
                     format!("{dot} of {key} was acknowledged, and broker {node} holds neither it nor a successor");
                 return Err(Violation::new("S1", what));
             }
-            // A tombstone shows nothing; that none stays is another promise.
-            let shown = |held: &&Version| held.body.value().is_some() && version.replaces(held.dot);
+            // A tombstone shows nothing; that none stays is another promise. Whoever was told that the number of a delete is
+            // unused may have held back what it ended.
+            let ends = version.body.value().is_some() || !self.doubtful.contains(dot);
+            let shown = |held: &&Version| ends && held.body.value().is_some() && version.replaces(held.dot);
             if let Some(risen) = live.iter().find(shown) {
                 let what = format!("{dot} of {key} replaced {}, which broker {node} shows", risen.dot);
                 return Err(Violation::new("S5", what));
