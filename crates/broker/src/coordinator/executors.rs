@@ -325,7 +325,16 @@ impl Coordinator {
             }
             (record.registration() < homed.registration).then_some((attempt, executor, LossCause::NotHeld))
         };
-        let missing: Vec<_> = job.live_attempts().filter_map(missing).collect();
+        // Another home has given the executor up. It may never have heard of an attempt that was given to it here before, so
+        // the owner says that it is lost; its own storm guard has nothing to do with what another broker saw.
+        let given_up = |attempt| {
+            let executor = job.attempts.get(&attempt)?.given_to()?.0;
+            let (home, fact) = self.view.executor(executor)?;
+            let elsewhere = home != self.own.replica && job.ownership().owner == self.own.replica;
+            (elsewhere && fact.state == ExecutorState::Gone).then_some((attempt, executor, LossCause::Silence))
+        };
+        let given_up: Vec<_> = job.live_attempts().filter_map(given_up).collect();
+        let missing: Vec<_> = job.live_attempts().filter_map(missing).chain(given_up).collect();
         let since = |attempt| Some((attempt, self.unwatched_since(job, attempt)?));
         let unwatched: Vec<_> = job.live_attempts().filter_map(since).collect();
         for (attempt, executor, cause) in missing {
@@ -692,6 +701,9 @@ impl Coordinator {
             self.capacity_changed();
             self.placing = true;
             return;
+        }
+        if !serves(fact) {
+            self.dirty.extend(self.view.working_on(executor).map(|attempt| attempt.job));
         }
         self.know_owner(home);
         if let Some(homed) = self.homed.remove(&executor) {
