@@ -33,6 +33,8 @@ mod vector;
 
 #[doc(hidden)]
 pub mod digest;
+#[doc(hidden)]
+pub mod sabotage;
 
 pub use self::causality::Causality;
 pub use self::codec::{Base, Decoder};

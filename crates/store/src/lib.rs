@@ -31,13 +31,13 @@ mod page;
 mod plan;
 mod ready;
 mod record;
-#[doc(hidden)]
-pub mod sabotage;
 mod store;
 mod version;
 mod view;
 
 pub use reconvene_clock::Knowledge;
+#[doc(hidden)]
+pub use reconvene_clock::sabotage;
 
 pub use self::allowance::{Allowance, ContentHash, PutAside, Quota, Usage};
 pub use self::batch::{Batch, IndexChange, RowChange};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reconvene_clock::Timestamp;
+use reconvene_clock::{Timestamp, sabotage};
 
 use crate::answer::Answer;
 use crate::config::AgentConfig;
@@ -65,7 +65,10 @@ impl Results {
         kept.due = now.saturating_add(rng.jitter(kept.wait_ms).max(1));
         kept.flying = true;
         kept.wait_ms = kept.wait_ms.saturating_mul(2).min(config.resend_max_ms);
-        self.flying.insert((kept.due, sequence, attempt));
+        // X28: what was sent counts as having arrived.
+        if !sabotage::on(28) {
+            self.flying.insert((kept.due, sequence, attempt));
+        }
         Some(kept.submit.clone())
     }
 
@@ -119,6 +122,9 @@ impl Results {
         self.flying.clear();
         self.waiting.clear();
         for (attempt, kept) in &mut self.kept {
+            if sabotage::on(28) && kept.flying {
+                continue;
+            }
             kept.due = now;
             kept.flying = false;
             kept.wait_ms = config.resend_first_ms;
