@@ -6,7 +6,8 @@ use reconvene_executor::{EmergencyId, JobId, JobSpec, SubmissionId};
 use reconvene_resolve::{Pin, PolicyChoice, PolicyId};
 
 use crate::Statistics;
-use crate::view::{EmergencyView, ExecutorView, JobView, PolicyView};
+use crate::fact::{ContentHash, DataName};
+use crate::view::{DataView, EmergencyView, ExecutorView, JobView, PolicyView};
 
 /// Something a client asks for. Reads never wait for peers; a change is answered when it is durable here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,25 @@ pub enum Command {
     },
     /// The policy in force here, and those that are known.
     Policy,
+    /// This broker holds data under this name from now on. Another content that it held under it is replaced.
+    PublishData {
+        /// The name.
+        name: String,
+        /// What it is.
+        hash: ContentHash,
+        /// How long it is, in bytes.
+        size: u64,
+    },
+    /// This broker does not hold the data of this name any more.
+    WithdrawData {
+        /// The name.
+        name: String,
+    },
+    /// Who holds the data of this name.
+    Locate {
+        /// The name.
+        name: String,
+    },
     /// End the storm guard: executors that are silent are given up as usual.
     EndStormGuard,
     /// One job with its attempts and results.
@@ -130,6 +150,24 @@ pub enum Reply {
     },
     /// The policy in force here.
     Policy(Box<PolicyView>),
+    /// This broker holds the data, durably written down here.
+    DataPublished {
+        /// Its name.
+        name: DataName,
+        /// Whether brokers hold different data under this name, as far as is known here.
+        diverges: bool,
+    },
+    /// This broker does not hold the data, durably written down here.
+    DataWithdrawn {
+        /// Its name.
+        name: DataName,
+        /// Whether it held it before.
+        was_held: bool,
+        /// Whether no other broker that is heard holds it.
+        was_sole: bool,
+    },
+    /// Where data is.
+    Located(Box<DataView>),
     /// The storm guard is off.
     StormGuardEnded {
         /// Whether it was on.

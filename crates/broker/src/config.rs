@@ -73,6 +73,8 @@ pub struct Config {
     pub inline_result_max: usize,
     /// Unfinished jobs above which no more are admitted here.
     pub max_jobs: usize,
+    /// Names of data above which no more are published here.
+    pub max_data: usize,
     /// The greatest level of emergency that may be declared here.
     pub max_emergency_level: u8,
     /// How long an emergency stands if its declaration does not say.
@@ -116,6 +118,7 @@ impl Config {
             parked_ttl_ms: 7 * 24 * 3_600_000,
             inline_result_max: 64 * 1024,
             max_jobs: 1_000_000,
+            max_data: 65_536,
             max_emergency_level: 200,
             emergency_default_ms: 3_600_000,
             emergency_max_ms: 24 * 3_600_000,

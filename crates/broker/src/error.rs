@@ -31,6 +31,12 @@ pub enum CommandError {
         /// The name asked for.
         id: EmergencyId,
     },
+    /// No data of this name is known here. It may be known elsewhere.
+    #[error("no data called {name:?} is known here")]
+    UnknownData {
+        /// The name asked for.
+        name: String,
+    },
     /// No policy of this name is known here. It may be known elsewhere.
     #[error("no policy {policy} is known here")]
     UnknownPolicy {

@@ -9,7 +9,7 @@ use reconvene_executor::{
 };
 use reconvene_resolve::{PinEpoch, PolicyEpoch, PolicyId};
 
-use crate::fact::{AttemptCause, HoldReason, OwnCause};
+use crate::fact::{AttemptCause, ContentHash, DataName, HoldReason, OwnCause};
 
 /// Something that happened, as this broker learned or decided it. Sent when what it speaks of is durable here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -347,6 +347,46 @@ pub enum EventKind {
         job: JobId,
         /// The policy.
         policy: PolicyId,
+    },
+    /// A broker holds data, as became known here.
+    DataPublished {
+        /// Its name.
+        name: DataName,
+        /// What it is.
+        hash: ContentHash,
+        /// How long it is, in bytes.
+        size: u64,
+        /// The broker.
+        holder: ReplicaId,
+    },
+    /// A broker does not hold data any more, as became known here.
+    DataWithdrawn {
+        /// Its name.
+        name: DataName,
+        /// What it was.
+        hash: ContentHash,
+        /// How long it was, in bytes.
+        size: u64,
+        /// The broker.
+        holder: ReplicaId,
+    },
+    /// Brokers hold different data under one name. All of it stays listed.
+    NameDivergence {
+        /// The name.
+        name: DataName,
+        /// What there is under it: hashes and sizes.
+        contents: Vec<(ContentHash, u64)>,
+    },
+    /// This broker is about to leave, and no other that is heard holds this data.
+    SoleHolder {
+        /// Its name.
+        name: DataName,
+        /// What it is.
+        hash: ContentHash,
+        /// How long it is, in bytes.
+        size: u64,
+        /// This broker.
+        holder: ReplicaId,
     },
     /// A fact could not be read, or contradicts another.
     FactFault {

@@ -43,13 +43,15 @@ pub use self::driver::{
 pub use self::error::CommandError;
 pub use self::event::{Event, EventKind, LossCause, StormEnd, WaitReason};
 pub use self::fact::{
-    AttemptCause, AttemptFact, CancelFact, CodecError, EmergencyFact, ExecutorFact, ExecutorState, FACT_BYTES, Fact,
-    FactKey, HoldFact, HoldReason, OwnCause, OwnFact, Phase, PhaseMark, PinFact, PolicyCurrentFact, PolicyDefFact,
-    SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact, Verdict,
+    AttemptCause, AttemptFact, CancelFact, CodecError, ContentHash, DATA_NAME_BYTES, DataFact, DataId, DataName,
+    DataNameError, DataState, DigestTextError, EmergencyFact, ExecutorFact, ExecutorState, FACT_BYTES, Fact, FactKey,
+    HoldFact, HoldReason, OwnCause, OwnFact, Phase, PhaseMark, PinFact, PolicyCurrentFact, PolicyDefFact, SeenFact,
+    SettleFact, SpecFact, SubmissionFact, ToldFact, Verdict,
 };
 pub use self::node::{Node, NodeConfig, NodeEvent, NodeInput, NodeOutput, read_all};
 pub use self::statistics::Statistics;
 pub use self::status::{NodeStatus, PeerStatus};
 pub use self::view::{
-    AttemptView, EmergencyView, ExecutorView, JobStatus, JobView, PolicyView, ResultView, SubmissionView,
+    AttemptView, DataContent, DataHolder, DataView, EmergencyView, ExecutorView, JobStatus, JobView, PolicyView,
+    ResultView, SubmissionView,
 };

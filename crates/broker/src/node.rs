@@ -218,7 +218,10 @@ impl Node {
                     self.ask_stability();
                 }
             }
-            NodeInput::Leave => self.replica.handle(now, sync::Input::Leave),
+            NodeInput::Leave => {
+                self.coordinator.handle(now, coordinator::Input::Leaving);
+                self.replica.handle(now, sync::Input::Leave);
+            }
             NodeInput::PeerUp { peer, address } => {
                 self.replica.handle(now, sync::Input::LinkUp { peer, address });
                 self.coordinator.handle(now, coordinator::Input::PeerHeard { node: peer });

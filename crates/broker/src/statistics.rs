@@ -85,6 +85,12 @@ pub struct Statistics {
     pub quarantined: u64,
     /// Times that a job was released here.
     pub released: u64,
+    /// Names of data published here.
+    pub data_published: u64,
+    /// Names of data withdrawn here.
+    pub data_withdrawn: u64,
+    /// Times that different data became known here under one name.
+    pub name_divergences: u64,
     /// Switches of the policy that were ordered here.
     pub policies_set: u64,
     /// Jobs that were given another policy here.
@@ -103,6 +109,8 @@ pub struct Statistics {
     pub jobs_open: u64,
     /// Jobs owned here that wait for an executor.
     pub jobs_waiting: u64,
+    /// Names of data known here.
+    pub data_names: u64,
 }
 
 /// Adds one. Saturates, since a statistic is no reason to stop.

@@ -25,6 +25,9 @@ impl Coordinator {
             Command::SetPolicy { canonical, issuer_rank } => self.set_policy(&canonical, issuer_rank),
             Command::Repin { job, policy, issuer_rank } => self.repin(job, policy, issuer_rank),
             Command::Policy => Ok(Reply::Policy(Box::new(self.policy_view()))),
+            Command::PublishData { name, hash, size } => self.publish_data(&name, hash, size),
+            Command::WithdrawData { name } => self.withdraw_data(&name),
+            Command::Locate { name } => self.locate_command(&name),
             Command::EndStormGuard => Ok(Reply::StormGuardEnded { was_on: self.end_storm(StormEnd::Operator) }),
             Command::Job { job } => {
                 let view = self.job(job).ok_or(CommandError::UnknownJob { job });

@@ -50,6 +50,7 @@ impl Ladder {
             | FactKey::Executor { .. }
             | FactKey::Emergency { .. }
             | FactKey::PolicyDef(_)
+            | FactKey::Data { .. }
             | FactKey::PolicyCurrent { .. } => {}
         }
     }

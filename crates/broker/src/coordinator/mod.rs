@@ -1,6 +1,7 @@
 //! The life of jobs on one broker: a value that folds facts, decides, and says what to do.
 
 mod commands;
+mod data;
 mod emergencies;
 mod executors;
 mod finality;
@@ -38,8 +39,9 @@ use self::queue::Queue;
 use self::storm::StormGuard;
 use self::timers::{Timer, Timers};
 use crate::event::StormEnd;
+use crate::fact::DataId;
 use crate::statistics::count;
-use crate::view::{Change, View};
+use crate::view::{Change, Content, View};
 use crate::{Command, CommandError, Config, Event, EventKind, ExecutorView, Fact, FactKey, JobView, Reply, Statistics};
 
 /// Something that happened.
@@ -94,6 +96,8 @@ pub enum Input {
         /// The clock.
         through: VectorClock,
     },
+    /// This broker is about to leave. Changes nothing; what the network loses with it is reported.
+    Leaving,
     /// A broker has said that it leaves.
     PeerLeft {
         /// The broker.
@@ -216,6 +220,8 @@ pub struct Coordinator {
     declared: VecDeque<Timestamp>,
     standing: BTreeSet<EmergencyId>,
     known_emergencies: BTreeSet<EmergencyId>,
+    /// Names under which there are different data.
+    divergent: BTreeMap<DataId, BTreeSet<Content>>,
     statistics: Statistics,
 }
 
@@ -275,6 +281,7 @@ impl Coordinator {
             declared: VecDeque::new(),
             standing: BTreeSet::new(),
             known_emergencies: BTreeSet::new(),
+            divergent: BTreeMap::new(),
             statistics: Statistics::default(),
         };
         coordinator.load(&records);
@@ -326,6 +333,7 @@ impl Coordinator {
                 self.learned();
             }
             Input::Stable { through } => self.stable_through(through),
+            Input::Leaving => self.leaving(),
             Input::PeerLeft { node } => self.peer_left(node),
             Input::Command { ticket, command } => self.command(ticket, command),
         }
@@ -458,6 +466,7 @@ impl Coordinator {
             }
             Change::Executor(executor) => self.executor_changed(executor),
             Change::Emergency(id) => self.emergency_changed(id),
+            Change::Data(id, by) => self.data_changed(id, by),
             Change::Member(replica) => self.member_changed(replica),
             Change::Policy => self.policy_changed(),
             Change::Fault { key, reason } => {
@@ -503,6 +512,7 @@ impl Coordinator {
             | FactKey::PolicyCurrent { .. }
             | FactKey::Told { .. }
             | FactKey::Executor { .. }
+            | FactKey::Data { .. }
             | FactKey::Emergency { .. } => {}
         }
     }
@@ -598,6 +608,7 @@ impl Coordinator {
             jobs: number(self.view.job_count()),
             jobs_open: number(self.view.open_total()),
             jobs_waiting: number(self.queue.len()),
+            data_names: self.data_names(),
             ..self.statistics
         }
     }
@@ -617,6 +628,7 @@ fn writer(key: &FactKey) -> Option<ReplicaId> {
         | FactKey::Pin { by, .. }
         | FactKey::PolicyCurrent { by }
         | FactKey::Told { by, .. }
+        | FactKey::Data { by, .. }
         | FactKey::Emergency { by, .. } => *by,
         FactKey::Executor { home, .. } => *home,
         FactKey::PolicyDef(_) => return None,

@@ -8,6 +8,8 @@ use reconvene_executor::{AttemptId, EmergencyId, JobId, OwnershipEpoch, Submissi
 use reconvene_resolve::PolicyId;
 use reconvene_store::Key;
 
+use crate::fact::DataId;
+
 /// What a fact speaks of, and who wrote it. Each key has one writer: the broker incarnation named in it.
 ///
 /// The text is made of segments of fixed width, so that keys sort by job and a job's facts lie together.
@@ -101,6 +103,13 @@ pub enum FactKey {
         /// The writer.
         by: ReplicaId,
     },
+    /// A broker holds data, or does not any more; written by that broker.
+    Data {
+        /// Stands for the name.
+        id: DataId,
+        /// The writer, which is the holder.
+        by: ReplicaId,
+    },
     /// A policy under its name. Written by any broker that uses it: the name is the digest of the content, so that all
     /// write the same.
     PolicyDef(PolicyId),
@@ -134,6 +143,7 @@ impl FactKey {
                 let id = EmergencyId { declared_by: replica(declared_by)?, number: hex64(number)? };
                 Self::Emergency { id, by: replica(segments.next()?)? }
             }
+            "data" => Self::Data { id: segments.next()?.parse().ok()?, by: replica(segments.next()?)? },
             "policy" => match segments.next()? {
                 "def" => Self::PolicyDef(segments.next()?.parse().ok()?),
                 "cur" => Self::PolicyCurrent { by: replica(segments.next()?)? },
@@ -191,7 +201,11 @@ impl FactKey {
             | Self::Hold { job, .. }
             | Self::Pin { job, .. }
             | Self::Told { job, .. } => Some(*job),
-            Self::Executor { .. } | Self::Emergency { .. } | Self::PolicyDef(_) | Self::PolicyCurrent { .. } => None,
+            Self::Executor { .. }
+            | Self::Emergency { .. }
+            | Self::Data { .. }
+            | Self::PolicyDef(_)
+            | Self::PolicyCurrent { .. } => None,
         }
     }
 }
@@ -242,6 +256,7 @@ impl Display for FactKey {
             }
             Self::Executor { executor, home } => write!(f, "exec/{executor}/{home}"),
             Self::Emergency { id, by } => write!(f, "emg/{}-{:016x}/{by}", id.declared_by, id.number),
+            Self::Data { id, by } => write!(f, "data/{id}/{by}"),
             Self::PolicyDef(id) => write!(f, "policy/def/{id}"),
             Self::PolicyCurrent { by } => write!(f, "policy/cur/{by}"),
         }
@@ -283,6 +298,7 @@ mod tests {
             FactKey::Pin { job, by },
             FactKey::PolicyDef(PolicyId([0xa1; 16])),
             FactKey::PolicyCurrent { by },
+            FactKey::Data { id: DataId([0xda; 16]), by },
         ]
     }
 
@@ -304,6 +320,7 @@ mod tests {
         assert_eq!(spelled[11], format!("{job}/pin/00000000000000ab"));
         assert_eq!(spelled[12], format!("policy/def/{}", "a1".repeat(16)));
         assert_eq!(spelled[13], "policy/cur/00000000000000ab");
+        assert_eq!(spelled[14], format!("data/{}/00000000000000ab", "da".repeat(16)));
         assert_eq!(spelled[10], "emg/00000000000000ab-0000000000000004/00000000000000ab");
     }
 
@@ -319,6 +336,7 @@ mod tests {
             "job/00000000000000ab-000000000000012c/spec/more",
             "job/00000000000000ab-000000000000012c/other",
             "exec/09090909090909090909090909090909",
+            "data/name/00000000000000ab",
             "sys/member/00000000000000ab",
         ] {
             assert_eq!(FactKey::parse(&Key::new(text).unwrap()), None, "{text}");

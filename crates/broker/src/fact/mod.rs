@@ -5,6 +5,7 @@
 //! times, gives the same view.
 
 mod codec;
+mod data;
 mod key;
 mod phase;
 
@@ -18,6 +19,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 pub use self::codec::{CodecError, FACT_BYTES};
+pub use self::data::{
+    ContentHash, DATA_NAME_BYTES, DataFact, DataId, DataName, DataNameError, DataState, DigestTextError,
+};
 pub use self::key::FactKey;
 pub use self::phase::{Phase, PhaseMark};
 
@@ -49,6 +53,8 @@ pub enum Fact {
     Executor(ExecutorFact),
     /// Under [`FactKey::Emergency`].
     Emergency(EmergencyFact),
+    /// Under [`FactKey::Data`].
+    Data(DataFact),
     /// Under [`FactKey::PolicyDef`].
     PolicyDef(PolicyDefFact),
     /// Under [`FactKey::PolicyCurrent`].
@@ -323,7 +329,9 @@ impl Fact {
             | Self::Emergency(_)
             | Self::PolicyDef(_)
             | Self::PolicyCurrent(_) => Class::URGENT,
-            Self::Spec(_) | Self::Attempt(_) | Self::Seen(_) | Self::Pin(_) | Self::Told(_) => Class::NORMAL,
+            Self::Spec(_) | Self::Attempt(_) | Self::Seen(_) | Self::Pin(_) | Self::Told(_) | Self::Data(_) => {
+                Class::NORMAL
+            }
         }
     }
 
@@ -345,6 +353,7 @@ impl Fact {
             Self::Told(fact) => codec::encode(fact),
             Self::Executor(fact) => codec::encode(fact),
             Self::Emergency(fact) => codec::encode(fact),
+            Self::Data(fact) => codec::encode(fact),
             Self::PolicyDef(fact) => codec::encode(fact),
             Self::PolicyCurrent(fact) => codec::encode(fact),
         }
@@ -368,6 +377,7 @@ impl Fact {
             FactKey::Told { .. } => Self::Told(codec::decode(bytes)?),
             FactKey::Executor { .. } => Self::Executor(codec::decode(bytes)?),
             FactKey::Emergency { .. } => Self::Emergency(codec::decode(bytes)?),
+            FactKey::Data { .. } => Self::Data(codec::decode(bytes)?),
             FactKey::PolicyDef(_) => Self::PolicyDef(codec::decode(bytes)?),
             FactKey::PolicyCurrent { .. } => Self::PolicyCurrent(codec::decode(bytes)?),
         })
@@ -387,6 +397,7 @@ impl Fact {
             Self::Cancel(fact) => Some(fact.at),
             Self::Hold(fact) => Some(fact.at),
             Self::Pin(fact) => Some(fact.at),
+            Self::Data(fact) => Some(fact.at),
             Self::PolicyCurrent(fact) => Some(fact.at),
             Self::Seen(_) | Self::Told(_) | Self::Executor(_) | Self::Emergency(_) | Self::PolicyDef(_) => None,
         }
@@ -408,6 +419,7 @@ impl Fact {
             | Self::Told(_)
             | Self::Executor(_)
             | Self::Emergency(_)
+            | Self::Data(_)
             | Self::PolicyDef(_)
             | Self::PolicyCurrent(_) => None,
         }
@@ -442,6 +454,14 @@ mod tests {
             losses: 4,
             at: Hlc::from_u64(5),
         };
+        let data = DataFact {
+            revision: 2,
+            state: DataState::Gone,
+            name: DataName::new("n").unwrap(),
+            hash: ContentHash([9; 32]),
+            size: 300,
+            at,
+        };
         let emergency = EmergencyFact {
             revision: 1,
             revoked: false,
@@ -458,6 +478,13 @@ mod tests {
             (Fact::PolicyCurrent(current), &[1, 2, 1, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 5]),
             (Fact::Pin(pin), &[1, 1, 3, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 5]),
             (Fact::Hold(hold), &[1, 2, 1, 1, 2, 4, 5]),
+            (
+                Fact::Data(data),
+                &[
+                    1, 2, 1, 1, b'n', 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9,
+                    9, 9, 9, 9, 9, 251, 44, 1, 5,
+                ],
+            ),
             (Fact::Seen(seen), &[1, 3, 7, 251, 44, 1]),
             (Fact::Emergency(emergency), &[1, 1, 0, 200, 1, b'n', 4, 6]),
         ] {

@@ -1,5 +1,6 @@
 //! The view: what all facts known here say together. Facts of others and our own go through the same fold.
 
+mod data;
 mod job;
 mod models;
 #[cfg(test)]
@@ -15,11 +16,13 @@ use reconvene_resolve::{Policy, PolicyId, PolicyRegistry};
 use reconvene_store::Record;
 use reconvene_sync::Member;
 
+pub(crate) use self::data::{Content, DataIndex};
 pub(crate) use self::job::{JobRecord, Ownership};
 pub use self::models::{
-    AttemptView, EmergencyView, ExecutorView, JobStatus, JobView, PolicyView, ResultView, SubmissionView,
+    AttemptView, DataContent, DataHolder, DataView, EmergencyView, ExecutorView, JobStatus, JobView, PolicyView,
+    ResultView, SubmissionView,
 };
-use crate::fact::{EmergencyFact, ExecutorFact, ExecutorState, Fact, FactKey, SpecFact, Verdict};
+use crate::fact::{DataId, EmergencyFact, ExecutorFact, ExecutorState, Fact, FactKey, SpecFact, Verdict};
 use crate::strategy;
 
 /// Everything known, with the indexes that let one input cost no more than what it touches.
@@ -29,6 +32,7 @@ pub(crate) struct View {
     jobs: BTreeMap<JobId, JobRecord>,
     executors: BTreeMap<NodeId, BTreeMap<ReplicaId, ExecutorFact>>,
     emergencies: BTreeMap<EmergencyId, EmergencyFact>,
+    data: DataIndex,
     members: BTreeMap<ReplicaId, Member>,
     /// The latest incarnation of each broker.
     latest: BTreeMap<NodeId, (u64, ReplicaId)>,
@@ -53,6 +57,8 @@ pub(crate) enum Change {
     Job(JobId),
     Executor(NodeId),
     Emergency(EmergencyId),
+    /// What a broker says of data under a name.
+    Data(DataId, ReplicaId),
     Member(ReplicaId),
     /// A policy became known, or another one is in force.
     Policy,
@@ -77,6 +83,7 @@ impl View {
             jobs: BTreeMap::new(),
             executors: BTreeMap::new(),
             emergencies: BTreeMap::new(),
+            data: DataIndex::default(),
             members: BTreeMap::new(),
             latest: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -132,6 +139,14 @@ impl View {
                     changes.push(Change::Emergency(id));
                 }
             }
+            (FactKey::Data { id, .. }, Fact::Data(fact)) if fact.name.id() != id => {
+                changes.push(fault(key, "the name is another than the key says"));
+            }
+            (FactKey::Data { id, by }, Fact::Data(fact)) => {
+                if self.data.join(id, by, fact) {
+                    changes.push(Change::Data(id, by));
+                }
+            }
             (FactKey::PolicyDef(id), Fact::PolicyDef(fact)) => self.join_policy(id, &fact.canonical, changes),
             (FactKey::PolicyCurrent { .. }, Fact::PolicyCurrent(fact)) => {
                 if self.registry.observe(fact.choice) {
@@ -141,6 +156,7 @@ impl View {
             (
                 FactKey::Executor { .. }
                 | FactKey::Emergency { .. }
+                | FactKey::Data { .. }
                 | FactKey::PolicyDef(_)
                 | FactKey::PolicyCurrent { .. },
                 _,
@@ -332,6 +348,16 @@ impl View {
 
     pub(crate) fn emergencies(&self) -> impl Iterator<Item = (EmergencyId, &EmergencyFact)> {
         self.emergencies.iter().map(|(id, fact)| (*id, fact))
+    }
+
+    /// Where data is.
+    pub(crate) const fn data(&self) -> &DataIndex {
+        &self.data
+    }
+
+    /// The incarnations of a broker.
+    pub(crate) fn incarnations(&self, node: NodeId) -> impl Iterator<Item = ReplicaId> {
+        self.members.values().filter(move |member| member.node == node).map(|member| member.replica)
     }
 
     pub(crate) fn member(&self, replica: ReplicaId) -> Option<&Member> {

@@ -10,7 +10,7 @@ use reconvene_executor::{
 };
 use reconvene_resolve::{PolicyEpoch, PolicyId, StrategyKind};
 
-use crate::fact::{ExecutorState, HoldReason, Phase, Verdict};
+use crate::fact::{ContentHash, DataName, ExecutorState, HoldReason, Phase, Verdict};
 
 /// Where a job stands. Derived from its facts, never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -194,4 +194,45 @@ pub struct EmergencyView {
     pub revoked: bool,
     /// Whether it stands now.
     pub in_force: bool,
+}
+
+/// Where the data of one name is, as the facts known here tell it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DataView {
+    /// The name.
+    pub name: DataName,
+    /// What is held under it, those with reachable holders first. More than one: brokers hold different data under one
+    /// name. None: all have withdrawn it.
+    pub contents: Vec<DataContent>,
+    /// Whether none of the holders is heard, so that they are only where the data was last known to be.
+    pub last_known: bool,
+}
+
+/// Data of one content, and who holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DataContent {
+    /// What it is.
+    pub hash: ContentHash,
+    /// How long it is, in bytes.
+    pub size: u64,
+    /// Who holds it, those that are heard first.
+    pub holders: Vec<DataHolder>,
+}
+
+/// A broker that holds data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DataHolder {
+    /// The incarnation that said so.
+    pub replica: ReplicaId,
+    /// The broker, if its member fact is known here.
+    pub node: Option<NodeId>,
+    /// Where it can be dialled, if it says so.
+    pub address: Option<String>,
+    /// Whether that incarnation is heard.
+    pub reachable: bool,
+    /// When it said so.
+    pub since: Hlc,
 }

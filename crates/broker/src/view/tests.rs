@@ -11,8 +11,9 @@ use reconvene_resolve::{HeadStartMinutes, Pin, PinEpoch, PolicyChoice, PolicyEpo
 
 use super::*;
 use crate::fact::{
-    AttemptCause, AttemptFact, CancelFact, EmergencyFact, ExecutorFact, HoldFact, HoldReason, OwnCause, OwnFact, Phase,
-    PhaseMark, PinFact, PolicyCurrentFact, PolicyDefFact, SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact,
+    AttemptCause, AttemptFact, CancelFact, ContentHash, DataFact, DataName, DataState, EmergencyFact, ExecutorFact,
+    HoldFact, HoldReason, OwnCause, OwnFact, Phase, PhaseMark, PinFact, PolicyCurrentFact, PolicyDefFact, SeenFact,
+    SettleFact, SpecFact, SubmissionFact, ToldFact,
 };
 
 fn replica() -> impl Strategy<Value = ReplicaId> {
@@ -190,6 +191,15 @@ fn fact() -> impl Strategy<Value = (FactKey, Fact)> {
             let id = EmergencyId { declared_by: of, number: 1 };
             (FactKey::Emergency { id, by }, Fact::Emergency(fact))
         }),
+        2 => (replica(), 1_u64..4, any::<bool>(), 0_u8..2, 0_u8..2, hlc()).prop_map(
+            |(by, revision, there, name, content, at)| {
+                let state = if there { DataState::Present } else { DataState::Gone };
+                let name = DataName::new(format!("data-{name}")).unwrap();
+                let id = name.id();
+                let fact = DataFact { revision, state, name, hash: ContentHash::of(&[content]), size: 1, at };
+                (FactKey::Data { id, by }, Fact::Data(fact))
+            },
+        ),
     ]
 }
 
