@@ -6,6 +6,7 @@ use reconvene_executor::{EmergencyId, JobId, JobSpec, SubmissionId};
 use reconvene_resolve::{Pin, PolicyChoice, PolicyId};
 
 use crate::Statistics;
+use crate::explain::{Explanation, Subject};
 use crate::fact::{ContentHash, DataName};
 use crate::view::{DataView, EmergencyView, ExecutorView, JobView, PolicyView};
 
@@ -86,6 +87,11 @@ pub enum Command {
     Job {
         /// The job.
         job: JobId,
+    },
+    /// Why a job or a result is where it is.
+    Explain {
+        /// Which.
+        of: Subject,
     },
     /// Jobs by name, without the bytes of their results.
     Jobs {
@@ -182,6 +188,8 @@ pub enum Reply {
     },
     /// One job.
     Job(Box<JobView>),
+    /// Why it is where it is.
+    Explanation(Box<Explanation>),
     /// A page of jobs.
     Jobs {
         /// By name.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use reconvene_executor::{EmergencyId, JobId, SpecError};
+use reconvene_executor::{EmergencyId, JobId, SpecError, SubmissionId};
 use reconvene_resolve::PolicyId;
 
 /// Why a command was not done. Nothing has changed in any of these cases.
@@ -24,6 +24,12 @@ pub enum CommandError {
     UnknownJob {
         /// The name asked for.
         job: JobId,
+    },
+    /// No result of this name is known here. It may be known elsewhere.
+    #[error("no result {result} is known here")]
+    UnknownResult {
+        /// The name asked for.
+        result: SubmissionId,
     },
     /// No emergency of this name is known here. It may be known elsewhere.
     #[error("no emergency {id} is known here")]

@@ -19,6 +19,7 @@ mod config;
 mod coordinator;
 mod error;
 mod event;
+mod explain;
 mod fact;
 mod node;
 mod statistics;
@@ -42,6 +43,7 @@ pub use self::driver::{
 };
 pub use self::error::CommandError;
 pub use self::event::{Event, EventKind, LossCause, StormEnd, WaitReason};
+pub use self::explain::{Contest, EmergencyStanding, Explanation, Ground, Lead, Obstacle, ResultRule, Subject};
 pub use self::fact::{
     AttemptCause, AttemptFact, CancelFact, CodecError, ContentHash, DATA_NAME_BYTES, DataFact, DataId, DataName,
     DataNameError, DataState, DigestTextError, EmergencyFact, ExecutorFact, ExecutorState, FACT_BYTES, Fact, FactKey,

@@ -6,8 +6,9 @@ use std::sync::{Arc, LazyLock};
 use reconvene_clock::ReplicaId;
 use reconvene_executor::{JobId, SubmissionId};
 use reconvene_resolve::{
-    BasisPoints, CandidateId, ContestRule, ExecutorFacts, JobFacts, JobValue, Level, Outcome, Policy, PolicyId,
-    Priority, RankKey, Resources, RoundFacts, StrategyKind, SubjectId, VersionFacts, balance, decide, tie_hash,
+    BasisPoints, CandidateId, ContestRule, Decision, ExecutorFacts, JobFacts, JobValue, Level, Outcome, Policy,
+    PolicyId, Priority, RankKey, Reason, Resources, RoundFacts, StrategyKind, SubjectId, VersionFacts, balance, decide,
+    explain_rank, tie_hash,
 };
 
 use crate::fact::{SpecFact, SubmissionFact};
@@ -67,19 +68,34 @@ pub(crate) fn explain(
     decide(policy.reconcile(), &versions).map(|decision| decision.to_string()).unwrap_or_default()
 }
 
+/// How accepted submissions stand to each other, with reasons; `None` of none.
+pub(crate) fn decision<'a>(
+    job: JobId,
+    policy: &Policy,
+    submissions: impl Iterator<Item = (SubmissionId, &'a SubmissionFact)>,
+) -> Option<Decision> {
+    let versions: Vec<_> = submissions.map(|(id, fact)| version(job, id, fact)).collect();
+    decide(policy.reconcile(), &versions)
+}
+
+/// Which of two waiting jobs goes first, with reasons.
+pub(crate) fn order(policy: &Policy, jobs: [JobFacts; 2], total: reconvene_executor::Resources) -> Option<Decision> {
+    explain_rank(policy.contention(), &jobs, &RoundFacts::new(0, resources(total)))
+}
+
 /// Where a waiting job stands: smaller goes first.
 pub(crate) fn rank_key(policy: &Policy, job: &JobFacts, total: reconvene_executor::Resources) -> RankKey {
     policy.contention().key(job, &RoundFacts::new(0, resources(total)))
 }
 
-/// Whether a job of lower tier has to leave what is free to graver ones.
-pub(crate) fn is_held_back(
+/// Why a job of lower tier has to leave what is free to graver ones, if it has to.
+pub(crate) fn held_back(
     policy: &Policy,
     job: &JobFacts,
     free: reconvene_executor::Resources,
     total: reconvene_executor::Resources,
-) -> bool {
-    policy.head_room().holds_back(job, &resources(free), &resources(total)).is_some()
+) -> Option<Reason> {
+    policy.head_room().holds_back(job, &resources(free), &resources(total))
 }
 
 /// A waiting job as strategies see it.

@@ -33,6 +33,7 @@ impl Coordinator {
                 let view = self.job(job).ok_or(CommandError::UnknownJob { job });
                 view.map(|view| Reply::Job(Box::new(view)))
             }
+            Command::Explain { of } => self.explain(of).map(|explanation| Reply::Explanation(Box::new(explanation))),
             Command::Jobs { after, limit } => Ok(self.page(after, limit)),
             Command::Executors => Ok(Reply::Executors(self.executors().collect())),
             Command::Emergencies => Ok(Reply::Emergencies(self.emergencies().collect())),

@@ -33,9 +33,9 @@ pub(super) struct Homed {
     /// Something of it was given up, so it must register before it is believed again.
     pub(super) must_register: bool,
     /// It takes no more work until it registers again.
-    draining: bool,
+    pub(super) draining: bool,
     gone: bool,
-    heard: Timestamp,
+    pub(super) heard: Timestamp,
     gaps: Gaps,
     /// Of the last heartbeat.
     sequence: u64,

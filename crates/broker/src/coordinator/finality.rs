@@ -59,6 +59,11 @@ impl Ladder {
         self.members.insert(replica, dot);
     }
 
+    /// Whether this result of the job is stable.
+    pub(super) fn is_stable(&self, job: JobId, result: SubmissionId) -> bool {
+        self.stable.get(&job) == Some(&result)
+    }
+
     fn covers(&self, job: &JobRecord, canonical: SubmissionId) -> bool {
         let stable = |dot: &Dot| self.through.contains(*dot);
         let settled = || self.settles.get(&job.id).is_some_and(|dots| dots.iter().any(stable));
@@ -120,7 +125,7 @@ impl Coordinator {
     pub(super) fn show(&self, job: &JobRecord, with_output: bool) -> JobView {
         let mut view = self.view.job_view(job, self.at.wall, with_output);
         if let Some(result) = &mut view.result
-            && self.ladder.stable.get(&job.id) == Some(&result.submission)
+            && self.ladder.is_stable(job.id, result.submission)
         {
             result.finality = Finality::Stable;
         }

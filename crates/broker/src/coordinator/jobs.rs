@@ -28,6 +28,8 @@ pub(super) struct Local {
     pub(super) reason: Option<WaitReason>,
     pub(super) refused_by: BTreeMap<NodeId, RefusedBy>,
     pub(super) lost: Losses,
+    /// Why this broker gave attempts up.
+    pub(super) causes: BTreeMap<AttemptId, LossCause>,
     /// Whether its end was acted upon.
     over: bool,
     failed: bool,
@@ -344,6 +346,7 @@ impl Coordinator {
         let registration = self.view.executor(executor).map_or(0, |(_, fact)| fact.registration);
         if self.mark(attempt, Phase::Lost, registration, 0) {
             count(&mut self.statistics.lost);
+            self.locals.entry(attempt.job).or_default().causes.insert(attempt, cause);
             self.notify(EventKind::AttemptLost { attempt, executor, cause });
         }
     }

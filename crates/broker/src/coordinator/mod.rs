@@ -4,6 +4,7 @@ mod commands;
 mod data;
 mod emergencies;
 mod executors;
+mod explain;
 mod finality;
 mod jobs;
 mod outbox;

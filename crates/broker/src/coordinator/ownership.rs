@@ -143,7 +143,7 @@ impl Coordinator {
     }
 
     /// Since when this incarnation counts as gone, unless it was heard since.
-    fn gone_since(&self, replica: ReplicaId) -> Option<Timestamp> {
+    pub(super) fn gone_since(&self, replica: ReplicaId) -> Option<Timestamp> {
         let gone = self.owners.get(&replica)?.gone?;
         self.last_heard(replica).is_none_or(|heard| heard < gone).then_some(gone)
     }

@@ -53,6 +53,11 @@ impl Parked {
         taken
     }
 
+    /// What is kept for a job, in the order it came.
+    pub(super) fn of(&self, job: JobId) -> &[Kept] {
+        self.jobs.get(&job).map_or(&[], Vec::as_slice)
+    }
+
     pub(super) fn contains(&self, job: JobId) -> bool {
         self.jobs.contains_key(&job)
     }

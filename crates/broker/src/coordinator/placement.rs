@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reconvene_clock::{NodeId, ReplicaId};
 use reconvene_executor::{AttemptId, JobId, JobSpec, Resources, SessionEpoch};
-use reconvene_resolve::HeadRoom;
+use reconvene_resolve::{HeadRoom, Reason};
 
 use crate::coordinator::Coordinator;
 use crate::coordinator::queue::{Passed, Shape};
@@ -43,7 +43,7 @@ impl Coordinator {
         }
     }
 
-    fn total_capacity(&self) -> Resources {
+    pub(super) fn total_capacity(&self) -> Resources {
         let serving = self.homed.values().filter(|homed| homed.takes_work());
         serving.fold(Resources::NONE, |total, homed| total.checked_add(homed.capacity).unwrap_or(total))
     }
@@ -62,7 +62,7 @@ impl Coordinator {
                 passed.jobs.insert(id);
                 continue;
             };
-            if self.is_held_back(job, &rooms, total) {
+            if self.held_back(job, free_of(&rooms), total).is_some() {
                 // Whoever comes after it in rank is of no graver tier, and asks for as much.
                 passed.shapes.insert(shape);
                 continue;
@@ -83,16 +83,21 @@ impl Coordinator {
         }
     }
 
-    /// Whether a job has to leave the room there is to graver ones: what the policy keeps free, over all executors.
-    fn is_held_back(&self, job: &JobRecord, rooms: &[Room], total: Resources) -> bool {
+    /// Why a job has to leave the room there is to graver ones, if it has to: what the policy keeps free, over all
+    /// executors.
+    pub(super) fn held_back(&self, job: &JobRecord, free: Resources, total: Resources) -> Option<Reason> {
         if *self.in_force.policy.head_room() == HeadRoom::NONE {
-            return false;
+            return None;
         }
-        let Some(spec) = &job.spec else { return false };
+        let spec = job.spec.as_ref()?;
         let level = self.view.level(job, self.at.wall);
         let facts = strategy::job_facts(job.id, &spec.fact, level);
-        let free = rooms.iter().fold(Resources::NONE, |sum, room| sum.checked_add(room.free).unwrap_or(sum));
-        strategy::is_held_back(&self.in_force.policy, &facts, free, total)
+        strategy::held_back(&self.in_force.policy, &facts, free, total)
+    }
+
+    /// What is free on all executors that may be given work.
+    pub(super) fn free_capacity(&self) -> Resources {
+        free_of(&self.rooms())
     }
 
     fn rooms(&self) -> Vec<Room> {
@@ -263,7 +268,7 @@ impl Coordinator {
     }
 
     /// The same for other brokers that are there.
-    fn slots_elsewhere(&self, spec: &JobSpec) -> BTreeMap<ReplicaId, u64> {
+    pub(super) fn slots_elsewhere(&self, spec: &JobSpec) -> BTreeMap<ReplicaId, u64> {
         let mut slots: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         for (_, home, fact) in self.view.executors() {
             let able = serves(fact) && spec.demand.fits_in(fact.capacity) && spec.requires.is_subset(&fact.tags);
@@ -274,6 +279,10 @@ impl Coordinator {
         }
         slots
     }
+}
+
+fn free_of(rooms: &[Room]) -> Resources {
+    rooms.iter().fold(Resources::NONE, |sum, room| sum.checked_add(room.free).unwrap_or(sum))
 }
 
 /// Slots that are left when each job of that broker takes one. Negative if jobs wait.

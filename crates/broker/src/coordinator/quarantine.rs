@@ -142,6 +142,14 @@ impl Coordinator {
         }
     }
 
+    /// Until when it is not clear whether the job is what its executors crashed of, if it is not.
+    pub(super) fn suspected_until(&self, id: JobId) -> Option<Timestamp> {
+        match self.suspicion(id) {
+            Suspicion::Until(clear) => Some(clear),
+            Suspicion::None | Suspicion::Poison => None,
+        }
+    }
+
     fn quarantine(&mut self, id: JobId, reason: HoldReason) {
         let Some(job) = self.view.job(id) else { return };
         let revision = job.hold().map_or(0, |hold| hold.revision);

@@ -52,6 +52,21 @@ impl Queue {
         self.places.contains_key(&job)
     }
 
+    /// The jobs ranked before this one: how many, and the `nearest` of them, the last one first.
+    ///
+    /// Linear in the jobs before it.
+    pub(super) fn before(&self, job: JobId, nearest: usize) -> (usize, Vec<JobId>) {
+        let Some((_, key)) = self.places.get(&job) else { return (0, Vec::new()) };
+        let end = (*key, job);
+        let mut count = 0_usize;
+        let mut last = BTreeSet::new();
+        for jobs in self.shapes.values() {
+            count = count.saturating_add(jobs.range(..end).count());
+            last.extend(jobs.range(..end).rev().take(nearest));
+        }
+        (count, last.into_iter().rev().take(nearest).map(|(_, job)| job).collect())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }

@@ -61,6 +61,11 @@ impl Timers {
         self.armed.contains_key(&timer)
     }
 
+    /// When this timer is due, if it is armed.
+    pub(super) fn when(&self, timer: Timer) -> Option<Timestamp> {
+        self.armed.get(&timer).copied()
+    }
+
     /// The next timer that is due.
     pub(super) fn pop(&mut self, now: Timestamp) -> Option<Timer> {
         let (at, timer) = *self.queue.first()?;

@@ -14,7 +14,10 @@ use tokio::task::JoinHandle;
 
 use super::BrokerBuilder;
 use super::task::{BundleCall, Inspect, Request, TaskError};
-use crate::{Bundle, BundleAnswer, BundleRequest, Command, CommandError, JobView, Node, NodeEvent, NodeStatus, Reply};
+use crate::{
+    Bundle, BundleAnswer, BundleRequest, Command, CommandError, Explanation, JobView, Node, NodeEvent, NodeStatus,
+    Reply, Subject,
+};
 
 /// Why a request to a running broker came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +139,15 @@ impl Broker {
     /// [`BrokerError::Stopped`].
     pub async fn job(&self, job: JobId) -> Result<Option<JobView>, BrokerError> {
         self.inspect(move |node| node.coordinator().job(job)).await
+    }
+
+    /// Why a job or a result is where it is, as far as this broker knows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::command`]: a job or a result that is not known here.
+    pub async fn explain(&self, of: Subject) -> Result<Explanation, BrokerError> {
+        Ok(self.inspect(move |node| node.coordinator().explain(of)).await??)
     }
 
     /// Makes a bundle: files that carry what this broker holds to one that no link leads to.

@@ -352,6 +352,12 @@ impl JobRecord {
         !self.cancels.is_empty()
     }
 
+    /// The brokers that took a cancel, and when the first of them did.
+    pub(crate) fn cancelled(&self) -> Option<(Vec<ReplicaId>, Hlc)> {
+        let first = self.cancels.values().min()?;
+        Some((self.cancels.keys().copied().collect(), *first))
+    }
+
     pub(crate) fn is_cancelled_by(&self, broker: ReplicaId) -> bool {
         self.cancels.contains_key(&broker)
     }

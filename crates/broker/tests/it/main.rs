@@ -14,6 +14,7 @@
 mod data;
 mod duplicates;
 mod emergencies;
+mod explain;
 mod finality;
 mod laws;
 mod placement;
