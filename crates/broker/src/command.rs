@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use reconvene_clock::{NodeId, ReplicaId};
 use reconvene_executor::{EmergencyId, JobId, JobSpec, SubmissionId};
 use reconvene_resolve::{Pin, PolicyChoice, PolicyId};
 
@@ -80,6 +81,14 @@ pub enum Command {
     Locate {
         /// The name.
         name: String,
+    },
+    /// A broker will not return: nothing waits for it any more, and its jobs are taken over at once. Whatever it wrote
+    /// stays valid. Its store cannot be used again under its name.
+    RetireMember {
+        /// The broker.
+        node: NodeId,
+        /// Whether to do so although it is heard.
+        even_if_heard: bool,
     },
     /// End the storm guard: executors that are silent are given up as usual.
     EndStormGuard,
@@ -174,6 +183,13 @@ pub enum Reply {
     },
     /// Where data is.
     Located(Box<DataView>),
+    /// The broker counts no more, durably here.
+    MemberRetired {
+        /// The broker.
+        node: NodeId,
+        /// Its incarnations that had counted until now.
+        replicas: Vec<ReplicaId>,
+    },
     /// The storm guard is off.
     StormGuardEnded {
         /// Whether it was on.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use reconvene_clock::NodeId;
 use reconvene_executor::{EmergencyId, JobId, SpecError, SubmissionId};
 use reconvene_resolve::PolicyId;
 
@@ -42,6 +43,18 @@ pub enum CommandError {
     UnknownData {
         /// The name asked for.
         name: String,
+    },
+    /// No broker of this name is known here. It may be known elsewhere.
+    #[error("no broker {node} is known here")]
+    UnknownMember {
+        /// The name asked for.
+        node: NodeId,
+    },
+    /// A broker that is there would have to go on under another name. It may be retired all the same if that is wanted.
+    #[error("the broker {node} is heard, so it seems to be there")]
+    StillHeard {
+        /// The broker.
+        node: NodeId,
     },
     /// No policy of this name is known here. It may be known elsewhere.
     #[error("no policy {policy} is known here")]

@@ -361,6 +361,10 @@ impl Node {
                 self.replica.handle(self.now, sync::Input::LocalWrite { ticket, writes });
                 None
             }
+            coordinator::Output::Retire { ticket, replica } => {
+                self.replica.handle(self.now, sync::Input::Retire { ticket, replica });
+                None
+            }
             coordinator::Output::SendExecutor { to, message } => {
                 // What does not fit a frame was refused when it was submitted, so nothing is dropped here in practice.
                 match executor_codec::encode_to_executor(&message) {

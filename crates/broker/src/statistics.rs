@@ -91,6 +91,8 @@ pub struct Statistics {
     pub data_withdrawn: u64,
     /// Times that different data became known here under one name.
     pub name_divergences: u64,
+    /// Incarnations of brokers retired here.
+    pub retired: u64,
     /// Switches of the policy that were ordered here.
     pub policies_set: u64,
     /// Jobs that were given another policy here.

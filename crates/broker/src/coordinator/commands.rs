@@ -28,6 +28,7 @@ impl Coordinator {
             Command::PublishData { name, hash, size } => self.publish_data(&name, hash, size),
             Command::WithdrawData { name } => self.withdraw_data(&name),
             Command::Locate { name } => self.locate_command(&name),
+            Command::RetireMember { node, even_if_heard } => self.retire_member(node, even_if_heard),
             Command::EndStormGuard => Ok(Reply::StormGuardEnded { was_on: self.end_storm(StormEnd::Operator) }),
             Command::Job { job } => {
                 let view = self.job(job).ok_or(CommandError::UnknownJob { job });

@@ -15,6 +15,7 @@ mod policies;
 mod quarantine;
 mod queue;
 mod results;
+mod retirement;
 mod storm;
 mod suspicion;
 mod timers;
@@ -124,6 +125,13 @@ pub enum Output {
         ticket: Ticket,
         /// The facts.
         writes: Vec<NewWrite>,
+    },
+    /// Write down that this replica will not return, as `sync::Input::Retire` does, and answer as to a write.
+    Retire {
+        /// Echoed in the answer; from the same numbers as those of writes.
+        ticket: Ticket,
+        /// The replica.
+        replica: ReplicaId,
     },
     /// Best effort: may be lost, repeated or late.
     SendExecutor {
@@ -469,6 +477,7 @@ impl Coordinator {
             Change::Emergency(id) => self.emergency_changed(id),
             Change::Data(id, by) => self.data_changed(id, by),
             Change::Member(replica) => self.member_changed(replica),
+            Change::Retired(replica) => self.member_retired(replica),
             Change::Policy => self.policy_changed(),
             Change::Fault { key, reason } => {
                 count(&mut self.statistics.fact_faults);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use reconvene_clock::NodeId;
+use reconvene_clock::{NodeId, ReplicaId};
 use reconvene_executor::JobId;
 use reconvene_executor::message::ToExecutor;
 use reconvene_store::{Body, PlanError};
@@ -15,6 +15,7 @@ use crate::{CommandError, Event, Fact, FactKey, Reply};
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pending: BTreeMap<FactKey, Fact>,
+    retiring: Vec<ReplicaId>,
     effects: Vec<Effect>,
     writes: VecDeque<Output>,
     steps: VecDeque<Step>,
@@ -56,6 +57,11 @@ impl Outbox {
         self.pending.insert(key, fact);
     }
 
+    /// What comes after waits for this too.
+    pub(super) fn retire(&mut self, replica: ReplicaId) {
+        self.retiring.push(replica);
+    }
+
     pub(super) fn effect(&mut self, effect: Effect) {
         self.effects.push(effect);
     }
@@ -78,6 +84,10 @@ impl Outbox {
             }
         }
         self.emit(writes, admitted);
+        for replica in core::mem::take(&mut self.retiring) {
+            let ticket = self.await_ticket(Vec::new());
+            self.writes.push_back(Output::Retire { ticket, replica });
+        }
         self.steps.extend(self.effects.drain(..).map(Step::Effect));
     }
 
@@ -85,11 +95,17 @@ impl Outbox {
         if writes.is_empty() {
             return;
         }
+        let ticket = self.await_ticket(admitted);
+        self.writes.push_back(Output::Write { ticket, writes });
+    }
+
+    /// A ticket whose answer everything that follows waits for.
+    fn await_ticket(&mut self, admitted: Vec<JobId>) -> Ticket {
         self.last_ticket = self.last_ticket.checked_add(1).expect("2^64 writes are never made");
         let ticket = Ticket(self.last_ticket);
         self.outstanding.insert(ticket, admitted);
-        self.writes.push_back(Output::Write { ticket, writes });
         self.steps.push_back(Step::Wait(ticket));
+        ticket
     }
 
     pub(super) fn written(&mut self, ticket: Ticket) {

@@ -74,7 +74,7 @@ impl Coordinator {
             return;
         }
         self.owners.insert(replica, Owner { known: self.at.mono, newest: 0, gone: None });
-        if self.view.is_superseded(replica) {
+        if self.view.is_superseded(replica) || self.view.is_retired(replica) {
             self.check_owner(replica);
         } else {
             self.arm(Timer::Owner(replica), self.config.owner_timeout_ms);
@@ -100,7 +100,7 @@ impl Coordinator {
     /// When the broker of this incarnation was last heard, or became known; `None` if it will not be heard again.
     fn last_heard(&self, replica: ReplicaId) -> Option<Timestamp> {
         let known = self.owners.get(&replica).map_or(self.at.mono, |owner| owner.known);
-        if self.view.is_superseded(replica) {
+        if self.view.is_superseded(replica) || self.view.is_retired(replica) {
             return None;
         }
         let peer = self.view.member(replica).and_then(|member| self.peers.get(&member.node));
@@ -163,6 +163,7 @@ impl Coordinator {
             |replica: ReplicaId, node: NodeId| (Some(node) == of_owner, strategy::owner_tie(job, replica), replica);
         let mine = score(own, self.own.node);
         let others = self.view.latest_members().filter(|member| member.replica != own && member.replica != owner);
+        let others = others.filter(|member| !self.view.is_retired(member.replica));
         let before = others.filter(|member| heard(&member.node) && score(member.replica, member.node) > mine);
         let rank = number(before.count());
         let turn = gone.saturating_add(self.config.takeover_step_ms.saturating_mul(rank));

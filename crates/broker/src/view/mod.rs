@@ -14,7 +14,7 @@ use reconvene_clock::{Dot, Hlc, NodeId, ReplicaId, WallTime, digest};
 use reconvene_executor::{AttemptId, EmergencyId, Finality, JobId, JobSpec};
 use reconvene_resolve::{Policy, PolicyId, PolicyRegistry};
 use reconvene_store::Record;
-use reconvene_sync::Member;
+use reconvene_sync::{Member, Retirement};
 
 pub(crate) use self::data::{Content, DataIndex};
 pub(crate) use self::job::{JobRecord, Ownership};
@@ -34,6 +34,8 @@ pub(crate) struct View {
     emergencies: BTreeMap<EmergencyId, EmergencyFact>,
     data: DataIndex,
     members: BTreeMap<ReplicaId, Member>,
+    /// Incarnations of which an operator, or a later one, said that they will not return.
+    retired: BTreeSet<ReplicaId>,
     /// The latest incarnation of each broker.
     latest: BTreeMap<NodeId, (u64, ReplicaId)>,
     /// The jobs of each client's own number, the first one first.
@@ -60,6 +62,7 @@ pub(crate) enum Change {
     /// What a broker says of data under a name.
     Data(DataId, ReplicaId),
     Member(ReplicaId),
+    Retired(ReplicaId),
     /// A policy became known, or another one is in force.
     Policy,
     Fault {
@@ -85,6 +88,7 @@ impl View {
             emergencies: BTreeMap::new(),
             data: DataIndex::default(),
             members: BTreeMap::new(),
+            retired: BTreeSet::new(),
             latest: BTreeMap::new(),
             clients: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -107,6 +111,16 @@ impl View {
         if let Some(member) = Member::from_record(record) {
             match member {
                 Ok(member) => changes.extend(self.join_member(member)),
+                Err(error) => changes.push(fault(record.key(), error)),
+            }
+            return;
+        }
+        if let Some(retirement) = Retirement::from_record(record) {
+            match retirement {
+                Ok(Retirement { replica, .. }) if self.retired.insert(replica) => {
+                    changes.push(Change::Retired(replica))
+                }
+                Ok(_) => {}
                 Err(error) => changes.push(fault(record.key(), error)),
             }
             return;
@@ -362,6 +376,11 @@ impl View {
 
     pub(crate) fn member(&self, replica: ReplicaId) -> Option<&Member> {
         self.members.get(&replica)
+    }
+
+    /// Whether it was said of this incarnation that it will not return.
+    pub(crate) fn is_retired(&self, replica: ReplicaId) -> bool {
+        self.retired.contains(&replica)
     }
 
     /// The latest incarnation of each broker.

@@ -21,6 +21,7 @@ mod placement;
 mod policies;
 mod quarantine;
 mod regress;
+mod retirement;
 mod scenarios;
 mod storm;
 mod world;

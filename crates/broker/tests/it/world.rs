@@ -12,7 +12,7 @@ use reconvene_executor::message::{
 use reconvene_executor::{
     Answer, AttemptId, FencingToken, JobId, JobSpec, Outcome, Resources, ResultDigest, SessionEpoch, SpecDigest, Tag,
 };
-use reconvene_store::{Identity, Key, KeyContext, Record, Version};
+use reconvene_store::{Body, Class, Identity, Key, KeyContext, Record, Version};
 use reconvene_sync::{NewWrite, Ticket};
 
 pub const SECOND: u64 = 1_000;
@@ -214,6 +214,11 @@ impl World {
                     self.spread(index, records);
                     self.input(index, Input::Written { ticket });
                 }
+                Output::Retire { ticket, replica } => {
+                    let record = self.retirement(index, replica);
+                    self.spread(index, vec![record]);
+                    self.input(index, Input::Written { ticket });
+                }
                 Output::SendExecutor { to, message } => self.tell_executor(index, to, message),
                 Output::Reply { ticket, reply } => {
                     self.replies.insert(ticket.0, reply);
@@ -236,6 +241,14 @@ impl World {
             body: write.body,
         };
         Record::new(write.key, [version]).unwrap()
+    }
+
+    /// What sync writes when a replica is retired.
+    fn retirement(&mut self, index: usize, replica: ReplicaId) -> Record {
+        let author = self.brokers[index].identity.replica;
+        let key = Key::new(format!("sys/retire/{replica}/{author}")).unwrap();
+        // A version byte, and that nothing of the replica is held.
+        self.record(index, NewWrite::new(key, Class::CONTROL, Body::of(vec![1, 0])))
     }
 
     /// Runs everything that is due up to `second`.
