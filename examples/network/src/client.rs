@@ -280,6 +280,24 @@ impl Client {
     }
 }
 
+/// Gives one command to a broker and tells what came of it; `tell` says `None` to an answer that does not fit.
+///
+/// # Errors
+/// [`CallError`], or what `tell` fails with.
+pub(crate) fn ask(
+    connect: &ConnectArgs,
+    command: Command,
+    tell: impl FnOnce(Reply) -> Option<Result<(), Failure>>,
+) -> Result<(), Failure> {
+    service::block_on(async {
+        let mut client = Client::connect(connect).await?;
+        let reply = client.command(command).await?;
+        let strange = client.unanswered(unexpected(&reply));
+        client.close().await;
+        tell(reply).unwrap_or_else(|| Err(strange.into()))
+    })
+}
+
 fn unexpected(answer: &impl std::fmt::Debug) -> anyhow::Error {
     let shown: String = format!("{answer:?}").chars().take(100).collect();
     anyhow!("it answered something else: {shown}")

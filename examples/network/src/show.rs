@@ -211,13 +211,13 @@ pub(crate) fn status_text(address: &str, status: &NodeStatus, statistics: &Stati
     text
 }
 
-fn table(headings: &[&str]) -> Table {
+pub(crate) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(headings.to_vec());
     table
 }
 
-fn text_of(table: &Table) -> String {
+pub(crate) fn text_of(table: &Table) -> String {
     table.lines().fold(String::new(), |mut text, line| {
         text.push_str(line.trim());
         text.push('\n');
@@ -292,7 +292,7 @@ fn peer_state_name(state: PeerState) -> &'static str {
 }
 
 /// Text on one line of a terminal; what other people wrote cannot move the cursor.
-fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.escape_debug().to_string(),
         Err(_) => format!("0x{}", hex(bytes)),

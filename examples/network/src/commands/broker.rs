@@ -195,6 +195,9 @@ async fn serve(settings: Settings, common: &Common) -> Result<(), Failure> {
     };
     let end = service::serve(interrupts, settings.time, ended).await;
     let deadline = tokio::time::Instant::now().checked_add(settings.shutdown_timeout);
+    if !common.is_quiet() {
+        warn_of_sole_holdings(&broker).await;
+    }
     let stopped = broker.shutdown(settings.shutdown_timeout).await;
     service::before(deadline, endpoint.close()).await;
     match (end, stopped) {
@@ -208,6 +211,27 @@ async fn serve(settings: Settings, common: &Common) -> Result<(), Failure> {
         }
     }
 }
+
+/// Tells the operator what the network cannot get at while this broker is away.
+async fn warn_of_sole_holdings(broker: &Broker) {
+    let soles = broker.inspect(|node| {
+        let mut soles: Vec<_> = node.coordinator().sole_holdings().take(NAMES_SHOWN.saturating_add(1)).collect();
+        let more = soles.len() > NAMES_SHOWN;
+        soles.truncate(NAMES_SHOWN);
+        (soles, more)
+    });
+    // A broker that has ended by itself has nothing more to say.
+    let Ok((soles, more)) = soles.await else { return };
+    for (name, hash, size) in soles {
+        eprintln!("warning: no other broker that is heard holds the data {:?} ({hash}, {size} bytes)", name.as_str());
+    }
+    if more {
+        eprintln!("warning: and further data that only this broker holds");
+    }
+}
+
+/// How many names an operator is told at the end.
+const NAMES_SHOWN: usize = 20;
 
 async fn start<S: MetadataStore>(
     store: S,

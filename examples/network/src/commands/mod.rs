@@ -6,11 +6,16 @@ use crate::{cli::Common, exit::Failure};
 
 mod broker;
 mod bundle;
+mod cancel;
+mod data;
 mod demo;
+mod emergency;
 mod executor;
 mod job;
 mod jobs;
+mod retire;
 mod status;
+mod strategy;
 mod submit;
 mod verify;
 
@@ -24,6 +29,13 @@ pub(crate) enum Command {
     Jobs(jobs::JobsArgs),
     Job(job::JobArgs),
     Status(status::StatusArgs),
+    Emergency(emergency::EmergencyArgs),
+    Strategy(strategy::StrategyArgs),
+    Cancel(cancel::CancelArgs),
+    Release(cancel::ReleaseArgs),
+    Data(data::DataArgs),
+    Retire(retire::RetireArgs),
+    Storm(retire::StormArgs),
     Bundle(bundle::BundleArgs),
     Verify(verify::VerifyArgs),
 }
@@ -42,6 +54,13 @@ impl Command {
             Self::Jobs(args) => args.run(),
             Self::Job(args) => args.run(),
             Self::Status(args) => args.run(),
+            Self::Emergency(args) => args.run(),
+            Self::Strategy(args) => args.run(),
+            Self::Cancel(args) => args.run(),
+            Self::Release(args) => args.run(),
+            Self::Data(args) => args.run(),
+            Self::Retire(args) => args.run(),
+            Self::Storm(args) => args.run(),
             Self::Bundle(args) => args.run(),
             Self::Verify(args) => args.run(common),
         }

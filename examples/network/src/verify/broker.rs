@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use reconvene_broker::{Command, CommandError, EmergencyView, ExecutorView, JobView, NodeStatus, Reply, Statistics};
+use reconvene_broker::{
+    Command, CommandError, ContentHash, DataView, EmergencyView, ExecutorView, JobView, NodeStatus, Reply, Statistics,
+};
 use reconvene_clock::NodeId;
 use reconvene_executor::{EmergencyId, JobId, JobSpec};
 use reconvene_resolve::{Policy, StrategyKind};
@@ -217,6 +219,26 @@ impl Broker {
         let reply = self.ask(Command::Emergencies).await?;
         let Reply::Emergencies(emergencies) = reply else { bail!("{} answered {reply:?} for emergencies", self.name) };
         Ok(emergencies)
+    }
+
+    /// Says that it holds data, of which nothing but its hash is known.
+    ///
+    /// # Errors
+    /// If it is not taken.
+    pub(super) async fn publish(&self, name: &str, hash: ContentHash) -> Result<()> {
+        let reply = self.ask(Command::PublishData { name: name.to_owned(), hash, size: 1 }).await?;
+        let Reply::DataPublished { .. } = reply else { bail!("{} answered {reply:?} to data", self.name) };
+        Ok(())
+    }
+
+    /// Who holds data.
+    ///
+    /// # Errors
+    /// If it does not answer, or has not heard of such data.
+    pub(super) async fn locate(&self, name: &str) -> Result<DataView> {
+        let reply = self.ask(Command::Locate { name: name.to_owned() }).await?;
+        let Reply::Located(view) = reply else { bail!("{} answered {reply:?} for data", self.name) };
+        Ok(*view)
     }
 
     /// Declares an emergency.

@@ -8,6 +8,7 @@
 )]
 
 mod demo;
+mod operator;
 mod processes;
 mod sample;
 mod usage;

@@ -17,19 +17,19 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A directory with keys, configurations and plans, and the processes that use it.
-struct Site {
+pub(crate) struct Site {
     dir: TempDir,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("broker.toml"), BROKER).unwrap();
         fs::write(dir.path().join("executor.toml"), EXECUTOR).unwrap();
         Self { dir }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -55,28 +55,28 @@ impl Site {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+    pub(crate) fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let output = self.command().args(arguments).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))
     }
 
     /// What a command that must succeed prints in JSON.
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let (status, stdout, stderr) = self.run(&[arguments, &["--json"]].concat());
         assert_eq!(status, Some(0), "{arguments:?}: {stdout}{stderr}");
         serde_json::from_str(&stdout).unwrap()
     }
 
-    fn status(&self, broker: &Served) -> Value {
+    pub(crate) fn status(&self, broker: &Served) -> Value {
         self.json(&["status", "--connect", &broker.address])
     }
 
-    fn broker(&self, more: &[&str]) -> Served {
+    pub(crate) fn broker(&self, more: &[&str]) -> Served {
         self.serve(&[&["broker", "--config", "broker.toml"], more].concat())
     }
 
-    fn executor(&self, broker: &Served, more: &[&str]) -> Served {
+    pub(crate) fn executor(&self, broker: &Served, more: &[&str]) -> Served {
         self.serve(&[&["executor", "--config", "executor.toml", "--broker", &broker.address], more].concat())
     }
 
@@ -88,11 +88,11 @@ impl Site {
 }
 
 /// A process that serves. It is killed when this goes, however the test ends.
-struct Served {
+pub(crate) struct Served {
     child: Child,
     name: String,
-    node: String,
-    address: String,
+    pub(crate) node: String,
+    pub(crate) address: String,
     log: PathBuf,
 }
 
@@ -116,22 +116,22 @@ impl Served {
         served
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     /// Its exit status, which must come within 10 s.
-    fn ends(&mut self) -> Option<i32> {
+    pub(crate) fn ends(&mut self) -> Option<i32> {
         until("the process ends", Duration::from_secs(10), || self.child.try_wait().unwrap()).code()
     }
 
-    fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
@@ -148,7 +148,7 @@ impl Drop for Served {
 }
 
 /// Asks again and again until there is an answer.
-fn until<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {
@@ -169,7 +169,7 @@ fn peer_state(status: &Value, node: &str) -> Option<String> {
     peers.iter().find(|peer| peer["node"] == node).map(|peer| peer["state"].as_str().unwrap().to_owned())
 }
 
-fn sees_alive(site: &Site, broker: &Served, others: &[&Served]) {
+pub(crate) fn sees_alive(site: &Site, broker: &Served, others: &[&Served]) {
     until("brokers see each other", Duration::from_secs(15), || {
         let status = site.status(broker);
         let alive = |other: &&Served| peer_state(&status, &other.node).as_deref() == Some("alive");
@@ -255,7 +255,7 @@ fn known_jobs(site: &Site, broker: &Served) -> BTreeSet<String> {
     known["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
 }
 
-fn submit(site: &Site, broker: &Served, plan: &str) -> BTreeSet<String> {
+pub(crate) fn submit(site: &Site, broker: &Served, plan: &str) -> BTreeSet<String> {
     let submitted = site.json(&["submit", &site.plan(plan), "--connect", &broker.address]);
     submitted["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
 }

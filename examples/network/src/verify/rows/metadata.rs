@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
-use reconvene_broker::{JobStatus, StrategyKind};
+use reconvene_broker::{ContentHash, DataContent, DataView, JobStatus, StrategyKind};
 use reconvene_executor::Tag;
 use tokio::time::Instant;
 
@@ -51,10 +51,12 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         id: "BA4",
-        requirement: "jobs and executors found at every broker, home lost",
-        given: "three brokers, an executor at the first, a job that it has done and one that nobody can do",
+        requirement: "jobs, executors, data found at every broker, home lost",
+        given: "three brokers, an executor at the first, a job that it has done and one that nobody can do; data published \
+                at the first, and data of one name and different content at the first and the second",
         when: "the first broker is killed",
-        then: "the other two name both jobs, the result with its bytes, and the executor with its tags",
+        then: "the other two name both jobs, the result with its bytes, the executor with its tags, and who held which data: \
+               both contents of the one name, and, once the first broker counts as gone, that its data was last known there",
         proof: "what clients were told by the first broker before it died is compared with what the others tell after \
                 it; the bytes are those in the executor's own log",
         run: |site| Box::pin(ba4(site)),
@@ -204,6 +206,11 @@ async fn ba4(site: &Site) -> Result<String> {
     let waits = a.submit(job(50, "nobody")?.with_tag(Tag::new("nobody-has-this")?)).await?;
     let told = a.result(done).await?;
     let log = executor.has(done, What::Ended).await?;
+    let (map, other) = (ContentHash::of(b"map"), ContentHash::of(b"another map"));
+    a.publish("map", map).await?;
+    for (broker, hash) in [(&a, map), (&b, other)] {
+        broker.publish("shared", hash).await?;
+    }
     agree(&[&a, &b, &c]).await?;
     a.kill().await?;
     for broker in [&b, &c] {
@@ -222,8 +229,22 @@ async fn ba4(site: &Site) -> Result<String> {
         let view = executors.iter().find(|view| view.id == executor.node());
         let tagged = view.is_some_and(|view| view.tags.iter().any(|tag| tag.as_str() == "x-ray"));
         ensure!(tagged, "{} does not know the executor", broker.name());
+        let holders = |view: &DataView| -> BTreeSet<_> {
+            let holders = |content: &DataContent| content.holders.iter().map(|holder| holder.node).collect::<Vec<_>>();
+            view.contents.iter().map(|content| (content.hash, holders(content))).collect()
+        };
+        let found = broker.locate("shared").await?;
+        let both = BTreeSet::from([(map, vec![Some(a.node())]), (other, vec![Some(b.node())])]);
+        ensure!(holders(&found) == both, "{} says of data under one name: {found:?}", broker.name());
+        let what = "data whose holder is gone is named as last known";
+        let view = until(what, SOON, async || {
+            let view = broker.locate("map").await?;
+            Ok(view.last_known.then_some(view))
+        });
+        let view = view.await?;
+        ensure!(holders(&view) == BTreeSet::from([(map, vec![Some(a.node())])]), "{} says {view:?}", broker.name());
     }
-    Ok("2 jobs, the bytes of a result and an executor with its tag found at both brokers that are left".to_owned())
+    Ok("2 jobs, the bytes of a result, an executor with its tag and data under 2 names found at both brokers that are left".to_owned())
 }
 
 async fn ba5(site: &Site) -> Result<String> {

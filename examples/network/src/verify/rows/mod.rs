@@ -16,10 +16,6 @@ pub(super) fn all() -> Vec<Row> {
 
 /// What has no row here, and why.
 pub(super) const MISSING: &[Missing] = &[
-    Missing {
-        id: "BA4",
-        what: "data found at every broker: brokers keep no locations of data yet; jobs and executors are shown",
-    },
     Missing { id: "BB12", what: "explanations: there is no `reconvene explain` yet; statistics are shown" },
     Missing { id: "SC1", what: "`Stable` after one more exchange" },
     Missing { id: "SC6", what: "emergency across brokers: brokers do not preempt yet" },
