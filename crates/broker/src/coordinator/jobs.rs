@@ -150,7 +150,10 @@ impl Coordinator {
     /// A job that may need an executor.
     fn consider_waiting(&mut self, id: JobId) {
         let Some(job) = self.view.job(id) else { return };
-        if job.ownership().owner != self.own.replica || job.live_attempts().next().is_some() || self.learning {
+        // X30: who has placed it before goes on placing it.
+        let stubborn = || sabotage::on(30) && job.attempts.keys().any(|attempt| attempt.owner == self.own.replica);
+        let mine = job.ownership().owner == self.own.replica || stubborn();
+        if !mine || job.live_attempts().next().is_some() || self.learning {
             self.unqueue(id);
             return;
         }

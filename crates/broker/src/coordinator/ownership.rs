@@ -181,6 +181,10 @@ impl Coordinator {
         if job.is_over(self.config.retries) || before.owner == own || self.gone_since(before.owner).is_none() {
             return;
         }
+        // X27: nobody but the owner goes on with it.
+        if sabotage::on(27) {
+            return;
+        }
         if self.learning {
             self.arm(Timer::Takeover(id), self.config.heartbeat_ms);
             return;
