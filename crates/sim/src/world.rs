@@ -166,6 +166,9 @@ pub struct World {
     /// How often each pair was cut: a cut that was healed in time breaks no link.
     cuts: BTreeMap<(NodeId, NodeId), u64>,
     agenda: BTreeMap<(Timestamp, u64), Due>,
+    /// When each process that runs wants to be called next; the same by time.
+    wake_of: BTreeMap<Place, Timestamp>,
+    wakes: BTreeSet<(Timestamp, Place)>,
     scheduled: u64,
     happened: Vec<Happened>,
     tamper: Option<Tamper>,
@@ -242,6 +245,8 @@ impl World {
             links: BTreeSet::new(),
             cuts: BTreeMap::new(),
             agenda: BTreeMap::new(),
+            wake_of: BTreeMap::new(),
+            wakes: BTreeSet::new(),
             scheduled: 0,
             happened: Vec::new(),
             tamper: None,
@@ -458,17 +463,42 @@ impl World {
     }
 
     fn next_due(&self) -> Option<Timestamp> {
-        let brokers = self.brokers.iter().filter(|slot| slot.up && slot.backlog.is_none());
-        let ticks = brokers.map(|slot| (slot.node.next_deadline(), slot.ticked));
-        let executors = self.executors.iter().filter(|slot| slot.up && slot.backlog.is_none());
-        let agents = executors.map(|slot| (slot.agent.next_deadline(), slot.ticked));
-        // A deadline that is still in the past after a tick waits for the next millisecond.
-        let wakes = ticks.chain(agents).filter_map(|(deadline, ticked)| {
-            let after = ticked.map_or(Timestamp::from_millis(0), |ticked| ticked.saturating_add(1));
-            Some(deadline?.max(after))
-        });
+        let wake = self.wakes.first().map(|(at, _)| *at);
         let agenda = self.agenda.first_key_value().map(|((at, _), _)| *at);
-        wakes.chain(agenda).chain(self.network.next_due()).min().map(|due| due.max(self.now))
+        wake.into_iter().chain(agenda).chain(self.network.next_due()).min().map(|due| due.max(self.now))
+    }
+
+    /// Notes when a process wants to be called next, after something has changed about it.
+    fn rewake(&mut self, place: Place) {
+        let (deadline, ticked) = match place {
+            Place::Broker(broker) => {
+                let slot = self.brokers.get(broker).filter(|slot| slot.up && slot.backlog.is_none());
+                (slot.and_then(|slot| slot.node.next_deadline()), slot.and_then(|slot| slot.ticked))
+            }
+            Place::Executor(executor) => {
+                let slot = self.executors.get(executor).filter(|slot| slot.up && slot.backlog.is_none());
+                (slot.and_then(|slot| slot.agent.next_deadline()), slot.and_then(|slot| slot.ticked))
+            }
+        };
+        // A deadline that is still in the past after a tick waits for the next millisecond.
+        let after = ticked.map_or(Timestamp::from_millis(0), |ticked| ticked.saturating_add(1));
+        let wake = deadline.map(|deadline| deadline.max(after));
+        let before = match wake {
+            Some(wake) => self.wake_of.insert(place, wake),
+            None => self.wake_of.remove(&place),
+        };
+        if before != wake {
+            if let Some(before) = before {
+                self.wakes.remove(&(before, place));
+            }
+            self.wakes.extend(wake.map(|wake| (wake, place)));
+        }
+    }
+
+    /// Who wants to be called by `due`: brokers first, each by number, and only those after `last`.
+    fn next_to_wake(&self, due: Timestamp, last: Option<Place>) -> Option<Place> {
+        let ripe = self.wakes.iter().take_while(|(at, _)| *at <= due).map(|(_, place)| *place);
+        ripe.filter(|place| last.is_none_or(|last| *place > last)).min()
     }
 
     /// Lets everything happen that is due at `due`.
@@ -483,20 +513,22 @@ impl World {
                 self.deliver(delivery.from, delivery.to, delivery.frame)?;
             }
         }
-        for broker in 0..self.brokers.len() {
-            let Some(slot) = self.brokers.get_mut(broker) else { continue };
-            let due_now = slot.node.next_deadline().is_some_and(|deadline| deadline <= due);
-            if due_now && slot.backlog.is_none() && slot.ticked != Some(due) {
-                slot.ticked = Some(due);
-                self.feed_broker(broker, NodeInput::Tick)?;
-            }
-        }
-        for executor in 0..self.executors.len() {
-            let Some(slot) = self.executors.get_mut(executor) else { continue };
-            let due_now = slot.agent.next_deadline().is_some_and(|deadline| deadline <= due);
-            if due_now && slot.backlog.is_none() && slot.ticked != Some(due) {
-                slot.ticked = Some(due);
-                self.feed_executor(executor, executor::Input::Tick)?;
+        let mut last = None;
+        while let Some(place) = self.next_to_wake(due, last) {
+            last = Some(place);
+            match place {
+                Place::Broker(broker) => {
+                    if let Some(slot) = self.brokers.get_mut(broker) {
+                        slot.ticked = Some(due);
+                    }
+                    self.feed_broker(broker, NodeInput::Tick)?;
+                }
+                Place::Executor(executor) => {
+                    if let Some(slot) = self.executors.get_mut(executor) {
+                        slot.ticked = Some(due);
+                    }
+                    self.feed_executor(executor, executor::Input::Tick)?;
+                }
             }
         }
         Ok(())
@@ -606,6 +638,12 @@ impl World {
     }
 
     fn perform_broker(&mut self, broker: usize) -> Result<(), WorldError> {
+        let performed = self.perform_outputs(broker);
+        self.rewake(Place::Broker(broker));
+        performed
+    }
+
+    fn perform_outputs(&mut self, broker: usize) -> Result<(), WorldError> {
         loop {
             let Some(slot) = self.brokers.get_mut(broker) else { return Ok(()) };
             let (id, skew_ms) = (slot.id, slot.skew_ms);
@@ -654,6 +692,12 @@ impl World {
     }
 
     fn perform_executor(&mut self, executor: usize) -> Result<(), WorldError> {
+        let performed = self.perform_agent(executor);
+        self.rewake(Place::Executor(executor));
+        performed
+    }
+
+    fn perform_agent(&mut self, executor: usize) -> Result<(), WorldError> {
         loop {
             let Some(slot) = self.executors.get_mut(executor) else { return Ok(()) };
             let (id, skew_ms) = (slot.id, slot.skew_ms);

@@ -70,11 +70,13 @@ impl World {
                 if let Some(slot) = self.brokers.get_mut(broker).filter(|slot| slot.up) {
                     slot.backlog.get_or_insert_default();
                 }
+                self.rewake(place);
             }
             Place::Executor(executor) => {
                 if let Some(slot) = self.executors.get_mut(executor).filter(|slot| slot.up) {
                     slot.backlog.get_or_insert_default();
                 }
+                self.rewake(place);
             }
         }
     }
@@ -87,10 +89,12 @@ impl World {
         match place {
             Place::Broker(broker) => {
                 let backlog = self.brokers.get_mut(broker).and_then(|slot| slot.backlog.take());
+                self.rewake(place);
                 backlog.into_iter().flatten().try_for_each(|input| self.feed_broker(broker, input))
             }
             Place::Executor(executor) => {
                 let backlog = self.executors.get_mut(executor).and_then(|slot| slot.backlog.take());
+                self.rewake(place);
                 backlog.into_iter().flatten().try_for_each(|input| self.feed_executor(executor, input))
             }
         }
@@ -159,6 +163,7 @@ impl World {
         slot.backlog = None;
         slot.replies.clear();
         let id = slot.id;
+        self.rewake(Place::Broker(broker));
         self.drop_links(id);
     }
 
@@ -207,6 +212,7 @@ impl World {
         for attempt in core::mem::take(&mut slot.running).into_keys() {
             self.happened.push(Happened { at: self.now, what: What::RunEnded { executor, attempt, digest: None } });
         }
+        self.rewake(Place::Executor(executor));
         self.drop_links(id);
     }
 
