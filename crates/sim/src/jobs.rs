@@ -12,7 +12,7 @@ mod run;
 use std::fmt::{self, Display};
 
 pub use self::oracle::{Oracle, Reached};
-pub use self::plan::{Act, ExecutorPlan, JobPlan, Plan, Step};
+pub use self::plan::{Act, ExecutorPlan, JobPlan, Pace, Plan, Step};
 use crate::world::{Happened, WorldError};
 
 /// A rule that is broken on purpose, to see whether a run finds out.

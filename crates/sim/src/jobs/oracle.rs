@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use reconvene_broker::{
     AttemptCause, Event, EventKind, HoldReason, JobStatus, JobView, Node, NodeEvent, OwnCause, StormEnd, StrategyKind,
 };
-use reconvene_clock::{Counter, ReplicaId};
+use reconvene_clock::{Counter, NodeId, ReplicaId};
 use reconvene_executor::{
     self as executor, Answer, AttemptId, Finality, JobId, ResultDigest, SpecDigest, SubmissionId,
 };
@@ -18,6 +18,8 @@ use crate::world::{Happened, Place, What, World};
 #[derive(Debug)]
 pub struct Oracle {
     reached: Reached,
+    /// After this long without faults, everybody knows what everybody does.
+    detected_ms: u64,
     /// When something was last wrong with the network or with a process.
     disturbed_ms: u64,
     /// What clients were told is admitted, and what they asked for.
@@ -43,6 +45,25 @@ pub struct Oracle {
     stable: BTreeMap<JobId, (usize, SubmissionId)>,
     /// Jobs that were given another policy, and whose results may change for that.
     repinned: BTreeSet<JobId>,
+    /// Attempts placed, and what may be a reason to place another.
+    placed: BTreeMap<JobId, Placed>,
+}
+
+/// How often a job was placed, and how often there was a reason to.
+#[derive(Debug, Default)]
+struct Placed {
+    attempts: u64,
+    causes: u64,
+}
+
+impl Placed {
+    const fn attempt(&mut self) {
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    const fn cause(&mut self) {
+        self.causes = self.causes.saturating_add(1);
+    }
 }
 
 #[derive(Debug)]
@@ -63,6 +84,22 @@ struct Told {
     /// Changes of the canonical result, in order.
     changes: BTreeMap<JobId, Vec<(SubmissionId, SubmissionId)>>,
     completed: BTreeSet<JobId>,
+    /// Jobs that it said it owns.
+    owned: BTreeSet<JobId>,
+    /// Attempts that it heard to be at work on executors of its own.
+    at_work: BTreeMap<AttemptId, NodeId>,
+}
+
+impl Told {
+    /// An attempt was placed here. What is wrong with that?
+    fn placed(&self, broker: usize, attempt: AttemptId) -> Option<String> {
+        let job = attempt.job;
+        if !self.owned.contains(&job) {
+            return Some(format!("broker {broker} places {attempt} of a job that it does not own"));
+        }
+        let other = self.at_work.keys().find(|other| other.job == job)?;
+        Some(format!("broker {broker} places {attempt}, and has heard that {other} is at work"))
+    }
 }
 
 #[derive(Debug)]
@@ -104,8 +141,10 @@ impl Reached {
 }
 
 impl Oracle {
-    pub(super) fn new(brokers: usize) -> Self {
+    /// An oracle for so many brokers that exchange at this interval.
+    pub(super) fn new(brokers: usize, sync_ms: u64) -> Self {
         Self {
+            detected_ms: sync_ms.saturating_mul(DETECTED_INTERVALS),
             reached: Reached::default(),
             disturbed_ms: 0,
             admitted: BTreeMap::new(),
@@ -121,6 +160,7 @@ impl Oracle {
             held: BTreeMap::new(),
             stable: BTreeMap::new(),
             repinned: BTreeSet::new(),
+            placed: BTreeMap::new(),
         }
     }
 
@@ -157,6 +197,7 @@ impl Oracle {
     pub(super) fn restarted(&mut self, broker: usize) {
         if let Some(told) = self.brokers.get_mut(broker) {
             told.seq = 0;
+            told.at_work.clear();
         }
     }
 
@@ -200,7 +241,10 @@ impl Oracle {
     pub(super) fn happened(&mut self, world: &World, happened: &Happened) -> Result<(), Violation> {
         let at_ms = happened.at.as_millis();
         match &happened.what {
-            What::Broker { broker, event: NodeEvent::Job(event) } => self.announced(*broker, event, at_ms),
+            What::Broker { broker, event: NodeEvent::Job(event) } => {
+                self.announced(*broker, event, at_ms)?;
+                self.follow(world, *broker, &event.kind, at_ms)
+            }
             What::Broker { .. } => Ok(()),
             What::Executor { event, .. } => {
                 self.answered(event);
@@ -213,6 +257,9 @@ impl Oracle {
                 }
                 if let Some(digest) = digest {
                     self.produced.insert(*attempt, *digest);
+                }
+                for told in &mut self.brokers {
+                    told.at_work.remove(attempt);
                 }
                 Ok(())
             }
@@ -230,7 +277,7 @@ impl Oracle {
         running.insert(attempt);
         // The world has gone on since; what was disturbed before counts, not what is disturbed now.
         let quiet_ms = at_ms.saturating_sub(self.disturbed_ms);
-        if quiet_ms > DETECTED_MS && !others.is_empty() && world.now().as_millis() >= at_ms {
+        if quiet_ms > self.detected_ms && !others.is_empty() && world.now().as_millis() >= at_ms {
             return violation("S15", format!("{attempt} starts on executor {executor} while {} run", others.join(" ")));
         }
         if !others.is_empty() {
@@ -325,6 +372,62 @@ impl Oracle {
             _ => return Ok(()),
         };
         self.reach(name);
+        Ok(())
+    }
+
+    /// What a broker announced of owners, attempts and cancelled jobs, against what it announced before.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other events say nothing of these")]
+    fn follow(&mut self, world: &World, broker: usize, kind: &EventKind, at_ms: u64) -> Result<(), Violation> {
+        let Some(told) = self.brokers.get_mut(broker) else { return Ok(()) };
+        let violation = |promise, what| Err(Violation { promise, at_ms, what });
+        match kind {
+            EventKind::JobAdmitted { job, .. } => {
+                told.owned.insert(*job);
+            }
+            EventKind::OwnershipTaken { job, .. } => {
+                told.owned.insert(*job);
+                self.placed.entry(*job).or_default().cause();
+            }
+            EventKind::OwnershipYielded { job, .. } => {
+                told.owned.remove(job);
+            }
+            EventKind::AttemptOffered { attempt, .. } => {
+                if let Some(what) = told.placed(broker, *attempt) {
+                    return violation("S15", what);
+                }
+                self.placed.entry(attempt.job).or_default().attempt();
+            }
+            EventKind::AttemptStarted { attempt, executor } | EventKind::AttemptReappeared { attempt, executor } => {
+                told.at_work.insert(*attempt, *executor);
+            }
+            EventKind::AttemptLost { attempt, .. }
+            | EventKind::AttemptRefused { attempt, .. }
+            | EventKind::AttemptFailed { attempt, .. } => {
+                told.at_work.remove(attempt);
+                self.placed.entry(attempt.job).or_default().cause();
+            }
+            EventKind::AttemptStopped { attempt, .. } | EventKind::ResultRejected { attempt, .. } => {
+                told.at_work.remove(attempt);
+            }
+            EventKind::ResultAccepted { job, submission, attempt, .. } => {
+                told.at_work.remove(attempt);
+                if !self.cancelled.get(job).is_some_and(|by| by.contains(&broker)) {
+                    return Ok(());
+                }
+                // It knew that the job is cancelled. Only where a result had been accepted already may others challenge it.
+                let view = world.broker(broker).and_then(|node| node.coordinator().job(*job));
+                let other = |other: &reconvene_broker::SubmissionView| {
+                    other.accepted && other.success && other.id != *submission
+                };
+                if !view.is_some_and(|view| view.submissions.iter().any(other)) {
+                    return violation("S5", format!("broker {broker} accepts {submission} of {job}, cancelled there"));
+                }
+            }
+            EventKind::ExecutorMoved { executor, .. } | EventKind::ExecutorGone { executor } => {
+                told.at_work.retain(|_, at| at != executor);
+            }
+            _ => {}
+        }
         Ok(())
     }
 
@@ -530,6 +633,13 @@ impl Oracle {
             | JobStatus::Redeploying
             | _ => false,
         };
+        if let Some(Placed { attempts, causes }) =
+            self.placed.get(&job.id).filter(|of| of.attempts > of.causes.saturating_add(1))
+        {
+            let what =
+                format!("{} was placed {attempts} times for {causes} losses, failures and changes of owner", job.id);
+            return Err(violation(world, "S15", what));
+        }
         if !right {
             let what = format!("broker {broker} ends {} as {:?}, cancelled: {cancelled}", job.id, job.status);
             return Err(violation(world, "L3", what));
@@ -694,5 +804,5 @@ fn violation(world: &World, promise: &'static str, what: String) -> Violation {
     Violation { promise, at_ms: world.now().as_millis(), what }
 }
 
-/// After this long without faults, everybody knows what everybody does.
-const DETECTED_MS: u64 = 8_000;
+/// After so many intervals without faults, everybody knows what everybody does.
+const DETECTED_INTERVALS: u64 = 8;

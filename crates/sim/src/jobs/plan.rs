@@ -21,10 +21,47 @@ pub struct Plan {
     pub brokers: Vec<StrategyKind>,
     /// The executors.
     pub executors: Vec<ExecutorPlan>,
+    /// How fast everything goes.
+    pub pace: Pace,
     /// What links do while there are faults.
     pub links: LinkFaults,
     /// What is done, by time.
     pub steps: Vec<Step>,
+}
+
+/// How fast a run goes, and how often it is looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "plain data, as the plan it belongs to")]
+pub struct Pace {
+    /// The interval at which brokers exchange, in milliseconds. Every other duration of theirs follows it.
+    pub sync_ms: u64,
+    /// When the last fault is over, in milliseconds since the start.
+    pub faults_until_ms: u64,
+    /// How long everything may take to come to rest after that.
+    pub calm_ms: u64,
+    /// How often the oracle looks into every job at every broker.
+    pub sample_ms: u64,
+    /// How often it is asked, when faults are over, whether all is done.
+    pub poll_ms: u64,
+    /// Whether a client whose broker does not run turns to the next one, or gives up.
+    pub clients_persist: bool,
+}
+
+impl Pace {
+    /// Sixty times as fast as brokers usually are.
+    pub const FAST: Self = Self {
+        sync_ms: 1_000,
+        faults_until_ms: FAULTS_UNTIL_MS,
+        calm_ms: 90_000,
+        sample_ms: 500,
+        poll_ms: 500,
+        clients_persist: false,
+    };
+
+    /// When the first fault begins: brokers have met by then, and executors have found their homes.
+    pub(super) const fn warm_up_ms(&self) -> u64 {
+        self.sync_ms.saturating_mul(2)
+    }
 }
 
 /// One executor.
@@ -241,7 +278,7 @@ impl Plan {
         }
         drawn.faults();
         let steps = drawn.steps.into_iter().map(|((at_ms, _), act)| Step { at_ms, act }).collect();
-        Self { seed, skew_ms, brokers: strategies, executors: executor_plans, links, steps }
+        Self { seed, skew_ms, brokers: strategies, executors: executor_plans, pace: Pace::FAST, links, steps }
     }
 }
 
@@ -374,26 +411,31 @@ impl Drawn {
 }
 
 /// Brokers meet and executors find their homes before anything goes wrong.
-pub(super) const WARM_UP_MS: u64 = 2_000;
+const WARM_UP_MS: u64 = 2_000;
 /// When the last fault begins and the last job is submitted.
-pub(super) const FAULTS_UNTIL_MS: u64 = 18_000;
+const FAULTS_UNTIL_MS: u64 = 18_000;
 
-struct Chance(Rng);
+/// What is drawn.
+pub(super) struct Chance(Rng);
 
 impl Chance {
+    pub(super) const fn new(rng: Rng) -> Self {
+        Self(rng)
+    }
+
     fn below(&mut self, bound: u64) -> u64 {
         self.0.below(bound)
     }
 
-    fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
         low.saturating_add(self.below(high.saturating_sub(low).saturating_add(1)))
     }
 
-    fn index(&mut self, count: usize) -> usize {
+    pub(super) fn index(&mut self, count: usize) -> usize {
         usize::try_from(self.below(u64::try_from(count).unwrap_or(0))).unwrap_or(0)
     }
 
-    fn one_in(&mut self, count: u64) -> bool {
+    pub(super) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
 

@@ -11,7 +11,7 @@ use reconvene_executor::{
 use reconvene_sync::memory::LinkFaults;
 use reconvene_sync::{self as sync, NetworkId};
 
-use super::plan::{FAULTS_UNTIL_MS, WARM_UP_MS};
+use super::plan::Pace;
 use super::{Act, JobPlan, Oracle, Reached, Sabotage, Scenario, Violation};
 use crate::world::{Happened, Place, World, WorldConfig};
 
@@ -27,6 +27,7 @@ pub(super) fn run(scenario: &Scenario, watch: &mut dyn FnMut(&Happened)) -> Resu
 
 struct Run<'a> {
     watch: &'a mut dyn FnMut(&Happened),
+    pace: Pace,
     world: World,
     oracle: Oracle,
     /// How often each pair is cut at the moment.
@@ -64,25 +65,26 @@ enum Undo {
 impl<'a> Run<'a> {
     fn new(scenario: &Scenario, watch: &'a mut dyn FnMut(&Happened)) -> Result<Self, Violation> {
         let plan = &scenario.plan;
+        let pace = plan.pace;
         let mut config = WorldConfig::new(plan.seed);
         config.skew_ms = plan.skew_ms;
         let mut world = World::new(config);
         for strategy in &plan.brokers {
-            let sync = sync::Config::new(NetworkId::of_name("simulated jobs"), 0).scaled(SYNC_MS);
-            let mut lifecycle = Config::new(*strategy).scaled(SYNC_MS);
+            let sync = sync::Config::new(NetworkId::of_name("simulated jobs"), 0).scaled(pace.sync_ms);
+            let mut lifecycle = Config::new(*strategy).scaled(pace.sync_ms);
             // In some runs so few losses are allowed that the budget is used up.
             if plan.seed.is_multiple_of(3) {
                 lifecycle.redeploys = 1;
             }
             // A job that was lost again and again does not wait for longer than a run lasts.
-            lifecycle.redeploy_delay_ms = 2_000;
-            lifecycle.redeploy_delay_max_ms = 8_000;
+            lifecycle.redeploy_delay_ms = pace.sync_ms.saturating_mul(2);
+            lifecycle.redeploy_delay_max_ms = pace.sync_ms.saturating_mul(8);
             let lifecycle = lifecycle.build().map_err(|error| broken("settings are accepted", 0, error.to_string()))?;
             world.add_broker(NodeConfig::new(sync, lifecycle))?;
         }
         for (executor, drawn) in plan.executors.iter().enumerate() {
             let session = SessionEpoch { start: Hlc::from_u64(0), random: 0 };
-            let mut config = AgentConfig::new(session, 0).scaled(SYNC_MS);
+            let mut config = AgentConfig::new(session, 0).scaled(pace.sync_ms);
             config.slots = drawn.slots;
             config.capacity = Resources::new(u64::from(drawn.slots).saturating_mul(1_000), 0, 0);
             config.tags.insert(only(executor)?);
@@ -92,8 +94,9 @@ impl<'a> Run<'a> {
         sabotage(&mut world, scenario.sabotage);
         Ok(Self {
             watch,
+            pace,
             world,
-            oracle: Oracle::new(plan.brokers.len()),
+            oracle: Oracle::new(plan.brokers.len(), pace.sync_ms),
             cuts: BTreeMap::new(),
             undo: BTreeMap::new(),
             undone: 0,
@@ -114,11 +117,11 @@ impl<'a> Run<'a> {
     fn pass_until(&mut self, until_ms: u64) -> Result<(), Violation> {
         loop {
             let undo = self.undo.first_key_value().map(|((at, _), _)| *at).filter(|at| *at <= until_ms);
-            let sample = self.now().saturating_add(SAMPLE_MS);
+            let sample = self.now().saturating_add(self.pace.sample_ms);
             let next = undo.unwrap_or(until_ms).min(sample).max(self.now());
             self.world.run_until(Timestamp::from_millis(next))?;
             self.look()?;
-            if next >= self.checked.saturating_add(SAMPLE_MS) {
+            if next >= self.checked.saturating_add(self.pace.sample_ms) {
                 self.checked = next;
                 self.oracle.check(&self.world)?;
             }
@@ -143,7 +146,7 @@ impl<'a> Run<'a> {
     }
 
     fn faults(&mut self, scenario: &Scenario) -> Result<(), Violation> {
-        self.pass_until(WARM_UP_MS.saturating_sub(1))?;
+        self.pass_until(self.pace.warm_up_ms().saturating_sub(1))?;
         let links = &scenario.plan.links;
         self.disturbed = links.loss_per_mille > 0 || links.duplicate_per_mille > 0 || *links.delay_ms.end() > 3;
         self.world.set_faults(links.clone());
@@ -155,7 +158,7 @@ impl<'a> Run<'a> {
             }
             self.look()?;
         }
-        self.pass_until(FAULTS_UNTIL_MS)?;
+        self.pass_until(self.pace.faults_until_ms)?;
         self.oracle.disturbed(self.now());
         self.world.set_faults(LinkFaults { delay_ms: 1..=3, ..LinkFaults::NONE });
         // Undoing may leave something else to be undone.
@@ -167,16 +170,16 @@ impl<'a> Run<'a> {
 
     fn calm(&mut self) -> Result<(), Violation> {
         self.disturbed = false;
-        let deadline = self.now().saturating_add(CALM_MS);
+        let deadline = self.now().saturating_add(self.pace.calm_ms);
         while let Some(unrest) = self.oracle.unrest(&self.world) {
             if self.now() >= deadline {
                 return Err(broken("L3, all is done when faults are over", self.now(), unrest));
             }
             self.release_suspects()?;
-            self.pass_until(self.now().saturating_add(500))?;
+            self.pass_until(self.now().saturating_add(self.pace.poll_ms))?;
         }
         // What was decided last may still be told, and told back.
-        self.pass_until(self.now().saturating_add(SETTLING_MS))
+        self.pass_until(self.now().saturating_add(self.pace.sync_ms.saturating_mul(SETTLING)))
     }
 
     /// What an operator does about jobs that wait for one.
@@ -198,14 +201,15 @@ impl<'a> Run<'a> {
     fn quiet_minute(&mut self) -> Result<(), Violation> {
         let (brokers, executors) = self.world.counts();
         let (before, revisions) = (self.world.inputs(), self.revisions());
-        self.pass_until(self.now().saturating_add(QUIET_MS))?;
+        let quiet_ms = self.pace.sync_ms.saturating_mul(QUIET);
+        self.pass_until(self.now().saturating_add(quiet_ms))?;
         let inputs = self.world.inputs().saturating_sub(before);
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let (brokers, executors) = (number(brokers), number(executors));
         let bound = brokers.saturating_mul(brokers).saturating_mul(PAIR_INPUTS);
         let bound = bound.saturating_add(executors.saturating_mul(EXECUTOR_INPUTS));
         if inputs > bound {
-            let what = format!("{inputs} inputs in {QUIET_MS} quiet ms, expected {bound} at most");
+            let what = format!("{inputs} inputs in {quiet_ms} quiet ms, expected {bound} at most");
             return Err(broken("nobody spins", self.now(), what));
         }
         if self.revisions() != revisions {
@@ -387,6 +391,10 @@ impl<'a> Run<'a> {
     fn submit(&mut self, broker: usize, key: u64, job: &JobPlan) -> Result<(), Violation> {
         let spec = self.spec(key, job)?;
         let digest = spec.digest();
+        let brokers = self.world.counts().0;
+        let mut others = (0..brokers).map(|step| broker.saturating_add(step).checked_rem(brokers).unwrap_or(broker));
+        let running = others.find(|broker| self.world.runs(Place::Broker(*broker)));
+        let broker = running.filter(|_| self.pace.clients_persist).unwrap_or(broker);
         match self.command(broker, Command::Submit { spec })? {
             None => {}
             Some(Ok(Reply::Submitted { job: id })) => {
@@ -501,16 +509,10 @@ fn sabotage(world: &mut World, sabotage: Sabotage) {
     }
 }
 
-/// The period of the simulated brokers. Everything else follows it.
-const SYNC_MS: u64 = 1_000;
-/// How often the oracle looks into brokers.
-const SAMPLE_MS: u64 = 500;
-/// How long all may take when nothing goes wrong any more.
-const CALM_MS: u64 = 90_000;
-/// How long the last news may take to have gone round.
-const SETTLING_MS: u64 = 3_000;
-/// How long it must be quiet then.
-const QUIET_MS: u64 = 5_000;
+/// How many intervals the last news may take to have gone round.
+const SETTLING: u64 = 3;
+/// How many intervals it must be quiet then.
+const QUIET: u64 = 5;
 /// What a pair of brokers may say to each other meanwhile, ticks included.
 const PAIR_INPUTS: u64 = 500;
 /// What an executor and its home may say to each other meanwhile, ticks included: a heartbeat every 83 ms, its answer.
