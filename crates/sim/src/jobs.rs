@@ -5,12 +5,14 @@
 //! ran, what they were answered, and what brokers announced; it checks brokers against that while the run lasts, and, at
 //! its end, that all is done, everywhere alike, and that nothing moves any more.
 
+mod log;
 mod oracle;
 mod plan;
 mod run;
 
 use std::fmt::{self, Display};
 
+pub use self::log::{LogReplay, LogReport, Waiting};
 pub use self::oracle::{Oracle, Reached};
 pub use self::plan::{Act, ExecutorPlan, JobPlan, Pace, Plan, Step};
 use crate::world::{Happened, WorldError};

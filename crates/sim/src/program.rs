@@ -1,6 +1,7 @@
 //! Commands and options.
 
 mod kills;
+mod lcg;
 mod replay;
 mod sabotage;
 mod scale;
@@ -29,6 +30,7 @@ enum Command {
     /// Runs one seed, or the plan in a file, again.
     Replay(replay::Replay),
     Kills(kills::Kills),
+    Lcg(lcg::Lcg),
     Scale(scale::Scale),
     /// The process that `kills` kills.
     #[command(hide = true)]
@@ -44,6 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         },
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Kills(args)) => kills::run(args),
+        Some(Command::Lcg(args)) => lcg::run(args),
         Some(Command::Scale(args)) => scale::run(args),
         Some(Command::KillsWriter(args)) => kills::write(args),
     }
@@ -90,6 +93,9 @@ pub(crate) enum Failure {
         /// Why not.
         source: serde_json::Error,
     },
+    /// A log could not be read.
+    #[error(transparent)]
+    Log(#[from] reconvene_sim::swf::SwfError),
     /// There is no such entry.
     #[error("no rule to break is called {id}; they are called X01 to X49")]
     NoSuchSabotage {
@@ -125,4 +131,11 @@ pub(crate) fn write_json(path: &str, figures: &impl serde::Serialize) -> Result<
 fn stopwatch() -> impl Fn() -> f64 {
     let begun = std::time::Instant::now();
     move || begun.elapsed().as_secs_f64()
+}
+
+/// The most memory this process has had so far, in MiB, as Linux has it.
+fn peak_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? >> 10)
 }

@@ -45,6 +45,8 @@ pub struct Pace {
     pub poll_ms: u64,
     /// Whether a client whose broker does not run turns to the next one, or gives up.
     pub clients_persist: bool,
+    /// Whether brokers that believe themselves equal compare everything now and then. That reads whole stores.
+    pub audits: bool,
 }
 
 impl Pace {
@@ -56,6 +58,7 @@ impl Pace {
         sample_ms: 500,
         poll_ms: 500,
         clients_persist: false,
+        audits: true,
     };
 
     /// When the first fault begins: brokers have met by then, and executors have found their homes.

@@ -70,7 +70,10 @@ impl<'a> Run<'a> {
         config.skew_ms = plan.skew_ms;
         let mut world = World::new(config);
         for strategy in &plan.brokers {
-            let sync = sync::Config::new(NetworkId::of_name("simulated jobs"), 0).scaled(pace.sync_ms);
+            let mut sync = sync::Config::new(NetworkId::of_name("simulated jobs"), 0).scaled(pace.sync_ms);
+            if !pace.audits {
+                sync.audit_every = 0;
+            }
             let mut lifecycle = Config::new(*strategy).scaled(pace.sync_ms);
             // In some runs so few losses are allowed that the budget is used up.
             if plan.seed.is_multiple_of(3) {

@@ -6,7 +6,7 @@ use clap::Args;
 use reconvene_sim::simulation::{Phase, Scale as Network, ScaleReport};
 use serde::Serialize;
 
-use super::{Failure, write_json};
+use super::{Failure, peak_mib, write_json};
 
 /// Brokers by the hundred, on links without faults: what it costs them to meet, to heal and to be told of an urgent write,
 /// in virtual time, bytes and frames. Fails if they do not become equal.
@@ -84,11 +84,4 @@ fn show(Figures { report, seconds, peak_mib }: &Figures) {
             "  {name}: {reached} brokers, {times}; {events} events, {frames} frames, {bytes} B, {sessions} sessions"
         );
     }
-}
-
-/// As Linux has it.
-fn peak_mib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? >> 10)
 }
