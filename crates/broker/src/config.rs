@@ -1,5 +1,6 @@
 //! The durations, limits and rules of a coordinator.
 
+use reconvene_executor::Reappearance;
 use reconvene_resolve::{Policy, StrategyKind};
 
 /// How a [`Coordinator`](crate::Coordinator) behaves. Durations are in milliseconds.
@@ -53,6 +54,8 @@ pub struct Config {
     pub redeploy_delay_max_ms: u64,
     /// Failures of a job, of attempts that its present owner placed, that are tried again. One more, and the job has failed.
     pub retries: u32,
+    /// What becomes of the attempts of jobs admitted here when a lost one comes back, unless the job says.
+    pub reappearance: Reappearance,
     /// How often an order is repeated to an executor that neither takes nor refuses it.
     pub offers: u32,
     /// The storm guard turns on when more than this many executors in a hundred fall silent together; 100 keeps it off.
@@ -108,6 +111,7 @@ impl Config {
             redeploy_delay_ms: 600_000,
             redeploy_delay_max_ms: 7_200_000,
             retries: 2,
+            reappearance: Reappearance::FirstResult,
             offers: 5,
             storm_percent: 55,
             storm_window_ms: 60_000,

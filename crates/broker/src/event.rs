@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use reconvene_clock::{NodeId, ReplicaId, WallTime};
 use reconvene_executor::{
     Answer, AttemptId, EmergencyId, FencingToken, Finality, JobId, OwnershipEpoch, ResultDigest, SessionEpoch,
-    SubmissionId,
+    StopReason, SubmissionId,
 };
 use reconvene_resolve::{PinEpoch, PolicyEpoch, PolicyId};
 
@@ -121,6 +121,15 @@ pub enum EventKind {
         attempt: AttemptId,
         /// The executor.
         executor: NodeId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// The owner of a job has decided that another attempt at it runs on.
+    AttemptReplaced {
+        /// The attempt that is to stop.
+        attempt: AttemptId,
+        /// The one that runs on.
+        by: AttemptId,
     },
     /// A failure was accepted here.
     AttemptFailed {

@@ -25,6 +25,8 @@ pub struct Statistics {
     pub lost: u64,
     /// Attempts that were lost and came back.
     pub reappeared: u64,
+    /// Attempts that were to stop because another attempt at the job runs on.
+    pub replaced: u64,
     /// Jobs preempted. Always 0 in this version, which does not preempt.
     pub preempted: u64,
     /// Results accepted here.
@@ -59,7 +61,7 @@ pub struct Statistics {
     pub parked_refused: u64,
     /// D8: results of attempts given to another executor or session.
     pub foreign: u64,
-    /// Failures of attempts that were not the current one.
+    /// Failures of attempts that were not the current one, and results that the attempt rule of the job leaves out.
     pub not_current: u64,
     /// Work, in thousandths of a core times milliseconds, whose result was refused.
     pub wasted_resource_ms: u64,

@@ -25,6 +25,7 @@ pub mod limits;
 pub mod message;
 mod report;
 mod rng;
+mod rule;
 mod spec;
 mod trace;
 
@@ -49,5 +50,6 @@ pub use self::message::{
     Submit, Terms, ToBroker, ToExecutor,
 };
 pub use self::report::{Outcome, Report};
+pub use self::rule::{AttemptRule, Reappearance, RuleError};
 pub use self::spec::{JobSpec, Resources, SpecError, Tag, TagError};
 pub use self::trace::TraceJob;

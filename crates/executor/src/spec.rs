@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec;
 use crate::id::{EmergencyId, SpecDigest};
 use crate::limits;
+use crate::rule::{AttemptRule, Reappearance};
 
 /// An amount of the things that jobs use up while they run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -185,6 +186,10 @@ pub struct JobSpec {
     pub emergency: Option<EmergencyId>,
     /// Whether an attempt must stop when its lease ends, because what it does outside cannot be done twice.
     pub fenced: bool,
+    /// Which attempts may bring the result.
+    pub attempts: AttemptRule,
+    /// What becomes of the attempts when a lost one comes back; `None` for what the broker that admits the job does.
+    pub reappearance: Option<Reappearance>,
     /// What the runner gets. At most [`limits::PAYLOAD_BYTES`] bytes.
     #[serde(with = "crate::bytes")]
     pub payload: Vec<u8>,
@@ -207,6 +212,8 @@ impl JobSpec {
             region: String::new(),
             emergency: None,
             fenced: false,
+            attempts: AttemptRule::AnyAttempt,
+            reappearance: None,
             payload,
         }
     }
@@ -286,6 +293,20 @@ impl JobSpec {
     #[must_use]
     pub const fn with_fenced(mut self, fenced: bool) -> Self {
         self.fenced = fenced;
+        self
+    }
+
+    /// Says which attempts may bring the result.
+    #[must_use]
+    pub const fn with_attempts(mut self, attempts: AttemptRule) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Says what becomes of the attempts when a lost one comes back.
+    #[must_use]
+    pub const fn with_reappearance(mut self, reappearance: Reappearance) -> Self {
+        self.reappearance = Some(reappearance);
         self
     }
 
@@ -379,6 +400,8 @@ mod tests {
             spec.clone().with_client("", 1),
             spec.clone().with_priority(1),
             spec.clone().with_fenced(true),
+            spec.clone().with_attempts(AttemptRule::CurrentAttemptOnly),
+            spec.clone().with_reappearance(Reappearance::FirstResult),
             spec.clone().with_tag("gpu".parse().unwrap()),
             JobSpec::new(vec![1, 2]),
         ];

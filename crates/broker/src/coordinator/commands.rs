@@ -71,7 +71,8 @@ impl Coordinator {
         let job = JobId::new(self.own.replica, self.last_job);
         let InForce { id: policy, policy: rules, .. } = self.in_force.clone();
         self.define(policy, &rules);
-        let fact = SpecFact { spec, submitted: self.next_stamp(), height: self.next_height(), policy };
+        let reappearance = spec.reappearance.unwrap_or(self.config.reappearance);
+        let fact = SpecFact { spec, submitted: self.next_stamp(), height: self.next_height(), policy, reappearance };
         count(&mut self.statistics.submitted);
         self.write(FactKey::Spec(job), Fact::Spec(Box::new(fact)));
         self.notify(EventKind::JobAdmitted { job, policy });

@@ -47,6 +47,8 @@ pub(super) struct Held {
     pub(super) token: FencingToken,
     pub(super) demand: Resources,
     pub(super) state: HeldState,
+    /// How far it is, in basis points, as its executor said last.
+    pub(super) progress_bp: u16,
     /// When it is lost unless it is heard of before.
     lost_at: Timestamp,
     offers: u32,
@@ -250,13 +252,17 @@ impl Coordinator {
         if job.is_some_and(|job| job.spec.is_some() && job.is_over(self.config.retries)) {
             return HeldVerdict::Stop;
         }
+        if job.is_some_and(|job| job.is_replaced(&attempt)) {
+            return HeldVerdict::Stop;
+        }
         let record = job.and_then(|job| job.attempts.get(&attempt));
         if record.and_then(|record| record.given_to()).is_some_and(|(executor, _)| executor != from) {
             return HeldVerdict::Stop;
         }
         let was_lost = record.and_then(|record| record.phase()) == Some(Phase::Lost);
         self.renew(from, attempt, Some(held.token), HeldState::Running);
-        self.mark(attempt, Phase::Running, register.registration, held.progress_bp.min(limits::WHOLE_BP));
+        let progress_bp = self.note_progress(from, held);
+        self.mark(attempt, Phase::Running, register.registration, progress_bp);
         if was_lost {
             count(&mut self.statistics.reappeared);
             self.notify(EventKind::AttemptReappeared { attempt, executor: from });
@@ -271,10 +277,19 @@ impl Coordinator {
         let token = token.or_else(|| job.map(|job| job.token(&attempt)));
         let demand = job.and_then(|job| job.spec.as_ref()).map_or(Resources::NONE, |spec| spec.fact.spec.demand);
         let (Some(homed), Some(token)) = (self.homed.get_mut(&from), token) else { return };
-        let held =
-            homed.attempts.entry(attempt).or_insert(Held { token, demand, state, lost_at, offers: 0, sent: None });
+        let new = Held { token, demand, state, progress_bp: 0, lost_at, offers: 0, sent: None };
+        let held = homed.attempts.entry(attempt).or_insert(new);
         held.lost_at = lost_at;
         held.state = state;
+    }
+
+    /// Remembers how far an attempt is.
+    fn note_progress(&mut self, from: NodeId, heard: &HeldAttempt) -> u16 {
+        let progress_bp = heard.progress_bp.min(limits::WHOLE_BP);
+        if let Some(held) = self.homed.get_mut(&from).and_then(|homed| homed.attempts.get_mut(&heard.attempt)) {
+            held.progress_bp = progress_bp;
+        }
+        progress_bp
     }
 
     /// Notes an order before it is sent.
@@ -282,7 +297,8 @@ impl Coordinator {
         let lost_at = self.at.mono.saturating_add(self.config.detection_ms());
         if let Some(homed) = self.homed.get_mut(&executor) {
             let state = HeldState::Offered;
-            homed.attempts.insert(attempt, Held { token, demand, state, lost_at, offers: 0, sent: None });
+            let held = Held { token, demand, state, progress_bp: 0, lost_at, offers: 0, sent: None };
+            homed.attempts.insert(attempt, held);
         }
         self.watch(executor);
     }
@@ -416,13 +432,18 @@ impl Coordinator {
             self.renew(from, attempt, Some(held.token), HeldState::Stopping(reason));
             return;
         }
+        if job.is_some_and(|job| job.is_replaced(&attempt)) {
+            self.renew(from, attempt, Some(held.token), HeldState::Stopping(StopReason::Replaced));
+            return;
+        }
         // Our own attempts replace each other in the order of their tokens; an older one goes on without a lease.
         let successor = job
-            .and_then(|job| job.current_attempt().map(|current| (current, job.token(&current))))
+            .and_then(|job| job.attempt_in_force().map(|current| (current, job.token(&current))))
             .filter(|(_, token)| *token > held.token)
             .map(|(current, _)| current);
         self.renew(from, attempt, Some(held.token), HeldState::Running);
-        if self.mark(attempt, Phase::Running, registration, held.progress_bp.min(limits::WHOLE_BP)) {
+        let progress_bp = self.note_progress(from, held);
+        if self.mark(attempt, Phase::Running, registration, progress_bp) {
             self.notify(EventKind::AttemptStarted { attempt, executor: from });
         }
         match successor {
@@ -567,11 +588,16 @@ impl Coordinator {
 
     /// Tells the executors of ours to stop what they do for a job.
     pub(super) fn stop_attempts(&mut self, id: JobId, reason: StopReason) {
+        self.stop_where(id, reason, |_| true);
+    }
+
+    /// Tells the executors of ours to stop some of what they do for a job.
+    pub(super) fn stop_where(&mut self, id: JobId, reason: StopReason, wanted: impl Fn(&AttemptId) -> bool) {
         let (first, last) = attempts_of(id);
         let mut stopped = Vec::new();
         for (executor, homed) in &mut self.homed {
             for (attempt, held) in homed.attempts.range_mut(first..=last) {
-                if matches!(held.state, HeldState::Offered | HeldState::Running) {
+                if wanted(attempt) && matches!(held.state, HeldState::Offered | HeldState::Running) {
                     held.state = HeldState::Stopping(reason);
                     held.sent = None;
                     stopped.push((*executor, *attempt));
@@ -579,7 +605,7 @@ impl Coordinator {
             }
         }
         for (executor, attempt) in stopped {
-            self.notify(EventKind::AttemptStopped { attempt, executor });
+            self.notify(EventKind::AttemptStopped { attempt, executor, reason });
             self.order_now(executor);
         }
     }

@@ -10,7 +10,7 @@ use crate::coordinator::Coordinator;
 use crate::coordinator::outbox::Effect;
 use crate::coordinator::quarantine::Losses;
 use crate::coordinator::timers::Timer;
-use crate::fact::{OwnCause, Phase, PhaseMark, SeenFact, SettleFact, ToldFact};
+use crate::fact::{AttemptFact, OwnCause, Phase, PhaseMark, SeenFact, SettleFact, ToldFact};
 use crate::statistics::count;
 use crate::strategy;
 use crate::view::Ownership;
@@ -89,6 +89,7 @@ impl Coordinator {
         } else {
             self.locals.entry(id).or_default().over = false;
             self.check_held(id);
+            self.check_reappeared(id);
             self.consider_waiting(id);
         }
     }
@@ -329,14 +330,22 @@ impl Coordinator {
             return false;
         };
         let mark = PhaseMark::new(phase, registration.max(record.registration()));
+        let progress_bp = progress_bp.max(record.progress_bp());
         let ended = record.phase().is_some_and(Phase::is_final) && !phase.is_final();
         if ended || record.mark_now().is_some_and(|held| held >= mark) {
             return false;
         }
+        self.write_mark(attempt, mark, progress_bp)
+    }
+
+    /// Writes our own fact of an attempt that is known.
+    pub(super) fn write_mark(&mut self, attempt: AttemptId, mark: PhaseMark, progress_bp: u16) -> bool {
         if attempt.owner == self.own.replica {
-            let Some(fact) = record.fact().copied() else { return false };
-            let started = fact.started || phase == Phase::Running;
-            self.write(FactKey::Attempt(attempt), Fact::Attempt(crate::fact::AttemptFact { mark, started, ..fact }));
+            let record = self.view.job(attempt.job).and_then(|job| job.attempts.get(&attempt));
+            let Some(fact) = record.and_then(|record| record.fact()).copied() else { return false };
+            let started = fact.started || mark.phase == Phase::Running;
+            let fact = AttemptFact { mark, progress_bp, started, ..fact };
+            self.write(FactKey::Attempt(attempt), Fact::Attempt(fact));
         } else {
             let key = FactKey::Seen { attempt, by: self.own.replica };
             self.write(key, Fact::Seen(SeenFact { mark, progress_bp }));

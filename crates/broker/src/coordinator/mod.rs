@@ -14,6 +14,7 @@ mod placement;
 mod policies;
 mod quarantine;
 mod queue;
+mod reappearance;
 mod results;
 mod retirement;
 mod storm;

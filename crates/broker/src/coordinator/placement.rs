@@ -179,7 +179,8 @@ impl Coordinator {
         let registration = self.homed.get(&executor).map_or(0, |homed| homed.registration);
         let mark = PhaseMark::new(Phase::Offered, registration);
         let at = self.next_stamp();
-        let fact = AttemptFact { mark, executor, session, started: false, cause, at };
+        let score = self.placement_score(executor, demand);
+        let fact = AttemptFact { mark, progress_bp: 0, executor, session, started: false, cause, score, at };
         self.write(FactKey::Attempt(attempt), Fact::Attempt(fact));
         count(&mut self.statistics.placed);
         match cause {
@@ -193,6 +194,15 @@ impl Coordinator {
         }
         self.hold(executor, attempt, token, demand);
         self.order_now(executor);
+    }
+
+    /// How well an executor suits a job now, greater is better: first how idle it is, then how evenly its room would be
+    /// used.
+    fn placement_score(&self, executor: NodeId, demand: Resources) -> u64 {
+        let Some(homed) = self.homed.get(&executor) else { return 0 };
+        let idle = (1_u64 << 20).saturating_sub(used_share(homed.slots, homed.free_slots()));
+        let uneven = strategy::imbalance(homed.capacity, homed.free(), demand).min(UNEVEN_MAX);
+        (idle << 24) | UNEVEN_MAX.saturating_sub(uneven)
     }
 
     /// After a change of executors: looks for another broker for jobs that none of ours could run even when idle.
@@ -290,6 +300,9 @@ fn room(slots: u64, jobs: usize) -> i64 {
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     signed(slots).saturating_sub(i64::try_from(jobs).unwrap_or(i64::MAX))
 }
+
+/// More than the imbalance of an executor can be, in parts of 2^20 for each of three dimensions.
+const UNEVEN_MAX: u64 = (1 << 24) - 1;
 
 /// How much of an executor is in use, in parts of 2^20.
 fn used_share(slots: u32, free: u32) -> u64 {

@@ -2,7 +2,9 @@
 
 use reconvene_clock::NodeId;
 use reconvene_executor::message::{Submit, ToExecutor};
-use reconvene_executor::{Answer, Equivocation, Finality, JobId, Outcome, Rejection, SubmissionId, limits};
+use reconvene_executor::{
+    Answer, Equivocation, FencingToken, Finality, JobId, Outcome, Rejection, SubmissionId, limits,
+};
 use reconvene_store::sabotage;
 
 use crate::coordinator::Coordinator;
@@ -248,8 +250,14 @@ fn row(
         if job.is_cancelled() && !sabotage::on(25) {
             return Judgement::rejected(Rejection::Late { canonical: None }, |s| &mut s.late);
         }
-        return first(job, config.retries, submit, candidate);
+        return match job.outranked(&submit.attempt) {
+            Some(token) => not_current(token),
+            None => first(job, config.retries, submit, candidate),
+        };
     };
+    if let Some(token) = job.outranked(&submit.attempt) {
+        return not_current(token);
+    }
     let repeated = job.submissions.values().any(|fact| fact.attempt == submit.attempt && fact.success);
     // D2 to D4, equal digest.
     if candidate.success && standing.digest == submit.digest {
@@ -274,6 +282,11 @@ fn row(
     Judgement::rejected(Rejection::LostTo { canonical }, |s| &mut s.divergent)
 }
 
+/// Another attempt is to bring the result.
+const fn not_current(token: FencingToken) -> Judgement {
+    Judgement::rejected(Rejection::NotCurrent { token }, |s| &mut s.not_current)
+}
+
 /// No success is known here yet.
 fn first(job: &JobRecord, retries: u32, submit: &Submit, candidate: &SubmissionFact) -> Judgement {
     if candidate.success {
@@ -289,12 +302,11 @@ fn first(job: &JobRecord, retries: u32, submit: &Submit, candidate: &SubmissionF
     }
     // A failure counts only if nothing newer was started, and only while there is something to decide.
     let token = job.token(&submit.attempt);
-    let current = job.current_attempt().map(|current| job.token(&current)).filter(|current| *current > token);
-    match current {
-        Some(token) => Judgement::rejected(Rejection::NotCurrent { token }, |s| &mut s.not_current),
-        None if job.failures() > retries => {
-            Judgement::rejected(Rejection::NotCurrent { token }, |s| &mut s.not_current)
-        }
+    let current = job.attempt_in_force().map(|current| job.token(&current));
+    match current.filter(|current| *current > token) {
+        Some(token) => not_current(token),
+        None if job.is_replaced(&submit.attempt) => not_current(current.unwrap_or(token)),
+        None if job.failures() > retries => not_current(token),
         None => Judgement::kept(Answer::AcceptedFailure, |s| &mut s.failures),
     }
 }

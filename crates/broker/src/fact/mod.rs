@@ -11,7 +11,7 @@ mod phase;
 
 use reconvene_clock::{Height, Hlc, NodeId, ReplicaId, WallTime};
 use reconvene_executor::{
-    AttemptId, JobSpec, Rejection, Resources, ResultDigest, SessionEpoch, SpecDigest, SubmissionId, Tag,
+    AttemptId, JobSpec, Reappearance, Rejection, Resources, ResultDigest, SessionEpoch, SpecDigest, SubmissionId, Tag,
 };
 use reconvene_resolve::{Pin, PolicyChoice, PolicyId};
 use reconvene_store::Class;
@@ -73,6 +73,8 @@ pub struct SpecFact {
     pub height: Height,
     /// The policy that was in force: it judges the job's results, whatever is in force later, unless another is pinned.
     pub policy: PolicyId,
+    /// What becomes of its attempts when a lost one comes back: as specified, else as that broker does.
+    pub reappearance: Reappearance,
 }
 
 /// A claim of a job.
@@ -103,6 +105,8 @@ pub enum OwnCause {
 pub struct AttemptFact {
     /// How far it has come.
     pub mark: PhaseMark,
+    /// How far its executor had come by then, in basis points.
+    pub progress_bp: u16,
     /// The executor it was given to.
     pub executor: NodeId,
     /// The executor's session at that time.
@@ -111,6 +115,8 @@ pub struct AttemptFact {
     pub started: bool,
     /// Why it was made.
     pub cause: AttemptCause,
+    /// How well the executor suited the job when it was placed: greater is better. Frozen, so that all compare the same.
+    pub score: u64,
     /// When it was placed.
     pub at: Hlc,
 }
@@ -441,6 +447,18 @@ mod tests {
     fn golden_bytes() {
         let own = OwnFact { owner: replica(2), cause: OwnCause::TakenOver, at: Hlc::from_u64(5) };
         let told = ToldFact { revision: 1, named: SubmissionId { accepted_by: replica(2), number: 3 }, pending: None };
+        let attempt = AttemptFact {
+            mark: PhaseMark::new(Phase::Running, 2),
+            progress_bp: 9,
+            executor: NodeId::new([3; 16]),
+            session: SessionEpoch::new(Hlc::from_u64(4), 5),
+            started: true,
+            cause: AttemptCause::Redeployed,
+            score: 6,
+            at: Hlc::from_u64(7),
+        };
+        let executor = [3; 16];
+        let attempt_bytes = [&[1, 2, 2, 9][..], &executor, &[4, 5, 1, 1, 6, 7]].concat();
         let seen = SeenFact { mark: PhaseMark::new(Phase::Lost, 7), progress_bp: 300 };
         let (policy, at) = (PolicyId([7; 16]), Hlc::from_u64(5));
         let choice = PolicyChoice { epoch: PolicyEpoch(2), issuer_rank: 1, policy };
@@ -472,6 +490,7 @@ mod tests {
         };
         for (fact, bytes) in [
             (Fact::Own(own), &[1, 2, 1, 5][..]),
+            (Fact::Attempt(attempt), &attempt_bytes[..]),
             (Fact::Settle(SettleFact { at: Hlc::from_u64(300) }), &[1, 251, 44, 1]),
             (Fact::Told(told), &[1, 1, 2, 3, 0]),
             (Fact::PolicyDef(PolicyDefFact { canonical: b"RC".to_vec() }), &[1, 2, b'R', b'C']),

@@ -100,6 +100,12 @@ impl AttemptRecord {
         self.phase() == Some(Phase::Lost) && (self.fact.is_some_and(|fact| fact.started) || !self.seen.is_empty())
     }
 
+    /// How far it was, in basis points, when somebody last wrote that down.
+    pub(crate) fn progress_bp(&self) -> u16 {
+        let seen = self.seen.values().map(|seen| seen.progress_bp).max();
+        self.fact.map(|fact| fact.progress_bp).max(seen).unwrap_or(0)
+    }
+
     /// The executor and session it was given to, if its owner's fact is known.
     pub(crate) fn given_to(&self) -> Option<(NodeId, SessionEpoch)> {
         self.fact.map(|fact| (fact.executor, fact.session))

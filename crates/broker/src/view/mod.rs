@@ -3,6 +3,7 @@
 mod data;
 mod job;
 mod models;
+mod reappearance;
 #[cfg(test)]
 mod tests;
 
@@ -414,6 +415,7 @@ impl View {
             token: job.token(id),
             executor: record.given_to().map(|(executor, _)| executor),
             phase: record.phase(),
+            progress_bp: record.progress_bp(),
         });
         let submissions = job.submissions.iter().map(|(id, fact)| SubmissionView {
             id: *id,

@@ -90,6 +90,8 @@ pub struct AttemptView {
     pub executor: Option<NodeId>,
     /// How far it has come.
     pub phase: Option<Phase>,
+    /// How far it was, in basis points, when a broker last wrote that down.
+    pub progress_bp: u16,
 }
 
 /// One judged result.

@@ -4,8 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use reconvene_clock::{Height, Hlc, NodeId, ReplicaId, WallTime};
 use reconvene_executor::{
-    AttemptId, EmergencyId, JobId, JobSpec, OwnershipEpoch, Rejection, Resources, ResultDigest, SessionEpoch,
-    SpecDigest, SubmissionId,
+    AttemptId, EmergencyId, JobId, JobSpec, OwnershipEpoch, Reappearance, Rejection, Resources, ResultDigest,
+    SessionEpoch, SpecDigest, SubmissionId,
 };
 use reconvene_resolve::{HeadStartMinutes, Pin, PinEpoch, PolicyChoice, PolicyEpoch, StrategyKind};
 
@@ -94,15 +94,15 @@ fn about_policies() -> impl Strategy<Value = (FactKey, Fact)> {
 fn spec() -> impl Strategy<Value = (FactKey, Fact)> {
     let strategy = proptest::sample::select(policies());
     let emergency = proptest::option::of(replica());
-    (job(), 0_u8..2, hlc(), height(), strategy, 0_u64..3, emergency).prop_map(
-        |(id, payload, submitted, height, policy, client, emergency)| {
+    (job(), 0_u8..2, hlc(), height(), strategy, 0_u64..3, emergency, reappearance()).prop_map(
+        |(id, payload, submitted, height, policy, client, emergency, reappearance)| {
             let policy = policy.id();
             let mut spec = JobSpec::new(vec![payload]);
             if client > 0 {
                 spec = spec.with_client("client", client);
             }
             spec.emergency = emergency.map(|declared_by| EmergencyId { declared_by, number: 1 });
-            (FactKey::Spec(id), Fact::Spec(Box::new(SpecFact { spec, submitted, height, policy })))
+            (FactKey::Spec(id), Fact::Spec(Box::new(SpecFact { spec, submitted, height, policy, reappearance })))
         },
     )
 }
@@ -135,15 +135,31 @@ fn submission() -> impl Strategy<Value = (FactKey, Fact)> {
     )
 }
 
+fn attempt_fact() -> impl Strategy<Value = (FactKey, Fact)> {
+    let cause = proptest::sample::select(vec![AttemptCause::First, AttemptCause::Redeployed]);
+    let given = (node(), session(), any::<bool>(), cause);
+    (attempt(), mark(), given, 0_u16..3, 0_u64..3, hlc()).prop_map(|(id, mark, given, progress_bp, score, at)| {
+        let (executor, session, started, cause) = given;
+        let fact = AttemptFact { mark, progress_bp, executor, session, started, cause, score, at };
+        (FactKey::Attempt(id), Fact::Attempt(fact))
+    })
+}
+
+fn reappearance() -> impl Strategy<Value = Reappearance> {
+    proptest::sample::select(vec![
+        Reappearance::FirstResult,
+        Reappearance::KeepOriginal,
+        Reappearance::KeepReplacement,
+        Reappearance::BestScore,
+        Reappearance::MostProgress,
+    ])
+}
+
 fn about_jobs() -> impl Strategy<Value = (FactKey, Fact)> {
-    let causes = [AttemptCause::First, AttemptCause::Redeployed];
     prop_oneof![
         spec(),
         submission(),
-        (attempt(), mark(), node(), session(), any::<bool>(), proptest::sample::select(causes.to_vec()), hlc())
-            .prop_map(|(id, mark, executor, session, started, cause, at)| {
-                (FactKey::Attempt(id), Fact::Attempt(AttemptFact { mark, executor, session, started, cause, at }))
-            }),
+        attempt_fact(),
         (job(), replica(), 1_u64..4, any::<bool>(), any::<bool>(), replica(), hlc()).prop_map(
             |(job, by, revision, released, poison, owner, at)| {
                 let reason = if poison { HoldReason::PoisonSuspected } else { HoldReason::LossBudget };
@@ -226,8 +242,24 @@ proptest! {
         let (one, two) = (folded(facts), folded(shuffled));
         for job in one.jobs_after(None) {
             prop_assert_eq!(job.canonical(), two.job(job.id).and_then(JobRecord::canonical));
+            prop_assert_eq!(job.surplus(), two.job(job.id).and_then(JobRecord::surplus), "all stop the same attempts");
         }
         prop_assert_eq!(one, two);
+    }
+
+    #[test]
+    fn law_one_attempt_goes_on_and_the_others_stop(facts in vec(about_jobs(), 0..60)) {
+        for job in folded(facts).jobs_after(None) {
+            let live: Vec<_> = job.live_attempts().collect();
+            match job.surplus() {
+                None => {}
+                Some((keeps, others)) => {
+                    prop_assert!(job.reappearance() != Reappearance::FirstResult);
+                    prop_assert!(live.contains(&keeps) && !others.contains(&keeps));
+                    prop_assert_eq!(others.len() + 1, live.len());
+                }
+            }
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod laws;
 mod placement;
 mod policies;
 mod quarantine;
+mod reappearance;
 mod regress;
 mod retirement;
 mod scenarios;

@@ -41,6 +41,8 @@ pub struct Executor {
     /// Results that were submitted and have no final answer.
     pub pending: BTreeMap<AttemptId, Submit>,
     pub refusing: bool,
+    /// How far it is with what it runs, in basis points; 0 if it does not say.
+    pub progress: BTreeMap<AttemptId, u16>,
     /// The greatest token of each job.
     pub tokens: BTreeMap<JobId, FencingToken>,
     refused: Vec<Refused>,
@@ -327,6 +329,7 @@ impl World {
             kept: BTreeSet::new(),
             pending: BTreeMap::new(),
             refusing: false,
+            progress: BTreeMap::new(),
             tokens: BTreeMap::new(),
             refused: Vec::new(),
             alive: true,
@@ -495,7 +498,9 @@ impl World {
 impl Executor {
     fn held(&self) -> Vec<HeldAttempt> {
         let held = self.running.iter();
-        held.map(|(attempt, token)| HeldAttempt { attempt: *attempt, token: *token, progress_bp: 0 }).collect()
+        let progress = |attempt| self.progress.get(attempt).copied().unwrap_or(0);
+        let held = held.map(|(attempt, token)| (*attempt, *token, progress(attempt)));
+        held.map(|(attempt, token, progress_bp)| HeldAttempt { attempt, token, progress_bp }).collect()
     }
 
     fn obey(&mut self, order: Order, specs: &mut BTreeMap<JobId, SpecDigest>) {

@@ -9,6 +9,7 @@ use super::*;
 use crate::answer::{Answer, Equivocation, Finality, Rejection};
 use crate::id::*;
 use crate::message::*;
+use crate::rule::{AttemptRule, Reappearance};
 use crate::spec::{Resources, Tag};
 
 fn replica() -> impl Strategy<Value = ReplicaId> {
@@ -51,17 +52,31 @@ fn submission() -> impl Strategy<Value = SubmissionId> {
     (replica(), any::<u64>()).prop_map(|(accepted_by, number)| SubmissionId { accepted_by, number })
 }
 
+fn rules() -> impl Strategy<Value = (AttemptRule, Option<Reappearance>)> {
+    let rules = [AttemptRule::AnyAttempt, AttemptRule::CurrentAttemptOnly, AttemptRule::OwnerEpochOnly];
+    let policies = [
+        Reappearance::FirstResult,
+        Reappearance::KeepOriginal,
+        Reappearance::KeepReplacement,
+        Reappearance::BestScore,
+        Reappearance::MostProgress,
+    ];
+    (proptest::sample::select(rules.to_vec()), option::of(proptest::sample::select(policies.to_vec())))
+}
+
 fn spec() -> impl Strategy<Value = JobSpec> {
     let emergency = (replica(), any::<u64>()).prop_map(|(declared_by, number)| EmergencyId { declared_by, number });
     let amount = || 0..=limits::AMOUNT_MAX;
     (
         ("\\PC{0,20}", any::<u64>(), any::<u8>(), option::of(any::<u64>()), amount(), amount()),
         (resources(), tags(), 1..=limits::VALUE_MAX, "\\PC{0,20}", option::of(emergency), any::<bool>()),
+        rules(),
         vec(any::<u8>(), 0..64),
     )
-        .prop_map(|((client, client_key, priority, deadline, estimate_ms, work_core_ms), rest, payload)| {
+        .prop_map(|((client, client_key, priority, deadline, estimate_ms, work_core_ms), rest, rules, payload)| {
             let (demand, requires, value, region, emergency, fenced) = rest;
             let deadline = deadline.map(WallTime::from_millis);
+            let (attempts, reappearance) = rules;
             JobSpec {
                 client,
                 client_key,
@@ -75,6 +90,8 @@ fn spec() -> impl Strategy<Value = JobSpec> {
                 region,
                 emergency,
                 fenced,
+                attempts,
+                reappearance,
                 payload,
             }
         })
@@ -415,7 +432,7 @@ fn golden_v1_to_executor() {
         "heartbeat answer",
         &encode_to_executor(&answer).unwrap(),
         "01 02 10 20 05 06 01 0a0c020b03 01 0a0c020b03 00 \
-         02 00 0a0c020b03 02770b03 0163 01 64 01 02 00 00 fbe803 00 00 00 01 00 00 00 01 fe 1e \
+         02 00 0a0c020b03 02770b03 0163 01 64 01 02 00 00 fbe803 00 00 00 01 00 00 00 00 00 01 fe 1e \
          01 0a0c020b03 02 00",
     );
     golden("not registered", &encode_to_executor(&ToExecutor::NotRegistered { registration: 5 }).unwrap(), "01 03 05");
