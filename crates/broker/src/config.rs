@@ -74,6 +74,8 @@ pub struct Config {
     pub parked_ttl_ms: u64,
     /// Bytes of a result that are kept in its fact; of a longer one only the digest is.
     pub inline_result_max: usize,
+    /// How long a job is kept after its result was accepted, or it was cancelled, and every member knows that.
+    pub keep_results_ms: u64,
     /// Unfinished jobs above which no more are admitted here.
     pub max_jobs: usize,
     /// Names of data above which no more are published here.
@@ -121,6 +123,7 @@ impl Config {
             parked_bytes: 64 * 1024 * 1024,
             parked_ttl_ms: 7 * 24 * 3_600_000,
             inline_result_max: 64 * 1024,
+            keep_results_ms: 7 * 24 * 3_600_000,
             max_jobs: 1_000_000,
             max_data: 65_536,
             max_emergency_level: 200,
@@ -133,7 +136,7 @@ impl Config {
 
     /// Multiplies the durations by `sync_interval_ms` / 60 s, so that everything happens that much faster.
     ///
-    /// What clients and executors hold on to keeps its length: results kept for unknown jobs, emergencies, and the
+    /// What clients and executors hold on to keeps its length: results, those kept for unknown jobs as well, emergencies, and the
     /// skew allowed between wall clocks.
     #[must_use]
     pub fn scaled(mut self, sync_interval_ms: u64) -> Self {
@@ -185,6 +188,7 @@ impl Config {
             self.storm_window_ms,
             self.storm_hold_ms,
             self.parked_ttl_ms,
+            self.keep_results_ms,
             self.emergency_default_ms,
             self.emergency_max_ms,
             self.max_skew_ms,
@@ -219,6 +223,12 @@ impl Config {
                 "an executor must not leave while it holds leases",
             ),
             ("storm_hold_ms", self.storm_hold_ms, self.detection_ms(), "the guard must outlast what a loss takes"),
+            (
+                "keep_results_ms",
+                self.keep_results_ms,
+                self.owner_timeout_ms,
+                "what is over must be known for as long as an owner may be silent",
+            ),
             ("redeploy_delay_max_ms", self.redeploy_delay_max_ms, self.redeploy_delay_ms, "delays only grow"),
             ("emergency_max_ms", self.emergency_max_ms, self.emergency_default_ms, "the default must be allowed"),
         ];
@@ -327,6 +337,10 @@ mod tests {
         assert!(matches!(refused(|c| c.heartbeat_ms = 0), ConfigError::TooShort { what: "heartbeat_ms", .. }));
         assert!(matches!(refused(|c| c.lease_ms = u64::MAX), ConfigError::TooLong { .. }));
         assert!(matches!(refused(|c| c.storm_hold_ms = 41_999), ConfigError::TooShort { what: "storm_hold_ms", .. }));
+        assert!(matches!(
+            refused(|c| c.keep_results_ms = 149_999),
+            ConfigError::TooShort { what: "keep_results_ms", .. }
+        ));
         assert!(matches!(refused(|c| c.storm_percent = 101), ConfigError::Percent { found: 101, .. }));
         assert!(matches!(refused(|c| c.max_emergency_level = 201), ConfigError::Level { found: 201 }));
         assert!(matches!(refused(|c| c.inline_result_max = 1 << 20), ConfigError::Inline { .. }));

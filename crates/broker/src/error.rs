@@ -32,6 +32,12 @@ pub enum CommandError {
         /// The name asked for.
         result: SubmissionId,
     },
+    /// The job was over for so long that nothing is kept of it but its name.
+    #[error("job {job} was over for so long that it is forgotten")]
+    Compacted {
+        /// The name asked for.
+        job: JobId,
+    },
     /// No emergency of this name is known here. It may be known elsewhere.
     #[error("no emergency {id} is known here")]
     UnknownEmergency {

@@ -58,6 +58,11 @@ pub enum EventKind {
         /// The job.
         job: JobId,
     },
+    /// A job was over for so long that this broker has deleted all that is known of it.
+    JobCompacted {
+        /// The job.
+        job: JobId,
+    },
     /// A job owned here is not placed again until it is released.
     JobQuarantined {
         /// The job.

@@ -46,9 +46,9 @@ pub use self::event::{Event, EventKind, LossCause, StormEnd, WaitReason};
 pub use self::explain::{Contest, EmergencyStanding, Explanation, Ground, Lead, Obstacle, ResultRule, Subject};
 pub use self::fact::{
     AttemptCause, AttemptFact, CancelFact, CodecError, ContentHash, DATA_NAME_BYTES, DataFact, DataId, DataName,
-    DataNameError, DataState, DigestTextError, EmergencyFact, ExecutorFact, ExecutorState, FACT_BYTES, Fact, FactKey,
-    HoldFact, HoldReason, OwnCause, OwnFact, Phase, PhaseMark, PinFact, PolicyCurrentFact, PolicyDefFact, SeenFact,
-    SettleFact, SpecFact, SubmissionFact, ToldFact, Verdict,
+    DataNameError, DataState, DigestTextError, DoneFact, EmergencyFact, ExecutorFact, ExecutorState, FACT_BYTES, Fact,
+    FactKey, HoldFact, HoldReason, OwnCause, OwnFact, Phase, PhaseMark, PinFact, PolicyCurrentFact, PolicyDefFact,
+    RANGES_MAX, Ranges, RangesError, SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact, Verdict,
 };
 pub use self::node::{Node, NodeConfig, NodeEvent, NodeInput, NodeOutput, read_all};
 pub use self::statistics::Statistics;

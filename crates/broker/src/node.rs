@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reconvene_clock::{NodeId, Now, Timestamp};
+use reconvene_clock::{Counter, NodeId, Now, Timestamp};
 use reconvene_executor::codec as executor_codec;
 use reconvene_store::{Cursor, Head, Prefix, Record, Snapshot, StoreError};
 use reconvene_sync::{self as sync, Replica, Ticket};
@@ -201,7 +201,8 @@ impl Node {
         let replica = Replica::open(config.sync, head, facts, now)?;
         // A store that was frozen goes on under a new name.
         let identity = replica.head().identity();
-        let coordinator = Coordinator::open(config.lifecycle, identity, records, now);
+        let mut coordinator = Coordinator::open(config.lifecycle, identity, records, now);
+        coordinator.number_above(replica.head().issued().map_or(0, Counter::get));
         Ok(Self { replica, coordinator, persisting: None, now, refused_frames: 0, stability_asked: None })
     }
 

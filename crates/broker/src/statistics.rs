@@ -41,6 +41,10 @@ pub struct Statistics {
     pub settled: u64,
     /// Results that became stable, as far as this broker can tell.
     pub stable: u64,
+    /// Jobs that were over for so long that this broker deleted their facts.
+    pub compacted: u64,
+    /// Facts of such jobs that turned up here later, and were deleted.
+    pub leftovers: u64,
     /// D0: the same submission again.
     pub retransmission: u64,
     /// D1: the same submission with another digest.

@@ -31,7 +31,7 @@ impl Coordinator {
             Command::RetireMember { node, even_if_heard } => self.retire_member(node, even_if_heard),
             Command::EndStormGuard => Ok(Reply::StormGuardEnded { was_on: self.end_storm(StormEnd::Operator) }),
             Command::Job { job } => {
-                let view = self.job(job).ok_or(CommandError::UnknownJob { job });
+                let view = self.job(job).ok_or_else(|| self.unknown_job(job));
                 view.map(|view| Reply::Job(Box::new(view)))
             }
             Command::Explain { of } => self.explain(of).map(|explanation| Reply::Explanation(Box::new(explanation))),
@@ -80,7 +80,7 @@ impl Coordinator {
     }
 
     fn cancel(&mut self, id: JobId) -> Result<Reply, CommandError> {
-        let job = self.view.job(id).filter(|job| job.spec.is_some()).ok_or(CommandError::UnknownJob { job: id })?;
+        let job = self.view.job(id).filter(|job| job.spec.is_some()).ok_or_else(|| self.unknown_job(id))?;
         let named = job.canonical().or_else(|| job.accepted().find(|(_, fact)| fact.success).map(|(id, _)| id));
         if let Some(canonical) = named {
             return Ok(Reply::TooLate { job: id, canonical });

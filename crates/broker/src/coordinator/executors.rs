@@ -248,6 +248,9 @@ impl Coordinator {
 
     fn receive_one(&mut self, from: NodeId, held: &HeldAttempt, register: &Register) -> HeldVerdict {
         let attempt = held.attempt;
+        if self.view.is_done(attempt.job) {
+            return HeldVerdict::Stop;
+        }
         let job = self.view.job(attempt.job);
         if job.is_some_and(|job| job.spec.is_some() && job.is_over(self.config.retries)) {
             return HeldVerdict::Stop;
@@ -319,10 +322,11 @@ impl Coordinator {
 
     /// Whether nothing more can come of an attempt, or nothing is needed.
     fn has_ended(&self, attempt: AttemptId) -> bool {
-        self.view.job(attempt.job).is_some_and(|job| {
-            job.is_over(self.config.retries)
-                || job.attempts.get(&attempt).and_then(|record| record.phase()).is_some_and(Phase::is_final)
-        })
+        self.view.is_done(attempt.job)
+            || self.view.job(attempt.job).is_some_and(|job| {
+                job.is_over(self.config.retries)
+                    || job.attempts.get(&attempt).and_then(|record| record.phase()).is_some_and(Phase::is_final)
+            })
     }
 
     /// Gives up attempts of this job that are said to run on an executor of ours, which registered later without them.
@@ -425,6 +429,10 @@ impl Coordinator {
         let state = self.homed.get(&from).and_then(|homed| homed.attempts.get(&attempt)).map(|held| held.state);
         let job = self.view.job(attempt.job).filter(|job| job.spec.is_some());
         if let Some(HeldState::Stopping(_)) = state {
+            return;
+        }
+        if self.view.is_done(attempt.job) {
+            self.renew(from, attempt, Some(held.token), HeldState::Stopping(StopReason::Completed));
             return;
         }
         if let Some(job) = job.filter(|job| job.is_over(self.config.retries)) {

@@ -18,14 +18,17 @@ use crate::{EventKind, FactKey};
 #[derive(Debug, Default)]
 pub(super) struct Ladder {
     /// Where the accepted submissions are that are not stable.
-    submissions: BTreeMap<SubmissionId, Dot>,
+    submissions: BTreeMap<(JobId, SubmissionId), Dot>,
     settles: BTreeMap<JobId, BTreeSet<Dot>>,
+    cancels: BTreeMap<JobId, BTreeSet<Dot>>,
     /// Who is a member is a fact as well, and has to have arrived everywhere.
     members: BTreeMap<ReplicaId, Dot>,
     through: VectorClock,
-    /// Jobs with a result that is not stable.
+    /// Jobs with a result, or a cancel, that is not stable.
     waiting: BTreeSet<JobId>,
     stable: BTreeMap<JobId, SubmissionId>,
+    /// Jobs that every member knows to be cancelled.
+    cancelled: BTreeSet<JobId>,
 }
 
 impl Ladder {
@@ -33,7 +36,10 @@ impl Ladder {
     pub(super) fn note(&mut self, key: &FactKey, dot: Dot) {
         match key {
             FactKey::Submission { job, id } if self.stable.get(job) != Some(id) => {
-                self.submissions.insert(*id, dot);
+                self.submissions.insert((*job, *id), dot);
+            }
+            FactKey::Cancel { job, .. } if !self.cancelled.contains(job) => {
+                self.cancels.entry(*job).or_default().insert(dot);
             }
             FactKey::Settle { job, .. } => {
                 self.settles.entry(*job).or_default().insert(dot);
@@ -51,8 +57,23 @@ impl Ladder {
             | FactKey::Emergency { .. }
             | FactKey::PolicyDef(_)
             | FactKey::Data { .. }
-            | FactKey::PolicyCurrent { .. } => {}
+            | FactKey::PolicyCurrent { .. }
+            | FactKey::Done { .. } => {}
         }
+    }
+
+    /// Forgets a job.
+    pub(super) fn forget(&mut self, job: JobId) {
+        let first = SubmissionId { accepted_by: FIRST_REPLICA, number: 0 };
+        let of_job = self.submissions.range((job, first)..).take_while(|((of, _), _)| *of == job);
+        for key in of_job.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.submissions.remove(&key);
+        }
+        self.settles.remove(&job);
+        self.cancels.remove(&job);
+        self.waiting.remove(&job);
+        self.stable.remove(&job);
+        self.cancelled.remove(&job);
     }
 
     pub(super) fn note_member(&mut self, replica: ReplicaId, dot: Dot) {
@@ -67,9 +88,15 @@ impl Ladder {
     fn covers(&self, job: &JobRecord, canonical: SubmissionId) -> bool {
         let stable = |dot: &Dot| self.through.contains(*dot);
         let settled = || self.settles.get(&job.id).is_some_and(|dots| dots.iter().any(stable));
-        self.submissions.get(&canonical).is_some_and(stable)
+        self.submissions.get(&(job.id, canonical)).is_some_and(stable)
             && (job.first_stands() || settled())
             && self.members.values().all(stable)
+    }
+
+    /// Whether every member knows that the job is cancelled, and whatever one had accepted before is known here.
+    fn covers_cancel(&self, job: JobId) -> bool {
+        let stable = |dot: &Dot| self.through.contains(*dot);
+        self.cancels.get(&job).is_some_and(|dots| dots.iter().any(stable)) && self.members.values().all(stable)
     }
 }
 
@@ -96,28 +123,51 @@ impl Coordinator {
         let Some(job) = self.view.job(id) else { return };
         let (canonical, before) = (job.canonical(), self.ladder.stable.get(&id).copied());
         let Some(canonical) = canonical else {
-            self.ladder.waiting.remove(&id);
+            self.climb_cancelled(id);
             return;
         };
+        if self.ladder.cancelled.remove(&id) {
+            self.keep(id);
+        }
         if before == Some(canonical) {
             return;
         }
+        let Some(job) = self.view.job(id) else { return };
         let stable = job.policy().is_some() && self.ladder.covers(job, canonical);
         if before.is_some() {
             // Another pin, or a broker from outside the membership of then.
             self.ladder.stable.remove(&id);
+            self.keep(id);
             let (from, to) = (Finality::Stable, Finality::Provisional);
             self.notify(EventKind::FinalityChanged { job: id, from, to });
         }
         if stable {
             self.ladder.waiting.remove(&id);
-            self.ladder.submissions.remove(&canonical);
+            self.ladder.submissions.remove(&(id, canonical));
             self.ladder.stable.insert(id, canonical);
             count(&mut self.statistics.stable);
+            self.keep_for_now(id);
             let (from, to) = (Finality::Provisional, Finality::Stable);
             self.notify(EventKind::FinalityChanged { job: id, from, to });
         } else {
             self.ladder.waiting.insert(id);
+        }
+    }
+
+    /// Looks whether every member knows that a job without a result is cancelled.
+    fn climb_cancelled(&mut self, id: JobId) {
+        let cancelled = self.view.job(id).is_some_and(|job| job.is_cancelled() && !job.has_success());
+        if !cancelled {
+            self.ladder.waiting.remove(&id);
+        } else if !self.ladder.cancelled.contains(&id) {
+            if self.ladder.covers_cancel(id) {
+                self.ladder.waiting.remove(&id);
+                self.ladder.cancels.remove(&id);
+                self.ladder.cancelled.insert(id);
+                self.keep_for_now(id);
+            } else {
+                self.ladder.waiting.insert(id);
+            }
         }
     }
 
@@ -132,3 +182,5 @@ impl Coordinator {
         view
     }
 }
+
+const FIRST_REPLICA: ReplicaId = ReplicaId::new(1).expect("1 is not zero");

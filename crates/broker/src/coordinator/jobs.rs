@@ -321,7 +321,7 @@ impl Coordinator {
     /// Writes down how far an attempt has come, in our own fact of it. Says whether that was news.
     pub(super) fn mark(&mut self, attempt: AttemptId, phase: Phase, registration: u64, progress_bp: u16) -> bool {
         let Some(record) = self.view.job(attempt.job).and_then(|job| job.attempts.get(&attempt)) else {
-            if attempt.owner != self.own.replica {
+            if attempt.owner != self.own.replica && !self.view.is_done(attempt.job) {
                 let mark = PhaseMark::new(phase, registration);
                 let key = FactKey::Seen { attempt, by: self.own.replica };
                 self.write(key, Fact::Seen(SeenFact { mark, progress_bp }));

@@ -1,6 +1,7 @@
 //! The life of jobs on one broker: a value that folds facts, decides, and says what to do.
 
 mod commands;
+mod compaction;
 mod data;
 mod emergencies;
 mod executors;
@@ -30,6 +31,7 @@ use reconvene_resolve::PolicyId;
 use reconvene_store::{Identity, PlanError, Record, sabotage};
 use reconvene_sync::{Member, NewWrite, Ticket};
 
+use self::compaction::Compaction;
 use self::executors::Homed;
 use self::finality::Ladder;
 use self::jobs::Local;
@@ -225,6 +227,7 @@ pub struct Coordinator {
     lately_lost: Lately,
     in_force: InForce,
     ladder: Ladder,
+    compaction: Compaction,
     /// Policies that are durable here.
     defined: BTreeSet<PolicyId>,
     declared: VecDeque<Timestamp>,
@@ -287,6 +290,7 @@ impl Coordinator {
             lately_lost: Lately::default(),
             in_force,
             ladder: Ladder::default(),
+            compaction: Compaction::default(),
             defined: BTreeSet::new(),
             declared: VecDeque::new(),
             standing: BTreeSet::new(),
@@ -437,6 +441,7 @@ impl Coordinator {
                 Timer::Parked(job) => self.expire_parked(job),
                 Timer::Emergency(id) => self.emergency_changed(id),
                 Timer::Alone => self.learned(),
+                Timer::Compact => self.compact(),
             }
             self.check_storm();
             // A later timer may depend on what this one has changed.
@@ -479,6 +484,9 @@ impl Coordinator {
             Change::Data(id, by) => self.data_changed(id, by),
             Change::Member(replica) => self.member_changed(replica),
             Change::Retired(replica) => self.member_retired(replica),
+            Change::Done(job) => self.job_done(job),
+            Change::MoreDone => self.answer_parked_of_done(),
+            Change::Leftover(key) => self.delete_leftover(key),
             Change::Policy => self.policy_changed(),
             Change::Fault { key, reason } => {
                 count(&mut self.statistics.fact_faults);
@@ -511,6 +519,11 @@ impl Coordinator {
             FactKey::PolicyDef(id) => {
                 self.defined.insert(*id);
             }
+            FactKey::Done { admitted_by, .. } if *admitted_by == own => {
+                if let Fact::Done(done) = fact {
+                    self.last_job = self.last_job.max(done.jobs.last().unwrap_or(0));
+                }
+            }
             FactKey::Spec(_)
             | FactKey::Own { .. }
             | FactKey::Attempt(_)
@@ -521,6 +534,7 @@ impl Coordinator {
             | FactKey::Hold { .. }
             | FactKey::Pin { .. }
             | FactKey::PolicyCurrent { .. }
+            | FactKey::Done { .. }
             | FactKey::Told { .. }
             | FactKey::Executor { .. }
             | FactKey::Data { .. }
@@ -530,6 +544,9 @@ impl Coordinator {
 
     /// Writes a fact of ours: folded at once, durable before anybody hears of it.
     fn write(&mut self, key: FactKey, fact: Fact) {
+        if key.job().is_some_and(|job| self.view.is_done(job)) {
+            return;
+        }
         let mut changes = Vec::new();
         self.height = self.height.max(fact.height());
         self.outbox.write(key, fact.clone());
@@ -638,6 +655,7 @@ fn writer(key: &FactKey) -> Option<ReplicaId> {
         | FactKey::Hold { by, .. }
         | FactKey::Pin { by, .. }
         | FactKey::PolicyCurrent { by }
+        | FactKey::Done { by, .. }
         | FactKey::Told { by, .. }
         | FactKey::Data { by, .. }
         | FactKey::Emergency { by, .. } => *by,

@@ -1,11 +1,11 @@
 //! What goes out, in order: writes at once, everything that speaks of them only when they are durable.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use reconvene_clock::{NodeId, ReplicaId};
 use reconvene_executor::JobId;
 use reconvene_executor::message::ToExecutor;
-use reconvene_store::{Body, PlanError};
+use reconvene_store::{Body, Class, PlanError};
 use reconvene_sync::{NewWrite, Ticket};
 
 use crate::coordinator::Output;
@@ -16,6 +16,7 @@ use crate::{CommandError, Event, Fact, FactKey, Reply};
 pub(super) struct Outbox {
     pending: BTreeMap<FactKey, Fact>,
     retiring: Vec<ReplicaId>,
+    deletes: BTreeSet<FactKey>,
     effects: Vec<Effect>,
     writes: VecDeque<Output>,
     steps: VecDeque<Step>,
@@ -62,6 +63,12 @@ impl Outbox {
         self.retiring.push(replica);
     }
 
+    /// Deletes a fact, after what is written now: what says that it may go is never behind.
+    pub(super) fn delete(&mut self, key: FactKey) {
+        self.pending.remove(&key);
+        self.deletes.insert(key);
+    }
+
     pub(super) fn effect(&mut self, effect: Effect) {
         self.effects.push(effect);
     }
@@ -82,6 +89,12 @@ impl Outbox {
             if let FactKey::Spec(job) = key {
                 admitted.push(job);
             }
+        }
+        for key in core::mem::take(&mut self.deletes) {
+            if writes.len() >= WRITES {
+                self.emit(core::mem::take(&mut writes), core::mem::take(&mut admitted));
+            }
+            writes.push(NewWrite::new(key.to_key(), Class::NORMAL, Body::Tombstone));
         }
         self.emit(writes, admitted);
         for replica in core::mem::take(&mut self.retiring) {

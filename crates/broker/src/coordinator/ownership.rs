@@ -151,6 +151,16 @@ impl Coordinator {
     /// Finds our place in the line of those who may take a job over, and waits for our turn.
     pub(super) fn consider_takeover(&mut self, job: JobId, owner: ReplicaId) {
         let Some(gone) = self.gone_since(owner) else { return };
+        let turn = gone.saturating_add(self.config.takeover_step_ms.saturating_mul(self.rank_for(job, owner)));
+        if turn > self.at.mono {
+            self.timers.arm(Timer::Takeover(job), turn);
+        } else {
+            self.take_over(job);
+        }
+    }
+
+    /// How many of the brokers that are heard come before this one in the line of those who stand in for an owner.
+    pub(super) fn rank_for(&self, job: JobId, owner: ReplicaId) -> u64 {
         let own = self.own.replica;
         let at = self.at.mono;
         let recent_ms = self.config.owner_timeout_ms / 2;
@@ -165,13 +175,7 @@ impl Coordinator {
         let others = self.view.latest_members().filter(|member| member.replica != own && member.replica != owner);
         let others = others.filter(|member| !self.view.is_retired(member.replica));
         let before = others.filter(|member| heard(&member.node) && score(member.replica, member.node) > mine);
-        let rank = number(before.count());
-        let turn = gone.saturating_add(self.config.takeover_step_ms.saturating_mul(rank));
-        if turn > at {
-            self.timers.arm(Timer::Takeover(job), turn);
-        } else {
-            self.take_over(job);
-        }
+        number(before.count())
     }
 
     pub(super) fn take_over(&mut self, id: JobId) {

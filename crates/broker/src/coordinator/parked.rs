@@ -58,6 +58,11 @@ impl Parked {
         self.jobs.get(&job).map_or(&[], Vec::as_slice)
     }
 
+    /// The jobs that something is kept for.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
+        self.jobs.keys().copied()
+    }
+
     pub(super) fn contains(&self, job: JobId) -> bool {
         self.jobs.contains_key(&job)
     }

@@ -72,7 +72,7 @@ impl Coordinator {
     }
 
     pub(super) fn repin(&mut self, id: JobId, policy: PolicyId, issuer_rank: u32) -> Result<Reply, CommandError> {
-        let unknown = || CommandError::UnknownJob { job: id };
+        let unknown = || self.unknown_job(id);
         let before = self.view.job(id).and_then(|job| job.pin()).ok_or_else(unknown)?;
         let known = self.view.policy(policy).ok_or(CommandError::UnknownPolicy { policy })?;
         if before.policy == policy {

@@ -188,7 +188,7 @@ impl Coordinator {
     /// An operator's release.
     pub(super) fn release_command(&mut self, id: JobId) -> Result<Reply, CommandError> {
         if self.view.job(id).is_none() {
-            return Err(CommandError::UnknownJob { job: id });
+            return Err(self.unknown_job(id));
         }
         Ok(Reply::Released { job: id, was_held: self.release_hold(id) })
     }

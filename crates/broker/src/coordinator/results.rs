@@ -42,8 +42,9 @@ impl Judgement {
 impl Coordinator {
     pub(super) fn submitted(&mut self, from: NodeId, submit: Submit) {
         self.linked.insert(from);
-        let known = self.view.job(submit.attempt.job).is_some_and(|job| job.spec.is_some());
-        if known {
+        let id = submit.attempt.job;
+        let known = self.view.job(id).is_some_and(|job| job.spec.is_some());
+        if known || self.view.is_done(id) {
             let (attempt, sequence) = (submit.attempt, submit.sequence);
             let answer = self.judge(from, submit);
             if answer.is_final() {
@@ -117,6 +118,9 @@ impl Coordinator {
     /// Judges a result of a job that is known here, and writes down what is to be kept of it.
     fn judge(&mut self, from: NodeId, submit: Submit) -> Answer {
         let id = submit.attempt.job;
+        if self.view.is_done(id) {
+            return self.refuse_done(&submit);
+        }
         let Some(job) = self.view.job(id) else { return Answer::Busy { retry_after_ms: self.config.sync_interval_ms } };
         let level = self.view.level(job, self.at.wall);
         let candidate = self.candidate(from, &submit, level);
@@ -154,6 +158,15 @@ impl Coordinator {
             Answer::Fault(_) => self.notify(EventKind::ResultRejected { job: id, attempt, digest, answer }),
             Answer::Accepted { .. } | Answer::AcceptedFailure | Answer::Parked { .. } | Answer::Busy { .. } => {}
         }
+        answer
+    }
+
+    /// D5: the job is over and forgotten.
+    fn refuse_done(&mut self, submit: &Submit) -> Answer {
+        let (attempt, digest) = (submit.attempt, submit.digest);
+        let answer = Answer::Rejected(Rejection::Late { canonical: None });
+        count(&mut self.statistics.late);
+        self.notify(EventKind::ResultRejected { job: attempt.job, attempt, digest, answer });
         answer
     }
 

@@ -110,6 +110,13 @@ pub enum FactKey {
         /// The writer, which is the holder.
         by: ReplicaId,
     },
+    /// Which jobs are over and forgotten; written by the broker that has deleted their facts.
+    Done {
+        /// The broker that admitted them.
+        admitted_by: ReplicaId,
+        /// The writer.
+        by: ReplicaId,
+    },
     /// A policy under its name. Written by any broker that uses it: the name is the digest of the content, so that all
     /// write the same.
     PolicyDef(PolicyId),
@@ -137,6 +144,7 @@ impl FactKey {
         let mut segments = text.split('/');
         let fact = match segments.next()? {
             "job" => Self::parse_job(&mut segments)?,
+            "done" => Self::Done { admitted_by: replica(segments.next()?)?, by: replica(segments.next()?)? },
             "exec" => Self::Executor { executor: segments.next()?.parse().ok()?, home: replica(segments.next()?)? },
             "emg" => {
                 let (declared_by, number) = segments.next()?.split_once('-')?;
@@ -204,6 +212,7 @@ impl FactKey {
             Self::Executor { .. }
             | Self::Emergency { .. }
             | Self::Data { .. }
+            | Self::Done { .. }
             | Self::PolicyDef(_)
             | Self::PolicyCurrent { .. } => None,
         }
@@ -259,6 +268,7 @@ impl Display for FactKey {
             Self::Data { id, by } => write!(f, "data/{id}/{by}"),
             Self::PolicyDef(id) => write!(f, "policy/def/{id}"),
             Self::PolicyCurrent { by } => write!(f, "policy/cur/{by}"),
+            Self::Done { admitted_by, by } => write!(f, "done/{admitted_by}/{by}"),
         }
     }
 }
@@ -299,6 +309,7 @@ mod tests {
             FactKey::PolicyDef(PolicyId([0xa1; 16])),
             FactKey::PolicyCurrent { by },
             FactKey::Data { id: DataId([0xda; 16]), by },
+            FactKey::Done { admitted_by: by, by },
         ]
     }
 
@@ -321,6 +332,7 @@ mod tests {
         assert_eq!(spelled[12], format!("policy/def/{}", "a1".repeat(16)));
         assert_eq!(spelled[13], "policy/cur/00000000000000ab");
         assert_eq!(spelled[14], format!("data/{}/00000000000000ab", "da".repeat(16)));
+        assert_eq!(spelled[15], "done/00000000000000ab/00000000000000ab");
         assert_eq!(spelled[10], "emg/00000000000000ab-0000000000000004/00000000000000ab");
     }
 

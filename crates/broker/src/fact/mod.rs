@@ -8,6 +8,7 @@ mod codec;
 mod data;
 mod key;
 mod phase;
+mod ranges;
 
 use reconvene_clock::{Height, Hlc, NodeId, ReplicaId, WallTime};
 use reconvene_executor::{
@@ -24,6 +25,7 @@ pub use self::data::{
 };
 pub use self::key::FactKey;
 pub use self::phase::{Phase, PhaseMark};
+pub use self::ranges::{RANGES_MAX, Ranges, RangesError};
 
 /// The value of a fact. Its [`FactKey`] says what it speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub enum Fact {
     PolicyDef(PolicyDefFact),
     /// Under [`FactKey::PolicyCurrent`].
     PolicyCurrent(PolicyCurrentFact),
+    /// Under [`FactKey::Done`].
+    Done(DoneFact),
 }
 
 /// The specification of a job as it was admitted. Never changes.
@@ -275,6 +279,14 @@ pub struct ToldFact {
     pub pending: Option<SubmissionId>,
 }
 
+/// Jobs that are over and whose facts were deleted. Facts of them that turn up say nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
+pub struct DoneFact {
+    /// Their sequence numbers. Only grows.
+    pub jobs: Ranges,
+}
+
 /// An executor as it registered at a broker.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "plain data; a new field is a new version of the fact")]
@@ -335,9 +347,13 @@ impl Fact {
             | Self::Emergency(_)
             | Self::PolicyDef(_)
             | Self::PolicyCurrent(_) => Class::URGENT,
-            Self::Spec(_) | Self::Attempt(_) | Self::Seen(_) | Self::Pin(_) | Self::Told(_) | Self::Data(_) => {
-                Class::NORMAL
-            }
+            Self::Spec(_)
+            | Self::Attempt(_)
+            | Self::Seen(_)
+            | Self::Pin(_)
+            | Self::Told(_)
+            | Self::Done(_)
+            | Self::Data(_) => Class::NORMAL,
         }
     }
 
@@ -362,6 +378,7 @@ impl Fact {
             Self::Data(fact) => codec::encode(fact),
             Self::PolicyDef(fact) => codec::encode(fact),
             Self::PolicyCurrent(fact) => codec::encode(fact),
+            Self::Done(fact) => codec::encode(fact),
         }
     }
 
@@ -386,6 +403,7 @@ impl Fact {
             FactKey::Data { .. } => Self::Data(codec::decode(bytes)?),
             FactKey::PolicyDef(_) => Self::PolicyDef(codec::decode(bytes)?),
             FactKey::PolicyCurrent { .. } => Self::PolicyCurrent(codec::decode(bytes)?),
+            FactKey::Done { .. } => Self::Done(codec::decode(bytes)?),
         })
     }
 }
@@ -405,7 +423,12 @@ impl Fact {
             Self::Pin(fact) => Some(fact.at),
             Self::Data(fact) => Some(fact.at),
             Self::PolicyCurrent(fact) => Some(fact.at),
-            Self::Seen(_) | Self::Told(_) | Self::Executor(_) | Self::Emergency(_) | Self::PolicyDef(_) => None,
+            Self::Seen(_)
+            | Self::Told(_)
+            | Self::Executor(_)
+            | Self::Emergency(_)
+            | Self::PolicyDef(_)
+            | Self::Done(_) => None,
         }
     }
 
@@ -427,7 +450,8 @@ impl Fact {
             | Self::Emergency(_)
             | Self::Data(_)
             | Self::PolicyDef(_)
-            | Self::PolicyCurrent(_) => None,
+            | Self::PolicyCurrent(_)
+            | Self::Done(_) => None,
         }
     }
 }
@@ -505,6 +529,10 @@ mod tests {
                 ],
             ),
             (Fact::Seen(seen), &[1, 3, 7, 251, 44, 1]),
+            (
+                Fact::Done(DoneFact { jobs: [1, 2, 3, 300].into_iter().collect() }),
+                &[1, 2, 1, 3, 251, 44, 1, 251, 44, 1],
+            ),
             (Fact::Emergency(emergency), &[1, 1, 0, 200, 1, b'n', 4, 6]),
         ] {
             assert_eq!(fact.encode().unwrap(), bytes, "{fact:?}");

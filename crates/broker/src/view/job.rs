@@ -1,6 +1,6 @@
 //! Everything known of one job, as a product of lattices: each part only grows, whatever order facts arrive in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reconvene_clock::{Hlc, NodeId, ReplicaId};
@@ -26,12 +26,14 @@ pub(crate) struct JobRecord {
     pub(crate) attempts: BTreeMap<AttemptId, AttemptRecord>,
     pub(crate) submissions: BTreeMap<SubmissionId, SubmissionFact>,
     settled: Option<Hlc>,
-    cancels: BTreeMap<ReplicaId, Hlc>,
+    pub(super) cancels: BTreeMap<ReplicaId, Hlc>,
     hold: Option<(Held, HoldFact)>,
     pin: Option<PinFact>,
     /// What judges: the policy that is pinned, once it is known here.
     policy: Option<(PolicyId, Arc<Policy>)>,
-    told: BTreeMap<ReplicaId, ToldFact>,
+    pub(super) told: BTreeMap<ReplicaId, ToldFact>,
+    /// The keys of those facts of which only the greatest is kept.
+    pub(super) written: BTreeSet<FactKey>,
     canonical: Option<SubmissionId>,
 }
 
@@ -135,12 +137,22 @@ impl JobRecord {
             pin: None,
             policy: None,
             told: BTreeMap::new(),
+            written: BTreeSet::new(),
             canonical: None,
         }
     }
 
     /// Joins one fact. Says whether something changed, and what contradiction was found.
     pub(crate) fn apply(&mut self, key: &FactKey, fact: Fact) -> (bool, Option<&'static str>) {
+        if matches!(
+            (key, &fact),
+            (FactKey::Own { .. }, Fact::Own(_))
+                | (FactKey::Settle { .. }, Fact::Settle(_))
+                | (FactKey::Hold { .. }, Fact::Hold(_))
+                | (FactKey::Pin { .. }, Fact::Pin(_))
+        ) {
+            self.written.insert(*key);
+        }
         match (key, fact) {
             (FactKey::Spec(_), Fact::Spec(fact)) => self.join_spec(*fact),
             (FactKey::Own { epoch, .. }, Fact::Own(fact)) => (self.join_claim(*epoch, fact), None),
@@ -415,7 +427,7 @@ impl JobRecord {
     /// How many attempts came to this result, accepted or not.
     pub(crate) fn agreement(&self, digest: ResultDigest, also: Option<AttemptId>) -> u32 {
         let reported = self.submissions.values().filter(|fact| fact.success && fact.digest == digest);
-        let attempts: std::collections::BTreeSet<_> = reported.map(|fact| fact.attempt).chain(also).collect();
+        let attempts: BTreeSet<_> = reported.map(|fact| fact.attempt).chain(also).collect();
         count(attempts.iter())
     }
 

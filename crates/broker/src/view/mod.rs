@@ -1,6 +1,7 @@
 //! The view: what all facts known here say together. Facts of others and our own go through the same fold.
 
 mod data;
+mod done;
 mod job;
 mod models;
 mod reappearance;
@@ -23,7 +24,7 @@ pub use self::models::{
     AttemptView, DataContent, DataHolder, DataView, EmergencyView, ExecutorView, JobStatus, JobView, PolicyView,
     ResultView, SubmissionView,
 };
-use crate::fact::{DataId, EmergencyFact, ExecutorFact, ExecutorState, Fact, FactKey, SpecFact, Verdict};
+use crate::fact::{DataId, EmergencyFact, ExecutorFact, ExecutorState, Fact, FactKey, Ranges, SpecFact, Verdict};
 use crate::strategy;
 
 /// Everything known, with the indexes that let one input cost no more than what it touches.
@@ -52,6 +53,8 @@ pub(crate) struct View {
     policies: BTreeMap<PolicyId, Arc<Policy>>,
     /// Jobs whose policy is not known here.
     awaiting: BTreeMap<PolicyId, BTreeSet<JobId>>,
+    /// Jobs that are over and forgotten, by the broker that admitted them.
+    done: BTreeMap<ReplicaId, Ranges>,
 }
 
 /// What a fact has changed.
@@ -64,6 +67,12 @@ pub(crate) enum Change {
     Data(DataId, ReplicaId),
     Member(ReplicaId),
     Retired(ReplicaId),
+    /// The job is done: nothing is known of it any more.
+    Done(JobId),
+    /// Some jobs are done that were not, known here or not.
+    MoreDone,
+    /// A fact of a job that is done is in the store.
+    Leftover(FactKey),
     /// A policy became known, or another one is in force.
     Policy,
     Fault {
@@ -98,6 +107,7 @@ impl View {
             registry: PolicyRegistry::default(),
             policies: BTreeMap::new(),
             awaiting: BTreeMap::new(),
+            done: BTreeMap::new(),
         }
     }
 
@@ -127,6 +137,12 @@ impl View {
             return;
         }
         let Some(key) = FactKey::parse(record.key()) else { return };
+        if self.folds_to_nothing(&key) {
+            if record.values().next().is_some() {
+                changes.push(Change::Leftover(key));
+            }
+            return;
+        }
         for (version, bytes) in record.values() {
             match Fact::decode(&key, bytes) {
                 Ok(fact) => {
@@ -168,9 +184,11 @@ impl View {
                     changes.push(Change::Policy);
                 }
             }
+            (FactKey::Done { admitted_by, .. }, Fact::Done(fact)) => self.join_done(admitted_by, &fact.jobs, changes),
             (
                 FactKey::Executor { .. }
                 | FactKey::Emergency { .. }
+                | FactKey::Done { .. }
                 | FactKey::Data { .. }
                 | FactKey::PolicyDef(_)
                 | FactKey::PolicyCurrent { .. },
@@ -181,7 +199,7 @@ impl View {
     }
 
     fn apply_to_job(&mut self, key: FactKey, fact: Fact, changes: &mut Vec<Change>) {
-        let Some(id) = key.job() else { return };
+        let Some(id) = key.job().filter(|_| !self.folds_to_nothing(&key)) else { return };
         let before = self.jobs.get(&id).map(|job| self.indexed(job));
         let job = self.jobs.entry(id).or_insert_with(|| JobRecord::new(id));
         let awaited = job.awaited_policy();

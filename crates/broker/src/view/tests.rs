@@ -11,9 +11,9 @@ use reconvene_resolve::{HeadStartMinutes, Pin, PinEpoch, PolicyChoice, PolicyEpo
 
 use super::*;
 use crate::fact::{
-    AttemptCause, AttemptFact, CancelFact, ContentHash, DataFact, DataName, DataState, EmergencyFact, ExecutorFact,
-    HoldFact, HoldReason, OwnCause, OwnFact, Phase, PhaseMark, PinFact, PolicyCurrentFact, PolicyDefFact, SeenFact,
-    SettleFact, SpecFact, SubmissionFact, ToldFact,
+    AttemptCause, AttemptFact, CancelFact, ContentHash, DataFact, DataName, DataState, DoneFact, EmergencyFact,
+    ExecutorFact, HoldFact, HoldReason, OwnCause, OwnFact, Phase, PhaseMark, PinFact, PolicyCurrentFact, PolicyDefFact,
+    SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact,
 };
 
 fn replica() -> impl Strategy<Value = ReplicaId> {
@@ -189,6 +189,10 @@ fn fact() -> impl Strategy<Value = (FactKey, Fact)> {
     prop_oneof![
         8 => about_jobs(),
         2 => about_policies(),
+        1 => (replica(), replica(), vec(1_u64..4, 0..3)).prop_map(|(admitted_by, by, jobs)| {
+            let jobs = jobs.into_iter().collect();
+            (FactKey::Done { admitted_by, by }, Fact::Done(DoneFact { jobs }))
+        }),
         1 => (node(), replica(), session(), 0_u64..3, any::<bool>()).prop_map(|(executor, home, session, number, up)| {
             let state = if up { ExecutorState::Up } else { ExecutorState::Gone };
             let (capacity, tags) = (Resources::NONE, BTreeSet::new());
@@ -259,6 +263,27 @@ proptest! {
                     prop_assert_eq!(others.len() + 1, live.len());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn law_facts_of_a_job_that_is_done_fold_to_nothing(facts in vec(fact(), 0..60), done in job(), by in replica()) {
+        let jobs = [done.sequence].into_iter().collect();
+        let fact = (FactKey::Done { admitted_by: done.admitted_by, by }, Fact::Done(DoneFact { jobs }));
+        let without = facts.iter().filter(|(key, _)| key.job() != Some(done)).cloned();
+        let view = folded(facts.iter().cloned().chain([fact.clone()]));
+        prop_assert!(view.is_done(done) && view.job(done).is_none());
+        prop_assert_eq!(view, folded(without.chain([fact])));
+    }
+
+    #[test]
+    fn law_the_keys_of_a_job_are_those_of_its_facts(facts in vec(about_jobs(), 0..40)) {
+        let view = folded(facts.iter().cloned());
+        for job in view.jobs_after(None) {
+            let keys: BTreeSet<FactKey> = job.keys().into_iter().collect();
+            let written: BTreeSet<FactKey> =
+                facts.iter().map(|(key, _)| *key).filter(|key| key.job() == Some(job.id)).collect();
+            prop_assert_eq!(keys, written);
         }
     }
 

@@ -11,6 +11,7 @@
     reason = "tests index and add freely, and fail by panicking"
 )]
 
+mod compaction;
 mod data;
 mod duplicates;
 mod emergencies;

@@ -170,7 +170,9 @@ impl World {
         let store = &mut self.brokers[to].store;
         let mut changed = Vec::new();
         for record in records {
-            let newest = |record: &Record| record.siblings().last().unwrap().dot.counter;
+            // A delete goes before what it deletes, whoever wrote either.
+            let newest =
+                |record: &Record| (record.values().next().is_none(), record.siblings().last().unwrap().dot.counter);
             if store.get(record.key()).is_none_or(|known| newest(known) < newest(record)) {
                 store.insert(record.key().clone(), record.clone());
                 changed.push(record.clone());

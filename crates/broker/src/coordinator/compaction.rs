@@ -1,0 +1,175 @@
+//! Forgetting jobs that are over: their facts go, their names stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reconvene_clock::{ReplicaId, WallTime};
+use reconvene_executor::JobId;
+use reconvene_executor::message::StopReason;
+
+use crate::coordinator::Coordinator;
+use crate::coordinator::timers::Timer;
+use crate::fact::{DoneFact, RANGES_MAX, Ranges};
+use crate::statistics::count;
+use crate::view::JobRecord;
+use crate::{CommandError, EventKind, Fact, FactKey};
+
+/// Jobs that may be forgotten, and when.
+#[derive(Debug, Default)]
+pub(super) struct Compaction {
+    due: BTreeSet<(WallTime, JobId)>,
+    places: BTreeMap<JobId, WallTime>,
+}
+
+impl Compaction {
+    fn set(&mut self, job: JobId, at: WallTime) {
+        self.remove(job);
+        self.places.insert(job, at);
+        self.due.insert((at, job));
+    }
+
+    fn remove(&mut self, job: JobId) {
+        if let Some(at) = self.places.remove(&job) {
+            self.due.remove(&(at, job));
+        }
+    }
+
+    fn next(&self) -> Option<(WallTime, JobId)> {
+        self.due.first().copied()
+    }
+}
+
+impl Coordinator {
+    /// A job is over for every member from now on: it is kept for a while, for those who ask.
+    pub(super) fn keep_for_now(&mut self, id: JobId) {
+        let Some(over) = self.view.job(id).and_then(JobRecord::over_since) else { return };
+        self.compaction.set(id, over.min(self.at.wall).saturating_add(self.config.keep_results_ms));
+        self.await_compaction();
+    }
+
+    /// A job is not over after all.
+    pub(super) fn keep(&mut self, id: JobId) {
+        self.compaction.remove(id);
+    }
+
+    fn await_compaction(&mut self) {
+        if let Some((at, _)) = self.compaction.next() {
+            self.arm(Timer::Compact, at.saturating_since(self.at.wall));
+        }
+    }
+
+    /// Forgets the jobs that are due here, as many as one batch should hold.
+    pub(super) fn compact(&mut self) {
+        let (wall, again_ms) = (self.at.wall, self.config.owner_timeout_ms);
+        let mut due = BTreeSet::new();
+        while let Some((at, id)) = self.compaction.next().filter(|(at, _)| *at <= wall && due.len() < JOBS_AT_ONCE) {
+            if self.may_forget(id) {
+                self.compaction.remove(id);
+                due.insert(id);
+            } else {
+                // Somebody else may do it. If not, it is looked at again.
+                self.compaction.set(id, wall.max(at).saturating_add(again_ms.max(1)));
+            }
+        }
+        for id in self.forget_jobs(&due) {
+            self.compaction.set(id, wall.saturating_add(again_ms.max(1)));
+        }
+        self.await_compaction();
+    }
+
+    /// Whether it is for this broker to forget a job: its owner, or the first of those who would take it over.
+    fn may_forget(&self, id: JobId) -> bool {
+        let Some(job) = self.view.job(id).filter(|_| !self.learning) else { return false };
+        let owner = job.ownership().owner;
+        let responsible =
+            owner == self.own.replica || (self.gone_since(owner).is_some() && self.rank_for(id, owner) == 0);
+        // A notice that was not taken would be lost. One that nobody is there to give is.
+        responsible
+            && job.notices_pending().all(|broker| broker != self.own.replica && self.gone_since(broker).is_some())
+    }
+
+    /// Writes that these jobs are done and deletes what is known of them, in this order. Those that found no place.
+    fn forget_jobs(&mut self, jobs: &BTreeSet<JobId>) -> Vec<JobId> {
+        let mut left = Vec::new();
+        let mut done: BTreeMap<ReplicaId, Ranges> = BTreeMap::new();
+        let mut keys = Vec::new();
+        for id in jobs {
+            let known = || self.view.done(id.admitted_by).cloned().unwrap_or_default();
+            let ranges = done.entry(id.admitted_by).or_insert_with(known);
+            let mut with = ranges.clone();
+            with.insert(id.sequence);
+            if with.count() > RANGES_MAX {
+                left.push(*id);
+                continue;
+            }
+            *ranges = with;
+            keys.extend(self.view.job(*id).map(JobRecord::keys).unwrap_or_default());
+            count(&mut self.statistics.compacted);
+            self.notify(EventKind::JobCompacted { job: *id });
+        }
+        let own = self.own.replica;
+        for (admitted_by, jobs) in done {
+            self.write(FactKey::Done { admitted_by, by: own }, Fact::Done(DoneFact { jobs }));
+        }
+        for key in keys {
+            self.outbox.delete(key);
+        }
+        left
+    }
+
+    /// A job is done: nothing is remembered of it but that.
+    pub(super) fn job_done(&mut self, id: JobId) {
+        self.stop_attempts(id, StopReason::Completed);
+        self.unqueue(id);
+        for timer in [
+            Timer::Takeover(id),
+            Timer::Recover(id),
+            Timer::Ready(id),
+            Timer::Release(id),
+            Timer::HandOver(id),
+            Timer::Settle(id),
+        ] {
+            self.timers.disarm(timer);
+        }
+        self.dirty.remove(&id);
+        self.locals.remove(&id);
+        self.ladder.forget(id);
+        self.compaction.remove(id);
+    }
+
+    /// Results were kept for jobs that turn out to be done: they are late.
+    pub(super) fn answer_parked_of_done(&mut self) {
+        let done: Vec<_> = self.parked.jobs().filter(|job| self.view.is_done(*job)).collect();
+        for job in done {
+            self.judge_parked(job);
+        }
+    }
+
+    /// A fact of a job that is done turned up: a returning store must not revive it.
+    pub(super) fn delete_leftover(&mut self, key: FactKey) {
+        count(&mut self.statistics.leftovers);
+        self.outbox.delete(key);
+    }
+
+    /// Whether a job was over for so long that its facts are gone.
+    #[must_use]
+    pub fn is_compacted(&self, job: JobId) -> bool {
+        self.view.is_done(job)
+    }
+
+    /// Says that this broker has numbered up to `issued` things before, whether or not they are known any more.
+    ///
+    /// Its results are numbered on from there, so that none of them is called like one that was forgotten.
+    pub(crate) fn number_above(&mut self, issued: u64) {
+        if self.view.has_done() {
+            self.last_submission = self.last_submission.max(issued);
+        }
+    }
+
+    /// Why a command cannot name this job.
+    pub(super) fn unknown_job(&self, job: JobId) -> CommandError {
+        if self.view.is_done(job) { CommandError::Compacted { job } } else { CommandError::UnknownJob { job } }
+    }
+}
+
+/// Jobs that go in one batch, so that it stays small and the broker answers in between.
+const JOBS_AT_ONCE: usize = 16;
