@@ -4,10 +4,10 @@ use std::io;
 
 use reconvene_store::Head;
 use reconvene_store::codec::encode_lineage;
-use reconvene_store::opening::{Lineage, Witness};
+use reconvene_store::opening::{LastCommit, Lineage, Witness};
 
 use crate::engine::Changes;
-use crate::witness::WitnessFile;
+use crate::witness::{LastCommits, WitnessFile};
 
 /// The row of `meta` that says what is known of the store's openings, with the token of an orderly end.
 pub(crate) const IDENTITY: &str = "identity";
@@ -16,6 +16,7 @@ pub(crate) const IDENTITY: &str = "identity";
 #[derive(Debug)]
 pub(crate) struct Keeper {
     file: WitnessFile,
+    last: LastCommits,
     lineage: Lineage,
     written: Witness,
 }
@@ -33,7 +34,8 @@ impl Keeper {
     pub(crate) fn begin(file: WitnessFile, lineage: Lineage, witness: Witness) -> io::Result<Self> {
         file.stage(&witness)?;
         file.publish()?;
-        Ok(Self { file, lineage, written: witness })
+        let last = file.last_commits()?;
+        Ok(Self { file, last, lineage, written: witness })
     }
 
     /// What goes into the transaction of batches that lead to `head`: nothing unless they renew the identity.
@@ -53,9 +55,11 @@ impl Keeper {
     }
 
     /// After the batches are durable, and before anybody hears of them: what others have seen must not be taken for
-    /// unused by an older copy.
-    pub(crate) fn keep(&mut self, prepared: Prepared) -> io::Result<()> {
+    /// unused by an older copy. They lead to `head`.
+    pub(crate) fn keep(&mut self, prepared: Prepared, head: &Head) -> io::Result<()> {
         self.lineage = prepared.lineage;
+        // A note that cannot be written is as one that is behind: a copy from before is shown by the witness alone.
+        drop(self.last.write(LastCommit::of(head), head.revision()));
         if let Some(witness) = prepared.witness {
             self.file.publish()?;
             self.written = witness;

@@ -112,10 +112,13 @@ impl RedbStore {
         drop(tables);
         let witness_file = site.witness_file(settings);
         let witness = witness_file.read().map_err(site.io("reading the witness of"))?;
+        let last = witness_file.last_commits().and_then(|mut last| last.read());
+        let last = last.map_err(site.io("reading the last commit of"))?;
         let found = Found {
             head: &head,
             lineage: &lineage,
             witness: witness.as_ref(),
+            last: &last,
             host: site.host(),
             proves_last_commit: opened.newest,
             taken: false,

@@ -1,11 +1,14 @@
-//! The file that speaks for the newest copy of a store.
+//! The files that speak for the newest copy of a store.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use reconvene_store::codec::{decode_witness, encode_witness};
-use reconvene_store::opening::Witness;
+use reconvene_store::Revision;
+use reconvene_store::codec::{
+    LAST_COMMIT_BYTES, decode_last_commit, decode_witness, encode_last_commit, encode_witness,
+};
+use reconvene_store::opening::{LastCommit, Witness};
 
 use crate::open::with_suffix;
 
@@ -48,8 +51,39 @@ impl WitnessFile {
         sync_folder_of(&self.0)
     }
 
+    /// The file beside it that notes the last commit: made if it is not there.
+    pub(crate) fn last_commits(&self) -> io::Result<LastCommits> {
+        let path = with_suffix(&self.0, ".last");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        Ok(LastCommits(file))
+    }
+
     fn staged(&self) -> PathBuf {
         with_suffix(&self.0, ".new")
+    }
+}
+
+/// Where the last commit is noted: in two places by turns, so that a torn one leaves the other. Never synced.
+#[derive(Debug)]
+pub(crate) struct LastCommits(File);
+
+impl LastCommits {
+    /// The notes that read.
+    pub(crate) fn read(&mut self) -> io::Result<Vec<LastCommit>> {
+        let mut bytes = Vec::new();
+        self.0.seek(SeekFrom::Start(0))?;
+        (&self.0).take(MAX_LEN).read_to_end(&mut bytes)?;
+        Ok(bytes.chunks(LAST_COMMIT_BYTES).filter_map(|bytes| decode_last_commit(bytes).ok()).collect())
+    }
+
+    /// Notes the last commit of a revision.
+    pub(crate) fn write(&mut self, last: LastCommit, revision: Revision) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(LAST_COMMIT_BYTES);
+        encode_last_commit(last, &mut bytes);
+        let odd = !revision.get().is_multiple_of(2);
+        let len = u64::try_from(LAST_COMMIT_BYTES).unwrap_or(0);
+        self.0.seek(SeekFrom::Start(if odd { len } else { 0 }))?;
+        self.0.write_all(&bytes)
     }
 }
 

@@ -188,7 +188,7 @@ impl Worker {
         let shown = self.engine.tables().map_err(|error| format!("{error:?}")).and_then(|tables| {
             let head = chain.last().map(|job| job.batch.head().clone()).ok_or("no batch")?;
             // Before anyone hears of it: what is seen outside must not be taken for unused later.
-            self.keeper.keep(prepared).map_err(|error| error.to_string())?;
+            self.keeper.keep(prepared, &head).map_err(|error| error.to_string())?;
             Ok(View { tables, head, codec: self.shared.codec.clone(), open: Arc::clone(&self.shared.open) })
         });
         let view = match shown {

@@ -35,7 +35,10 @@ mod versions;
 
 pub use self::facts::{decode_fact, encode_fact};
 pub use self::head::{decode_head, encode_head};
-pub use self::opening::{decode_lineage, decode_witness, encode_lineage, encode_witness};
+pub use self::opening::{
+    LAST_COMMIT_BYTES, decode_last_commit, decode_lineage, decode_witness, encode_last_commit, encode_lineage,
+    encode_witness,
+};
 use self::reader::Reader;
 pub use self::row::RowCodec;
 pub use self::seal::{KeyId, Seal, SealError};

@@ -3,24 +3,27 @@
 //! A dot must never name two writes. A store that lost its last writes, was restored from a backup or runs twice would
 //! give out counters again, so it goes on under its [`ReplicaId`] only if it can show that it is the newest copy. What
 //! shows it is a [`Witness`]: a few bytes outside whatever is backed up with the store, rewritten at every opening and
-//! whenever a block of counters is reserved. Everything here is pure: a backend reads what is there, calls [`open`],
-//! writes what it says and only then gives out dots.
+//! whenever a block of counters is reserved. Beside it is the number of the [`LastCommit`], rewritten at every commit and
+//! never waited for, which shows a copy from within a block. Everything here is pure: a backend reads what is there, calls
+//! [`open`], writes what it says and only then gives out dots.
 //!
 //! | found | incarnation |
 //! |---|---|
 //! | token of a clean shutdown, witness agrees | kept |
 //! | no token, witness agrees, the engine proves its last commit | kept, unless [`AfterCrash::AlwaysNew`] |
 //! | no token, the engine cannot tell whether it lost a commit | new |
-//! | no store; no witness; a store older than its witness, or a witness older than its store | new |
+//! | no store; no witness; a store older than its witness or its last commit, or a witness older than its store | new |
 //! | another host or path; another process in the writer's place | new |
 //! | the identity was frozen: peers know more of it, or another copy, or a dot names two contents | new |
 //!
-//! Left over: a store that is restored together with its witness and meets no peer. It is found out at the first contact
-//! if a peer's knowledge shows it, as [`Frozen::Amnesia`] or [`Frozen::Collision`].
+//! Left over: a store that is restored together with its witness, or a copy from within the last block of counters that is
+//! restored after a power cut took the number of the last commit; and then meets no peer. It is found out at the first
+//! contact if a peer's knowledge shows it, as [`Frozen::Amnesia`] or [`Frozen::Collision`].
 //!
 //! The order of writes matters. [`Opening::batch`] and [`Opening::lineage`] become durable in one transaction, then
 //! [`Opening::witness`]; at a commit after which [`Witness::covers`] no longer holds, first the batch, then the new witness,
-//! then `Ok`. A crash between the two leaves a witness that is one step behind, which agrees.
+//! then `Ok`. A crash between the two leaves a witness that is one step behind, which agrees. The number of the last commit
+//! is written after the batch is durable and before `Ok`; it need not be durable itself, since one that is behind agrees too.
 
 use core::fmt::{self, Display};
 
@@ -134,6 +137,27 @@ impl Witness {
     }
 }
 
+/// The last commit that a store made durable, noted beside its [`Witness`] without waiting: a store that lacks it was
+/// restored. Where the note is lost or behind, nothing is wrong, and only the witness speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LastCommit {
+    pub(crate) session: SessionNonce,
+    pub(crate) revision: Revision,
+}
+
+impl LastCommit {
+    /// The commit that led to `head`.
+    #[must_use]
+    pub fn of(head: &Head) -> Self {
+        Self { session: head.session(), revision: head.revision() }
+    }
+
+    /// Whether a store at `head` had this commit, and does not have it any more.
+    fn is_missing_in(&self, head: &Head) -> bool {
+        self.session == head.session() && self.revision > head.revision()
+    }
+}
+
 /// What was found where a store was expected.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a backend that leaves something out decides wrongly")]
@@ -144,6 +168,8 @@ pub struct Found<'a> {
     pub lineage: &'a Lineage,
     /// The witness, if there is one that can be read.
     pub witness: Option<&'a Witness>,
+    /// The notes of last commits that can be read: a backend may keep two by turns, so that a torn one leaves the other.
+    pub last: &'a [LastCommit],
     /// Where the store is now.
     pub host: HostMarker,
     /// Whether the engine proves after a crash that it lost no commit which it had confirmed.
@@ -181,7 +207,7 @@ pub enum WhyNew {
     First,
     /// There is a witness of a store, and no store.
     Lost,
-    /// The store is older than its witness: it was restored from a backup.
+    /// The store is older than its witness, or than its last commit: it was restored from a backup.
     Restored,
     /// There is no witness, or not one of this store, or an older one.
     NoWitness,
@@ -242,14 +268,14 @@ pub struct Opening {
 /// Decides about a store that is there.
 #[must_use]
 pub fn continuity(found: &Found<'_>, policy: AfterCrash) -> Continuity {
-    let Found { head, lineage, witness, host, proves_last_commit, taken } = *found;
+    let Found { head, lineage, witness, last, host, proves_last_commit, taken } = *found;
     let new = if let Some(why) = head.marks().frozen() {
         Some(WhyNew::Frozen(why))
     } else if taken {
         Some(WhyNew::Taken)
     } else if host != lineage.host {
         Some(WhyNew::Moved)
-    } else if let Some(why) = disagreement(head, lineage, witness) {
+    } else if let Some(why) = disagreement(head, lineage, witness, last) {
         Some(why)
     } else if lineage.is_closed_at(head) {
         None
@@ -304,7 +330,7 @@ pub fn create(
 }
 
 /// Why a witness does not show that a store is the newest copy.
-fn disagreement(head: &Head, lineage: &Lineage, witness: Option<&Witness>) -> Option<WhyNew> {
+fn disagreement(head: &Head, lineage: &Lineage, witness: Option<&Witness>, last: &[LastCommit]) -> Option<WhyNew> {
     let Some(witness) = witness.filter(|witness| witness.network == head.network()) else {
         return Some(WhyNew::NoWitness);
     };
@@ -317,7 +343,8 @@ fn disagreement(head: &Head, lineage: &Lineage, witness: Option<&Witness>) -> Op
     if !same_store {
         Some(WhyNew::NoWitness)
     } else if witness.identity == lineage.identity && (same_opening || one_behind) {
-        (witness.reserved > head.marks().reserved()).then_some(WhyNew::Restored)
+        let lacks_commits = last.iter().any(|last| last.is_missing_in(head));
+        (lacks_commits || witness.reserved > head.marks().reserved()).then_some(WhyNew::Restored)
     } else if witness.opening >= lineage.opening {
         Some(WhyNew::Restored)
     } else {

@@ -32,6 +32,15 @@ pub struct SimDisk {
 
 /// The cell that stays out of backups.
 pub(crate) const WITNESS: &str = "witness";
+/// Where the last commit is noted, by turns, so that a torn one leaves the other.
+pub(crate) const LAST: [&str; 2] = ["last/0", "last/1"];
+/// What no backup holds and no restoring takes away.
+const BESIDE: [&str; 3] = [WITNESS, LAST[0], LAST[1]];
+
+/// Whether a cell is kept beside the store, and no part of it.
+pub(crate) fn is_beside(cell: &str) -> bool {
+    BESIDE.contains(&cell)
+}
 
 /// All that a disk holds at one moment. Cloning is cheap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -237,14 +246,14 @@ impl SimDisk {
         self.state.lock().current.clone()
     }
 
-    /// What a backup program copies: everything but the witness, which stays out of backups.
+    /// What a backup program copies: everything but the witness and the note of the last commit, which stay out of backups.
     #[must_use]
     pub fn backup(&self) -> Image {
-        self.image().with(WITNESS, None)
+        BESIDE.iter().fold(self.image(), |image, name| image.with(name, None))
     }
 
-    /// Puts an image in place of all that is there: a backup, or another machine's disk. The witness stays unless the
-    /// image has one. Ends the session.
+    /// Puts an image in place of all that is there: a backup, or another machine's disk. The witness and the note of the
+    /// last commit stay unless the image has its own. Ends the session.
     pub fn restore(&self, image: &Image) {
         self.state.lock().restore(image.clone());
     }
@@ -254,7 +263,7 @@ impl SimDisk {
         self.state.lock().replace(image.clone());
     }
 
-    /// Everything is gone but the witness. Ends the session.
+    /// Everything is gone but the witness and what goes with it. Ends the session.
     pub fn lose(&self) {
         self.restore(&Image::default());
     }
@@ -479,11 +488,11 @@ impl State {
     }
 
     fn restore(&mut self, image: Image) {
-        let witness = self.current.cells.get(WITNESS).filter(|_| !image.cells.contains_key(WITNESS));
-        let image = match witness {
-            Some(witness) => image.with(WITNESS, Some(witness)),
-            None => image,
-        };
+        let stays = |name: &&&str| !image.cells.contains_key(**name);
+        let beside =
+            BESIDE.iter().filter(stays).filter_map(|name| Some((*name, self.current.cells.get(*name)?.clone())));
+        let beside: Vec<_> = beside.collect();
+        let image = beside.iter().fold(image, |image, (name, cell)| image.with(name, Some(cell)));
         self.replace(image);
     }
 

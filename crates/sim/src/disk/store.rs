@@ -118,6 +118,8 @@ pub enum Defect {
     LosesWakeUps,
     /// An old copy goes on under its name.
     IgnoresWitness,
+    /// A copy from a few commits ago does, whose witness is the same.
+    IgnoresLastCommit,
     /// Opening a damaged store makes an empty one of it.
     ErasesDamage,
     /// Batches in flight are applied in another order.
@@ -271,6 +273,7 @@ impl Shared {
             let witness = Witness::of(&head, &state.lineage);
             self.write_witness(state, witness)?;
         }
+        self.note_last_commit(state, &head)?;
         if head.revision().get().saturating_sub(state.checkpointed.get()) >= CHECKPOINT
             || state.has(Defect::TearsBatches)
         {

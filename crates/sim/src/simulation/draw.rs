@@ -285,8 +285,8 @@ impl Draw<'_> {
                 lose(chance, Restart::Empty { witness_gone })
             }
             Class::Backup => {
-                let commits = some(chance, IMAGES);
-                lose(chance, Restart::Backup { commits })
+                let restart = backup(chance);
+                lose(chance, restart)
             }
             Class::Spoof => Act::Spoof { by: node, victim: other, for_ms },
             Class::Tamper => return self.forge(chance, node, at_ms, for_ms),
@@ -315,7 +315,7 @@ impl Draw<'_> {
         if chance.one_in(2) {
             let restart = match chance.below(3) {
                 0 => Restart::Empty { witness_gone: false },
-                1 => Restart::Backup { commits: some(chance, IMAGES) },
+                1 => backup(chance),
                 _ => Restart::LostTail { commits: some(chance, 12) },
             };
             let act = Act::Crash { node: to, noticed: true, restart, down_ms: 1_000 };
@@ -409,7 +409,8 @@ impl Draw<'_> {
         let parted = again + chance.log_between(5_000, 3 * MINUTE_MS);
         let act = Act::Part { side: 1 << anew | 1 << old, noticed: true, for_ms: chance.between(2, 6) * MINUTE_MS };
         self.step(parted, act);
-        self.crash(parted, old, Restart::Backup { commits: some(chance, IMAGES) });
+        let restart = backup(chance);
+        self.crash(parted, old, restart);
     }
 
     fn write(&mut self, at_ms: u64, node: usize, write: PlannedWrite) {
@@ -462,6 +463,11 @@ fn side(chance: &mut Chance, brokers: usize) -> Side {
 fn span(chance: &mut Chance, most: u64) -> i64 {
     let size = i64::try_from(chance.log_between(1, most)).unwrap_or(0);
     if chance.one_in(2) { size } else { -size }
+}
+
+/// An earlier state of a store, seldom without the note that would tell.
+fn backup(chance: &mut Chance) -> Restart {
+    Restart::Backup { commits: some(chance, IMAGES), note_gone: chance.one_in(4) }
 }
 
 /// From 1 to `most`.

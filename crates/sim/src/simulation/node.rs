@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use reconvene_clock::{Dot, NodeId, Now, ReplicaId};
-use reconvene_store::opening::{self, AfterCrash, Found, Fresh, HostMarker, Lineage, Witness};
+use reconvene_store::opening::{self, AfterCrash, Found, Fresh, HostMarker, LastCommit, Lineage, Witness};
 use reconvene_store::{
     Cursor, FactKind, Head, Identity, Key, MemorySnapshot, MemoryStore, MetadataStore, Plan, Prefix, Record,
     SessionNonce, Snapshot, Version, ready,
@@ -25,7 +25,7 @@ pub(super) struct SimNode {
     pub(super) store: StoreDriver<RotStore>,
     /// What the store says of its own history, and what a file outside of it does.
     lineage: Lineage,
-    witness: Option<Witness>,
+    beside: Beside,
     host: HostMarker,
     /// The store as it was after its last commits, the latest last.
     images: VecDeque<(MemorySnapshot, Lineage)>,
@@ -55,6 +55,13 @@ pub(super) struct SimNode {
     pub(super) stuck: u32,
     /// Sessions that this process completed before the last look at it.
     pub(super) sessions_before: u64,
+}
+
+/// What is kept outside of a store, and stays when it is restored from a backup.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beside {
+    witness: Option<Witness>,
+    last: Option<LastCommit>,
 }
 
 /// A crash at a commit.
@@ -96,7 +103,7 @@ impl SimNode {
             clock: SimClock::new(ahead_ms),
             store,
             lineage,
-            witness: Some(witness),
+            beside: Beside { witness: Some(witness), last: None },
             host,
             images: VecDeque::new(),
             drawn: options.seed ^ u64::from(number) << 56,
@@ -144,7 +151,7 @@ impl SimNode {
     pub(super) fn reopen(&mut self, restart: Restart) {
         let back = match restart {
             Restart::Full | Restart::Moved | Restart::Vanished { .. } => 0,
-            Restart::LostTail { commits } | Restart::Backup { commits } => commits,
+            Restart::LostTail { commits } | Restart::Backup { commits, .. } => commits,
             Restart::Empty { witness_gone } => {
                 self.create(witness_gone);
                 return;
@@ -156,6 +163,9 @@ impl SimNode {
             Some((snapshot, lineage)) => (snapshot.clone(), *lineage),
             None => (self.snapshot(), self.lineage),
         };
+        if matches!(restart, Restart::Backup { note_gone: true, .. }) {
+            self.beside.last = None;
+        }
         if matches!(restart, Restart::Moved) {
             let next = self.draw().to_be_bytes();
             self.host = HostMarker::of([next.as_slice()]);
@@ -164,7 +174,8 @@ impl SimNode {
         let found = Found {
             head: snapshot.head(),
             lineage: &lineage,
-            witness: self.witness.as_ref(),
+            witness: self.beside.witness.as_ref(),
+            last: self.beside.last.as_slice(),
             host: self.host,
             // An engine that loses what it said was durable cannot prove anything.
             proves_last_commit: !matches!(restart, Restart::LostTail { .. }),
@@ -183,7 +194,7 @@ impl SimNode {
             _ => RotStore::in_place_of(store, self.store.store()),
         });
         self.lineage = opened.lineage;
-        self.witness = Some(opened.witness);
+        self.beside = Beside { witness: Some(opened.witness), last: Some(LastCommit::of(opened.batch.head())) };
         self.keep_image();
     }
 
@@ -229,23 +240,25 @@ impl SimNode {
 
     /// A new store where there is none.
     fn create(&mut self, witness_gone: bool) {
-        let witness = self.witness.filter(|_| !witness_gone);
+        let witness = self.beside.witness.filter(|_| !witness_gone);
         let Fresh { replica, session } = self.fresh();
         // Without a witness nobody here knows how many there were before.
         let identity = Identity { node: self.id, replica, incarnation: 1 };
         let (_, head, lineage, witness) =
             opening::create(identity, self.config.network, session, self.host, witness.as_ref());
         self.store = StoreDriver::new(RotStore::new(MemoryStore::holding(head, [], [], self.config.store)));
-        (self.lineage, self.witness) = (lineage, Some(witness));
+        self.lineage = lineage;
+        self.beside = Beside { witness: Some(witness), last: None };
         self.images.clear();
     }
 
     /// A batch was committed, which leaves `head`.
     pub(super) fn committed(&mut self, head: &Head) {
         self.lineage = self.lineage.after(head);
-        if self.witness.is_none_or(|witness| !witness.covers(head)) {
-            self.witness = Some(Witness::of(head, &self.lineage));
+        if self.beside.witness.is_none_or(|witness| !witness.covers(head)) {
+            self.beside.witness = Some(Witness::of(head, &self.lineage));
         }
+        self.beside.last = Some(LastCommit::of(head));
         self.keep_image();
     }
 

@@ -26,6 +26,9 @@ pub(super) struct Oracle {
     /// Writes that a store lost and may count as numbers it never used, until a peer shows them to it; and values that a
     /// store lost otherwise, of whose contexts it still knows what they replaced.
     doubtful: BTreeSet<Dot>,
+    /// Keys of writes that an old copy took for numbers it never used: whoever it told so may hold back or end what those
+    /// replaced, and what replaced them. Of these keys no more is asked than that all brokers become equal.
+    unsure: BTreeSet<Key>,
     /// Whether a fault took anything from any store.
     lossy: bool,
 }
@@ -201,7 +204,7 @@ impl Oracle {
             // Where stores lost what they knew, repair puts versions back, and deletes that some have collected; what a delete
             // ended stays dead, unless its number was taken for unused: who was told so may still hold what it ended.
             let is_delete = version.body == Body::Tombstone;
-            let repaired = self.lossy && (is_delete || !self.is_surely_settled(key, dot));
+            let repaired = self.lossy && (is_delete || !self.is_surely_settled(key, dot)) || self.unsure.contains(key);
             if self.stores[node].knowledge.contains(dot) && !repaired {
                 return Err(Violation::new("S5", format!("{dot} of {key} came back to life at broker {node}")));
             }
@@ -338,7 +341,7 @@ impl Oracle {
                     continue;
                 }
                 // A store that went back unnoticed has told others that this number is unused.
-                if self.is_doubtful(key, gone.dot) {
+                if self.is_doubtful(key, gone.dot) || self.unsure.contains(key) {
                     ended.push(gone.dot);
                     continue;
                 }
@@ -370,6 +373,9 @@ impl Oracle {
 
     /// A tombstone was collected: every member that is known there and not retired has it, or what replaced it.
     fn check_collected(&self, node: usize, key: &Key, tombstone: &Version) -> Result<(), Violation> {
+        if self.unsure.contains(key) {
+            return Ok(());
+        }
         let records = &self.stores[node].records;
         for (at, other) in self.stores.iter().enumerate().filter(|(at, other)| *at != node && !other.relapsed) {
             let Some(replica) = other.replica else { continue };
@@ -442,6 +448,7 @@ impl Oracle {
         {
             if !is_live(&written.key, *dot) && live.knowledge.contains(*dot) {
                 self.doubtful.insert(*dot);
+                self.unsure.insert(written.key.clone());
             }
         }
         // Whoever is told that the number of a delete is unused is told that there was no such delete.
@@ -482,6 +489,9 @@ impl Oracle {
     }
 
     fn check_key(&self, node: usize, key: &Key) -> Result<(), Violation> {
+        if self.unsure.contains(key) {
+            return Ok(());
+        }
         let Shadow { records, knowledge, .. } = &self.stores[node];
         let live = records.get(key).map_or(&[] as &[Version], Vec::as_slice);
         for dot in self.by_key.get(key).into_iter().flatten().filter(|dot| knowledge.contains(**dot)) {
@@ -524,7 +534,9 @@ impl Oracle {
                     let live = live.into_iter().flatten().filter(|version| version.body.value().is_some());
                     live.map(|version| version.dot).collect()
                 };
-                let (should, does) = (values(expected.get(key)), values(shadow.records.get(key)));
+                let should =
+                    if self.unsure.contains(key) { self.stores[0].records.get(key) } else { expected.get(key) };
+                let (should, does) = (values(should), values(shadow.records.get(key)));
                 if should != does {
                     let what = format!("broker {node} has of {key} {} instead of {}", list(&does), list(&should));
                     return Err(Violation::new("L1", what));
@@ -562,7 +574,8 @@ impl Oracle {
 
     fn check_acknowledged(&self, node: usize) -> Result<(), Violation> {
         let records = &self.stores[node].records;
-        for (dot, written) in self.versions.iter().filter(|(_, written)| written.acknowledged && !written.lost) {
+        let sure = |written: &Written| written.acknowledged && !written.lost && !self.unsure.contains(&written.key);
+        for (dot, written) in self.versions.iter().filter(|(_, written)| sure(written)) {
             let Written { key, version, .. } = written;
             let live = records.get(key).map_or(&[] as &[Version], Vec::as_slice);
             if !is_accounted(live, *dot) && !self.is_settled(key, *dot) {

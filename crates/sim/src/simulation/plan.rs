@@ -211,6 +211,9 @@ pub enum Restart {
     Backup {
         /// How many commits ago the copy was made.
         commits: usize,
+        /// Whether a power cut took the note of the last commit, so that only the witness may tell that it is old.
+        #[serde(default)]
+        note_gone: bool,
     },
     /// All but some values, which are gone without a sign.
     Vanished {

@@ -120,6 +120,7 @@ fn suite_finds_what_is_broken_on_purpose() {
         (queueing, Defect::KnowledgeEarly, Group::Dropped, Check::KnowledgeNotAhead),
         (plain, Defect::LosesWakeUps, Group::Feed, Check::FeedWakes),
         (plain, Defect::IgnoresWitness, Group::Reopening, Check::OpeningTable),
+        (plain, Defect::IgnoresLastCommit, Group::Reopening, Check::OpeningTable),
         (plain, Defect::ErasesDamage, Group::Reopening, Check::RefusesDamage),
         (queueing, Defect::Reorders, Group::Concurrency, Check::InFlight),
     ] {

@@ -32,6 +32,11 @@ impl Place {
         self.dir.path().join("witness")
     }
 
+    /// What stands beside the witness.
+    fn last_commits(&self) -> PathBuf {
+        self.dir.path().join("witness.last")
+    }
+
     /// There is a file from here on, with the bytes of another place.
     fn copy_store(&self, from: &Self) {
         fs::write(self.file(), b"the bytes are in memory").unwrap();
@@ -40,6 +45,7 @@ impl Place {
 
     fn copy_witness(&self, from: &Self) {
         fs::copy(from.witness(), self.witness()).unwrap();
+        fs::copy(from.last_commits(), self.last_commits()).unwrap();
     }
 
     fn settings(&self, setup: &Setup) -> Settings {

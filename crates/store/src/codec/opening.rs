@@ -4,7 +4,7 @@ use reconvene_clock::NodeId;
 
 use super::reader::{Reader, checked, put_checksum, put_number};
 use super::{CodecError, CodecProblem};
-use crate::opening::{HostMarker, Lineage, Witness};
+use crate::opening::{HostMarker, LastCommit, Lineage, Witness};
 use crate::{Identity, NetworkId, Revision, SessionNonce};
 
 const FORM: u8 = 1;
@@ -73,6 +73,33 @@ pub fn decode_witness(bytes: &[u8]) -> Result<Witness, CodecError> {
     let reserved = reader.optional_counter()?;
     reader.end()?;
     Ok(Witness { network, identity, opening, session, reserved })
+}
+
+/// Bytes of every note of a last commit.
+pub const LAST_COMMIT_BYTES: usize = 21;
+
+/// Appends the bytes of the note of a last commit: always [`LAST_COMMIT_BYTES`], so that one is written over another in
+/// place.
+pub fn encode_last_commit(last: LastCommit, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.push(FORM);
+    out.extend_from_slice(&last.session.get().to_be_bytes());
+    out.extend_from_slice(&last.revision.get().to_be_bytes());
+    put_checksum(out, start);
+}
+
+/// The note that is exactly these bytes.
+///
+/// # Errors
+///
+/// [`CodecError`] for anything that [`encode_last_commit`] would not write. A note that cannot be read is no note.
+pub fn decode_last_commit(bytes: &[u8]) -> Result<LastCommit, CodecError> {
+    let what = "last commit";
+    let mut reader = Reader::new(what, checked(what, bytes)?);
+    form(&mut reader)?;
+    let (session, revision) = (SessionNonce::new(reader.word()?), Revision::new(reader.word()?));
+    reader.end()?;
+    Ok(LastCommit { session, revision })
 }
 
 fn form(reader: &mut Reader<'_>) -> Result<(), CodecError> {

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use reconvene_clock::{Dot, ReplicaId};
-use reconvene_store::codec::{decode_lineage, decode_witness, encode_lineage, encode_witness};
+use reconvene_store::codec::{
+    LAST_COMMIT_BYTES, decode_last_commit, decode_lineage, decode_witness, encode_last_commit, encode_lineage,
+    encode_witness,
+};
 use reconvene_store::opening::{
-    AfterCrash, Continuity, Found, Fresh, HostMarker, Lineage, WhyNew, Witness, continuity, create, open,
+    AfterCrash, Continuity, Found, Fresh, HostMarker, LastCommit, Lineage, WhyNew, Witness, continuity, create, open,
 };
 use reconvene_store::{BLOCK, Body, Fact, Frozen, Head, Limits, MemberState, NetworkId, Plan, Replaces, SessionNonce};
 
@@ -18,6 +21,7 @@ struct Disk {
     head: Head,
     lineage: Lineage,
     witness: Option<Witness>,
+    last: Option<LastCommit>,
     host: HostMarker,
 }
 
@@ -37,12 +41,13 @@ impl Disk {
         let (why, head, lineage, witness) =
             create(identity(1), NetworkId::default(), SessionNonce::new(1 << 40), host, None);
         assert_eq!(why, Continuity::New(WhyNew::First));
-        Self { head, lineage, witness: Some(witness), host }
+        Self { head, lineage, witness: Some(witness), last: None, host }
     }
 
     fn found(&self) -> Found<'_> {
-        let Self { head, lineage, witness, host } = self;
-        Found { head, lineage, witness: witness.as_ref(), host: *host, proves_last_commit: true, taken: false }
+        let Self { head, lineage, witness, last, host } = self;
+        let (witness, last, host) = (witness.as_ref(), last.as_slice(), *host);
+        Found { head, lineage, witness, last, host, proves_last_commit: true, taken: false }
     }
 
     fn continuity(&self) -> Continuity {
@@ -121,6 +126,43 @@ fn missing_store_is_a_new_incarnation_above_its_witness() {
     assert_eq!(why, Continuity::New(WhyNew::Lost));
     assert_eq!(head.identity().incarnation, witness.identity().incarnation + 1);
     assert_ne!(next, witness);
+}
+
+#[test]
+fn a_copy_from_within_a_block_is_shown_by_the_last_commit() {
+    let (mut disk, mut draw) = (Disk::new(), Draw(0));
+    disk.write(3, true);
+    let backup = disk.clone();
+    disk.write(1, true);
+    let last = Some(LastCommit::of(&disk.head));
+    assert_eq!(Disk { last, ..backup.clone() }.continuity(), Continuity::New(WhyNew::Restored));
+    assert_eq!(backup.continuity(), Continuity::Kept, "without the note nothing tells");
+    assert_eq!(Disk { last, ..disk.clone() }.continuity(), Continuity::Kept);
+    // A note that is behind, or of another session, says nothing.
+    let behind = Some(LastCommit::of(&backup.head));
+    assert_eq!(Disk { last: behind, ..disk.clone() }.continuity(), Continuity::Kept);
+    disk.last = last;
+    assert_eq!(disk.open(&mut draw, true), Continuity::Kept);
+    assert_eq!(disk.continuity(), Continuity::Kept, "the note of the session before");
+}
+
+#[test]
+fn notes_of_last_commits_are_as_long_as_each_other_and_are_read_again() {
+    let mut disk = Disk::new();
+    for _ in 0..3 {
+        disk.write(1, true);
+        let last = LastCommit::of(&disk.head);
+        let mut bytes = Vec::new();
+        encode_last_commit(last, &mut bytes);
+        assert_eq!(bytes.len(), LAST_COMMIT_BYTES);
+        assert_eq!(decode_last_commit(&bytes), Ok(last));
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert!(decode_last_commit(&damaged).is_err(), "byte {at}");
+        }
+        assert!(decode_last_commit(&bytes[1..]).is_err());
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | `row/<key in hex>` | revision, record |
 //! | `log/a/<revision>`, `log/b/<revision>` | lineage, head, facts of the batch, rows of the batch |
 //! | `witness` | witness; see [`reconvene_store::opening`] |
+//! | `last/0`, `last/1` | the last commit, noted by turns |
 
 use core::fmt::Write;
 

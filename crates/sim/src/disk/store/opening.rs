@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reconvene_clock::{NodeId, ReplicaId};
-use reconvene_store::codec::{decode_witness, encode_witness};
-use reconvene_store::opening::{self, AfterCrash, Continuity, Found, Fresh, HostMarker, Lineage, WhyNew, Witness};
+use reconvene_store::codec::{decode_last_commit, decode_witness, encode_last_commit, encode_witness};
+use reconvene_store::opening::{
+    self, AfterCrash, Continuity, Found, Fresh, HostMarker, LastCommit, Lineage, WhyNew, Witness,
+};
 use reconvene_store::{
     CommitError, Fact, FactKind, Head, Identity, Key, Limits, MemoryStore, MetadataStore, NetworkId, OpenError, Record,
     Revision, SessionNonce, ready,
@@ -17,7 +19,7 @@ use super::format::{
 };
 use super::{Defect, SimStore, State, facts_of};
 use crate::disk::faults::DiskError;
-use crate::disk::medium::{Session, SimDisk, WITNESS};
+use crate::disk::medium::{LAST, Session, SimDisk, WITNESS, is_beside};
 
 /// What a store says it is: major and minor version, and the network.
 type Format = ((u16, u16), NetworkId);
@@ -44,7 +46,7 @@ impl SimStore {
         let witness = open.read(WITNESS)?.and_then(|bytes| decode_witness(&bytes).ok());
         let (_, head, lineage, witness) = opening::create(identity, network, session, host_of(disk), witness.as_ref());
         // What an earlier creation left that crashed.
-        for name in open.list("")?.iter().filter(|name| &***name != WITNESS) {
+        for name in open.list("")?.iter().filter(|name| !is_beside(name)) {
             open.write(name, None)?;
         }
         for name in HEADS {
@@ -116,10 +118,13 @@ impl SimStore {
         let witness = open.read(WITNESS)?.and_then(|bytes| decode_witness(&bytes).ok());
         let witness =
             witness.filter(|_| !believes).or_else(|| believes.then(|| Witness::of(&held.head, &held.lineage)));
+        let believes = believes || defect == Some(Defect::IgnoresLastCommit);
+        let last = if believes { Vec::new() } else { open.last_commits()? };
         let found = Found {
             head: &held.head,
             lineage: &held.lineage,
             witness: witness.as_ref(),
+            last: &last,
             host: host_of(disk),
             proves_last_commit: true,
             taken: false,
@@ -165,6 +170,18 @@ impl super::Shared {
         written.map_err(|error| self.over(state, error))?;
         state.witness = witness;
         Ok(())
+    }
+
+    /// Notes the last commit, and does not wait until that is durable. Without room for it the note is behind.
+    pub(super) fn note_last_commit(&self, state: &mut State, head: &Head) -> Result<(), CommitError> {
+        let mut bytes = Vec::new();
+        encode_last_commit(LastCommit::of(head), &mut bytes);
+        let [even, odd] = LAST;
+        let name = if head.revision().get().is_multiple_of(2) { even } else { odd };
+        match self.disk.write(self.session, name, Some(&bytes)) {
+            Ok(()) | Err(DiskError::Full { .. }) => Ok(()),
+            Err(error) => Err(self.over(state, error)),
+        }
     }
 
     /// Writes down that the store was closed in good order.
@@ -259,6 +276,12 @@ impl<'a> Opened<'a> {
         SimStore::new(self.disk.clone(), self.session, memory, limits, state)
     }
 
+    /// The notes of last commits that are whole.
+    fn last_commits(&self) -> Result<Vec<LastCommit>, OpenError> {
+        let cells = LAST.iter().map(|name| self.read(name)).collect::<Result<Vec<_>, _>>()?;
+        Ok(cells.into_iter().flatten().filter_map(|cell| decode_last_commit(&cell).ok()).collect())
+    }
+
     /// What the format cell says, if it is there and whole.
     fn format(&self) -> Result<Option<Format>, OpenError> {
         Ok(self.read(FORMAT)?.and_then(|cell| read_format(&cell).ok()))
@@ -272,7 +295,7 @@ impl<'a> Opened<'a> {
                 return Ok(false);
             }
         }
-        let part = |name: &str| HEADS.contains(&name) || name == FORMAT || name == WITNESS;
+        let part = |name: &str| HEADS.contains(&name) || name == FORMAT || is_beside(name);
         Ok(self.list("")?.iter().all(|name| part(name)))
     }
 

@@ -364,6 +364,19 @@ impl<'a, F: StoreFactory> Life<'a, F> {
         })?;
         self.live(&store, 3, report)?;
 
+        // The same while the store is open, with a few commits in between that reserve no new numbers: another.
+        self.factory.transfer(&place, Transfer::BackUpTo(&backup));
+        self.live(&store, 1, report)?;
+        self.factory.kill(&place, Some(store), Keep::All);
+        self.factory.transfer(&place, Transfer::RestoreFrom(&backup));
+        store = self.open(&place, check)?;
+        let before = restored;
+        let restored = Self::identity(&store)?;
+        report.look(check, Self::renewed(&before, &restored), || {
+            format!("killed as {before:?}, put back to a copy made a commit before and opened as {restored:?}")
+        })?;
+        self.live(&store, 3, report)?;
+
         // The witness is gone: another.
         block_on(store.close()).blame(check)?;
         self.factory.transfer(&place, Transfer::LoseWitness);
