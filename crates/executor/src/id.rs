@@ -208,6 +208,18 @@ impl Display for SubmissionId {
     }
 }
 
+impl FromStr for SubmissionId {
+    type Err = ParseIdError;
+
+    /// Reads what `Display` writes, and nothing else.
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let error = || ParseIdError { what: "result id", form: "<16 hexadecimal digits>/<number>" };
+        let (replica, number) = text.split_once('/').ok_or_else(error)?;
+        let id: JobId = format!("{replica}-{number}").parse().map_err(|_| error())?;
+        Ok(Self { accepted_by: id.admitted_by, number: id.sequence })
+    }
+}
+
 macro_rules! digest {
     ($(#[$docs:meta])* $name:ident) => {
         $(#[$docs])*
@@ -267,6 +279,11 @@ mod tests {
         assert!("0000000000000000-7".parse::<JobId>().is_err(), "no replica is called zero");
         let emergency = EmergencyId { declared_by: replica(3), number: 9 };
         assert_eq!(emergency.to_string().parse(), Ok(emergency));
+        let result = SubmissionId { accepted_by: replica(3), number: 9 };
+        assert_eq!(result.to_string().parse(), Ok(result));
+        for wrong in ["", "/", "3/9", "0000000000000003-9", "0000000000000003/09", "0000000000000003/9/9"] {
+            assert!(wrong.parse::<SubmissionId>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use reconvene_broker::{
-    BundleRequest, Command, CommandError, JobView, NodeStatus, PAGE_JOBS, Reply, Statistics,
+    BundleRequest, Command, CommandError, Explanation, JobView, NodeStatus, PAGE_JOBS, Reply, Statistics, Subject,
     client::{self, Call, ClientReply, ClientRequest, Outcome},
 };
 use reconvene_clock::NodeId;
@@ -195,6 +195,16 @@ impl Client {
         let reply = self.command(Command::Job { job }).await?;
         let Reply::Job(view) = reply else { return Err(self.unanswered(unexpected(&reply))) };
         Ok(*view)
+    }
+
+    /// Why a job or a result is where it is.
+    ///
+    /// # Errors
+    /// [`CallError`]; a job or result that the broker does not know is refused.
+    pub(crate) async fn explain(&mut self, of: Subject) -> Result<Explanation, CallError> {
+        let reply = self.command(Command::Explain { of }).await?;
+        let Reply::Explanation(explanation) = reply else { return Err(self.unanswered(unexpected(&reply))) };
+        Ok(*explanation)
     }
 
     /// Every counter of the broker.

@@ -32,6 +32,7 @@ mod plan;
 mod run_log;
 mod service;
 mod show;
+mod show_explanation;
 mod signals;
 mod verify;
 

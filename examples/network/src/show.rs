@@ -240,7 +240,7 @@ pub(crate) fn status_name(status: JobStatus) -> &'static str {
     }
 }
 
-fn phase_name(phase: Phase) -> &'static str {
+pub(crate) fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Offered => "offered",
         Phase::Leased => "leased",
@@ -253,7 +253,7 @@ fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-fn verdict_name(verdict: Verdict) -> &'static str {
+pub(crate) fn verdict_name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Accepted => "accepted",
         Verdict::Refused(rejection) => match rejection {
@@ -273,7 +273,7 @@ fn verdict_name(verdict: Verdict) -> &'static str {
     }
 }
 
-fn finality_name(finality: Finality) -> &'static str {
+pub(crate) fn finality_name(finality: Finality) -> &'static str {
     match finality {
         Finality::Provisional => "provisional",
         Finality::Stable => "stable",

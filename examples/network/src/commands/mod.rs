@@ -11,6 +11,7 @@ mod data;
 mod demo;
 mod emergency;
 mod executor;
+mod explain;
 mod job;
 mod jobs;
 mod retire;
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     Submit(submit::SubmitArgs),
     Jobs(jobs::JobsArgs),
     Job(job::JobArgs),
+    Explain(explain::ExplainArgs),
     Status(status::StatusArgs),
     Emergency(emergency::EmergencyArgs),
     Strategy(strategy::StrategyArgs),
@@ -53,6 +55,7 @@ impl Command {
             Self::Submit(args) => args.run(common),
             Self::Jobs(args) => args.run(),
             Self::Job(args) => args.run(),
+            Self::Explain(args) => args.run(),
             Self::Status(args) => args.run(),
             Self::Emergency(args) => args.run(),
             Self::Strategy(args) => args.run(),

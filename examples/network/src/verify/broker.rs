@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use reconvene_broker::{
-    Command, CommandError, ContentHash, DataView, EmergencyView, ExecutorView, JobView, NodeStatus, Reply, Statistics,
+    Command, CommandError, ContentHash, DataView, EmergencyView, ExecutorView, Explanation, JobView, NodeStatus, Reply,
+    Statistics, Subject,
 };
 use reconvene_clock::NodeId;
 use reconvene_executor::{EmergencyId, JobId, JobSpec};
@@ -169,6 +170,18 @@ impl Broker {
                 _ => Err(error),
             },
         }
+    }
+
+    /// Why it says that a job or a result is where it is.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(super) async fn explain(&self, of: Subject) -> Result<Explanation> {
+        let reply = self.ask(Command::Explain { of }).await?;
+        let Reply::Explanation(explanation) = reply else {
+            bail!("{} answered {reply:?} for an explanation", self.name)
+        };
+        Ok(*explanation)
     }
 
     /// Waits until it says of the job what is wanted.

@@ -382,12 +382,33 @@ fn clients_get_results_and_see_the_same_job_in_each_form() {
     let counters = &site.status(&broker)["counters"];
     assert_eq!((&counters["submitted"], &counters["repeated_submits"]), (&1.into(), &1.into()));
 
+    let submission = job["submissions"][0]["id"].as_str().unwrap();
+    for of in [id, submission] {
+        let words = asked(&["explain", of]);
+        let expected = format!("its result is {submission}: EMERGENCY_FIRST had no other to choose from");
+        assert!(words.contains(&format!("job {id}: completed\n")) && words.contains(&expected), "{words}");
+    }
+    let explained = site.json(&["explain", id, "--connect", &broker.address]);
+    let codes = |explained: &Value| strings_of(&explained["grounds"], "code");
+    assert_eq!(codes(&explained), ["Decision", "Attempt", "Judged"]);
+    assert_eq!(explained["grounds"][1]["executor"], executor.node.as_str());
+
     // Nobody can run this one.
     let plan = site.plan("run = \"100ms\"\ntags = [\"nobody-has-this\"]\n");
     let (status, stdout, stderr) =
         site.run(&["submit", &plan, "--connect", &broker.address, "--wait", "--timeout", "500ms"]);
     assert_eq!((status, stdout.lines().count()), (Some(1), 1), "{stderr}");
     assert!(stderr.contains("after 500ms there is no result yet of") && stderr.contains(stdout.trim()), "{stderr}");
+    let explained = site.json(&["explain", stdout.trim(), "--connect", &broker.address]);
+    assert_eq!(codes(&explained), ["Queued", "Executor", "WouldStartIf"]);
+    assert_eq!(explained["grounds"][1]["obstacle"]["code"], "NoExecutorWithTags");
+    assert_eq!(
+        explained["grounds"][2]["words"],
+        format!("it would start if executor {} had the tags nobody-has-this", executor.node)
+    );
+    let (status, _, stderr) = site.run(&["explain", "00000000000a11ce/42", "--connect", &broker.address]);
+    assert_eq!(status, Some(1));
+    assert!(stderr.contains("no result 00000000000a11ce/42 is known here"), "{stderr}");
     let (status, _, stderr) = site.run(&["job", "00000000000a11ce-42", "--connect", &broker.address]);
     assert_eq!(status, Some(1));
     assert!(stderr.contains("no job 00000000000a11ce-42 is known here"), "{stderr}");
@@ -514,6 +535,11 @@ fn settings_say_where_they_come_from_and_mistakes_their_line() {
     }
 }
 
+/// The text under this name in each object of a list.
+fn strings_of(list: &Value, name: &str) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|entry| entry[name].as_str().unwrap().to_owned()).collect()
+}
+
 fn refused(site: &Site, arguments: &[&str], expected_status: i32, expected: &str) {
     let (status, stdout, stderr) = site.run(arguments);
     assert_eq!((status, stdout.as_str()), (Some(expected_status), ""), "{arguments:?}: {stderr}");
@@ -537,6 +563,8 @@ fn wrong_usage_of_each_command_is_named() {
         (&["submit"], "FILE.toml"),
         (&["submit", &plan, "--timeout", "1s"], "--wait"),
         (&["job", "42"], "not a job id"),
+        (&["explain", "42"], "not a job id"),
+        (&["explain", "a11ce/42"], "not a result id"),
         (&["status", "--connect", "nowhere"], "--connect"),
         (&["jobs", "--all"], "--all"),
         (&["bundle", "export"], "FILE"),
@@ -552,7 +580,7 @@ fn wrong_usage_of_each_command_is_named() {
     assert!(!site.path("no-keys").exists());
     refused(&site, &["status", "--keys", none.to_str().unwrap()], 1, "there are no keys in no-keys");
 
-    for command in ["broker", "executor", "submit", "jobs", "job", "status", "bundle", "verify"] {
+    for command in ["broker", "executor", "submit", "jobs", "job", "explain", "status", "bundle", "verify"] {
         let (status, stdout, _) = site.run(&[command, "--help"]);
         assert_eq!(status, Some(0));
         assert!(stdout.contains(&format!("Examples:\n  reconvene {command}")), "{stdout}");

@@ -1,8 +1,8 @@
 //! What becomes of results: BB10 to BB12.
 
 use anyhow::{Result, ensure};
-use reconvene_broker::StrategyKind;
-use reconvene_executor::{Answer, AttemptId, Rejection};
+use reconvene_broker::{Ground, Obstacle, ResultRule, StrategyKind, Subject};
+use reconvene_executor::{Answer, AttemptId, JobId, Rejection};
 
 use crate::verify::{
     broker::{Broker, a_moment},
@@ -39,12 +39,14 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         id: "BB12",
-        requirement: "statistics",
+        requirement: "statistics, explanations",
         given: "a broker and an executor in the observer's hands",
         when: "the observer submits jobs, one of them twice under one key, cancels one, declares and revokes an emergency, \
-               and the executor submits a result, and the same once more",
-        then: "each counter says how often that happened",
-        proof: "the observer counts what it does itself and compares",
+               the executor submits a result, the same once more and another one, and the observer asks why each is where it is",
+        then: "each counter says how often that happened; the job that waits names the executor that is full, its place and the \
+               job before it, the running one its executor, the cancelled one the broker that was told, and each result the row \
+               of the table by which it was judged and what it would have needed to be the one that counts",
+        proof: "the observer counts what it does itself and compares; what is said is compared with what it did to bring it about",
         run: |site| Box::pin(bb12(site)),
     },
 ];
@@ -151,12 +153,16 @@ async fn bb12(site: &Site) -> Result<String> {
     ensure!(again == id, "one client and key became two jobs");
     let waits = a.submit(job(50, "waits")?).await?;
     let cancelled = a.submit(job(50, "cancelled")?).await?;
+    why_waiting(&a, &x, [id, waits, cancelled]).await?;
     a.cancel(cancelled).await?;
     let emergency = a.declare(100, "north").await?;
     a.revoke(emergency).await?;
     let accepted = x.submit(&a, attempt, &Claim::new(1, "result")).await?;
     let repeated = x.submit(&a, attempt, &Claim::new(1, "result")).await?;
     ensure!(accepted == repeated, "the same result was answered {accepted:?} and {repeated:?}");
+    let other = x.submit(&a, attempt, &Claim::new(2, "other")).await?;
+    expect("the other", other, |answer| matches!(answer, Answer::Rejected(Rejection::Divergent)))?;
+    why_ended(&a, id, cancelled).await?;
     x.is_given(waits).await?;
     let counted = a.statistics().await?;
     let shown = [
@@ -166,6 +172,7 @@ async fn bb12(site: &Site) -> Result<String> {
         ("placed", counted.placed, 2),
         ("accepted", counted.accepted, 1),
         ("retransmission", counted.retransmission, 1),
+        ("divergent", counted.divergent, 1),
         ("registrations", counted.registrations, 1),
         ("emergencies_declared", counted.emergencies_declared, 1),
         ("emergencies_revoked", counted.emergencies_revoked, 1),
@@ -177,7 +184,42 @@ async fn bb12(site: &Site) -> Result<String> {
     for (name, found, expected) in shown {
         ensure!(found == expected, "{name} is {found}, and happened {expected} times");
     }
-    Ok(format!("{} counters as counted outside", shown.len()))
+    Ok(format!("{} counters as counted outside; 5 explanations as brought about", shown.len()))
+}
+
+/// One job runs, and two wait behind it.
+async fn why_waiting(a: &Broker, x: &Puppet, [runs, waits, last]: [JobId; 3]) -> Result<()> {
+    let placed = |ground: &Ground| {
+        matches!(ground, Ground::Attempt { executor, phase: Some(phase), .. }
+            if *executor == Some(x.node()) && phase.is_live())
+    };
+    explains(a, runs, "the executor", placed).await?;
+    let full = |ground: &Ground| {
+        matches!(ground, Ground::WouldStartIf { executor, obstacle: Obstacle::NoFreeSlot { slots: 1 } }
+            if *executor == x.node())
+    };
+    explains(a, waits, "the full executor", full).await?;
+    explains(a, last, "its place", |ground| matches!(ground, Ground::Queued { place: 2, waiting: 2, .. })).await?;
+    explains(a, last, "what is before it", |ground| matches!(ground, Ground::Behind { job, .. } if *job == waits)).await
+}
+
+/// One job has an accepted result and one that was refused; another is cancelled.
+async fn why_ended(a: &Broker, ended: JobId, cancelled: JobId) -> Result<()> {
+    let told = a.result(ended).await?.result.map(|result| result.submission);
+    let decided = |ground: &Ground| matches!(ground, Ground::Decision { canonical, .. } if Some(*canonical) == told);
+    explains(a, ended, "the decision", decided).await?;
+    let refused = |ground: &Ground| {
+        matches!(ground, Ground::Judged { rule: ResultRule::Resubmission, needs: Some(needs), .. }
+            if needs.ends_with("earlier in accepted"))
+    };
+    explains(a, ended, "why the other result does not count", refused).await?;
+    explains(a, cancelled, "the cancel", |ground| matches!(ground, Ground::Cancelled { too_late: false, .. })).await
+}
+
+async fn explains(a: &Broker, job: JobId, what: &str, good: impl Fn(&Ground) -> bool) -> Result<()> {
+    let explanation = a.explain(Subject::Job(job)).await?;
+    ensure!(explanation.grounds.iter().any(good), "{what} is not named: {explanation}");
+    Ok(())
 }
 
 /// Another executor with another result, under a strategy where the first stands.
@@ -207,7 +249,7 @@ async fn d5(a: &Broker, x: &Puppet, y: &Puppet) -> Result<()> {
 pub(super) async fn given_to_one<'a>(
     x: &'a Puppet,
     y: &'a Puppet,
-    id: reconvene_executor::JobId,
+    id: JobId,
 ) -> Result<(AttemptId, &'a Puppet, &'a Puppet)> {
     until("one of two executors is given the job", SOON, async || {
         Ok(match (x.holds(id), y.holds(id)) {
