@@ -72,6 +72,8 @@ pub struct Config {
     pub parked_bytes: usize,
     /// How long such a result is kept.
     pub parked_ttl_ms: u64,
+    /// Bytes of a result above which it is not taken here. Its executor keeps it.
+    pub result_max: usize,
     /// Bytes of a result that are kept in its fact; of a longer one only the digest is.
     pub inline_result_max: usize,
     /// How long a job is kept after its result was accepted, or it was cancelled, and every member knows that.
@@ -122,6 +124,7 @@ impl Config {
             parked_limit: 4_096,
             parked_bytes: 64 * 1024 * 1024,
             parked_ttl_ms: 7 * 24 * 3_600_000,
+            result_max: reconvene_executor::limits::OUTPUT_BYTES,
             inline_result_max: 64 * 1024,
             keep_results_ms: 7 * 24 * 3_600_000,
             max_jobs: 1_000_000,

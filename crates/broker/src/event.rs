@@ -460,4 +460,6 @@ pub enum LossCause {
     Left,
     /// The home of its executor is silent.
     HomeSilent,
+    /// Its result could not be taken as it came. Its executor keeps it.
+    ResultRefused,
 }

@@ -55,5 +55,5 @@ pub use self::statistics::Statistics;
 pub use self::status::{NodeStatus, PeerStatus};
 pub use self::view::{
     AttemptView, DataContent, DataHolder, DataView, EmergencyView, ExecutorView, JobStatus, JobView, PolicyView,
-    ResultView, SubmissionView,
+    ResultView, SetAside, SubmissionView,
 };

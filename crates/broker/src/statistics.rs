@@ -57,6 +57,8 @@ pub struct Statistics {
     pub late: u64,
     /// D6: results of another specification.
     pub stale: u64,
+    /// Results that could not be taken as they came: longer than is taken, or not what their digest says.
+    pub damaged: u64,
     /// D7: results of jobs unknown here, kept until the job is known.
     pub parked: u64,
     /// Kept results given up because the job never became known.

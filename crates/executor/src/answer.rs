@@ -35,12 +35,15 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Whether the executor may forget the result.
+    /// Whether the executor may forget the result. It may not if the result cannot be taken as it came: nobody has another
+    /// copy, and another broker may take more.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         match self {
+            Self::Rejected(Rejection::DigestMismatch { .. } | Rejection::TooLarge { .. })
+            | Self::Parked { .. }
+            | Self::Busy { .. } => false,
             Self::Accepted { .. } | Self::AcceptedFailure | Self::Rejected(_) | Self::Fault(_) => true,
-            Self::Parked { .. } | Self::Busy { .. } => false,
         }
     }
 }

@@ -47,7 +47,7 @@ impl Outcome {
 pub struct Report {
     /// What came out.
     pub outcome: Outcome,
-    /// What makes two results equal.
+    /// The digest of the output, or of the reason: what makes two results equal. A broker takes no other.
     pub digest: ResultDigest,
     /// What it used up: milliseconds times thousandths of a core, or whatever the runner counts.
     pub cost_resource_ms: u64,
@@ -69,13 +69,6 @@ impl Report {
         let error = error.into();
         let digest = ResultDigest::of(error.as_bytes());
         Self { outcome: Outcome::Failure { error }, digest, cost_resource_ms: 0, quality_bp: 0 }
-    }
-
-    /// Says what makes this result equal to others, where that is not every byte of the output.
-    #[must_use]
-    pub const fn with_digest(mut self, digest: ResultDigest) -> Self {
-        self.digest = digest;
-        self
     }
 
     /// Says what the attempt used up.

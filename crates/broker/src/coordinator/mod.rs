@@ -46,7 +46,7 @@ use self::timers::{Timer, Timers};
 use crate::event::StormEnd;
 use crate::fact::DataId;
 use crate::statistics::count;
-use crate::view::{Change, Content, View};
+use crate::view::{Change, Content, SetAside, View};
 use crate::{Command, CommandError, Config, Event, EventKind, ExecutorView, Fact, FactKey, JobView, Reply, Statistics};
 
 /// Something that happened.
@@ -626,6 +626,11 @@ impl Coordinator {
     /// The emergencies known here, by name.
     pub fn emergencies(&self) -> impl Iterator<Item = crate::EmergencyView> + '_ {
         self.view.emergencies().map(|(id, fact)| self.emergency_view(id, fact))
+    }
+
+    /// Facts that are stored here and cannot be folded, by hash.
+    pub fn set_aside(&self) -> impl Iterator<Item = &SetAside> {
+        self.view.aside().iter()
     }
 
     /// Counters, and how many jobs there are.

@@ -3,7 +3,8 @@
 use reconvene_clock::NodeId;
 use reconvene_executor::message::{Submit, ToExecutor};
 use reconvene_executor::{
-    Answer, Equivocation, FencingToken, Finality, JobId, Outcome, Rejection, SubmissionId, limits,
+    Answer, AttemptId, Equivocation, FencingToken, Finality, JobId, Outcome, Rejection, ResultDigest, SessionEpoch,
+    SubmissionId, limits,
 };
 use reconvene_store::sabotage;
 
@@ -13,7 +14,7 @@ use crate::coordinator::timers::Timer;
 use crate::fact::{SubmissionFact, Verdict};
 use crate::statistics::count;
 use crate::view::JobRecord;
-use crate::{Config, EventKind, Fact, FactKey, Statistics, strategy};
+use crate::{Config, EventKind, Fact, FactKey, LossCause, Statistics, strategy};
 
 /// What a row of the table says.
 struct Judgement {
@@ -46,9 +47,12 @@ impl Coordinator {
         let known = self.view.job(id).is_some_and(|job| job.spec.is_some());
         if known || self.view.is_done(id) {
             let (attempt, sequence) = (submit.attempt, submit.sequence);
+            let session = submit.session;
             let answer = self.judge(from, submit);
             if answer.is_final() {
                 self.release(from, attempt);
+            } else if matches!(answer, Answer::Rejected(_)) {
+                self.came_to_nothing(from, session, attempt);
             }
             self.send(from, ToExecutor::SubmitAnswer { attempt, sequence, answer });
         } else {
@@ -68,6 +72,9 @@ impl Coordinator {
                 count(&mut self.statistics.fault);
                 Answer::Fault(Equivocation { first: kept.submit.digest, second: submit.digest })
             }
+        } else if let Some(rejection) = unfit(&submit, self.config.result_max) {
+            count(&mut self.statistics.damaged);
+            Answer::Rejected(rejection)
         } else {
             let until_ms = self.config.parked_ttl_ms;
             let kept = Kept { from, submit, until: self.at.mono.saturating_add(until_ms) };
@@ -84,6 +91,14 @@ impl Coordinator {
             }
         };
         self.send(from, ToExecutor::SubmitAnswer { attempt, sequence, answer });
+    }
+
+    /// The result of an attempt cannot be taken as it came. The executor keeps it; the job is not to wait for that.
+    fn came_to_nothing(&mut self, from: NodeId, session: SessionEpoch, attempt: AttemptId) {
+        let record = self.view.job(attempt.job).and_then(|job| job.attempts.get(&attempt));
+        if record.and_then(|record| record.given_to()) == Some((from, session)) {
+            self.lose(attempt, from, LossCause::ResultRefused);
+        }
     }
 
     /// The job is known now: its kept results are judged in the order they came.
@@ -252,6 +267,10 @@ fn row(
         let rejection = Rejection::StaleSpec { current: spec.digest };
         return Judgement::answered(Answer::Rejected(rejection), |s| &mut s.stale);
     }
+    // It is not what it says it is, or more than is taken here.
+    if let Some(rejection) = unfit(submit, config.result_max) {
+        return Judgement::answered(Answer::Rejected(rejection), |s| &mut s.damaged);
+    }
     // Nobody here can tell which of its results counts, or whether another may challenge it.
     let unresolved =
         || Judgement::answered(Answer::Busy { retry_after_ms: config.sync_interval_ms }, |s| &mut s.unresolved);
@@ -298,6 +317,19 @@ fn row(
 /// Another attempt is to bring the result.
 const fn not_current(token: FencingToken) -> Judgement {
     Judgement::rejected(Rejection::NotCurrent { token }, |s| &mut s.not_current)
+}
+
+/// Why a result cannot be taken as it came.
+fn unfit(submit: &Submit, result_max: usize) -> Option<Rejection> {
+    let bytes = match &submit.outcome {
+        Outcome::Success { output } => output.as_slice(),
+        Outcome::Failure { error } => error.as_bytes(),
+    };
+    if bytes.len() > result_max {
+        return Some(Rejection::TooLarge { limit: u64::try_from(result_max).unwrap_or(u64::MAX) });
+    }
+    let found = ResultDigest::of(bytes);
+    (found != submit.digest).then_some(Rejection::DigestMismatch { found })
 }
 
 /// No success is known here yet.

@@ -307,6 +307,7 @@ const fn loss(cause: LossCause) -> &'static str {
         LossCause::NotHeld => "its executor registered without it",
         LossCause::Left => "its executor left",
         LossCause::HomeSilent => "the broker of its executor is silent",
+        LossCause::ResultRefused => "its result could not be taken as it came",
     }
 }
 

@@ -1,5 +1,6 @@
 //! The view: what all facts known here say together. Facts of others and our own go through the same fold.
 
+mod aside;
 mod data;
 mod done;
 mod job;
@@ -18,6 +19,8 @@ use reconvene_resolve::{Policy, PolicyId, PolicyRegistry};
 use reconvene_store::Record;
 use reconvene_sync::{Member, Retirement};
 
+use self::aside::Aside;
+pub use self::aside::SetAside;
 pub(crate) use self::data::{Content, DataIndex};
 pub(crate) use self::job::{JobRecord, Ownership};
 pub use self::models::{
@@ -48,6 +51,7 @@ pub(crate) struct View {
     working: BTreeMap<NodeId, BTreeSet<AttemptId>>,
     /// Open jobs that name an emergency.
     naming: BTreeMap<EmergencyId, BTreeSet<JobId>>,
+    aside: Aside,
     registry: PolicyRegistry,
     /// The policies in it that this program understands.
     policies: BTreeMap<PolicyId, Arc<Policy>>,
@@ -104,6 +108,7 @@ impl View {
             open: BTreeMap::new(),
             working: BTreeMap::new(),
             naming: BTreeMap::new(),
+            aside: Aside::default(),
             registry: PolicyRegistry::default(),
             policies: BTreeMap::new(),
             awaiting: BTreeMap::new(),
@@ -149,7 +154,11 @@ impl View {
                     each(&key, &fact, version.dot);
                     self.apply(key, fact, changes);
                 }
-                Err(error) => changes.push(fault(record.key(), error)),
+                Err(error) => {
+                    if self.aside.keep(&record.key().to_string(), bytes, &error.to_string()) {
+                        changes.push(fault(record.key(), error));
+                    }
+                }
             }
         }
     }
@@ -391,6 +400,10 @@ impl View {
     /// The incarnations of a broker.
     pub(crate) fn incarnations(&self, node: NodeId) -> impl Iterator<Item = ReplicaId> {
         self.members.values().filter(move |member| member.node == node).map(|member| member.replica)
+    }
+
+    pub(crate) const fn aside(&self) -> &Aside {
+        &self.aside
     }
 
     pub(crate) fn member(&self, replica: ReplicaId) -> Option<&Member> {

@@ -11,6 +11,7 @@
     reason = "tests index and add freely, and fail by panicking"
 )]
 
+mod bad_input;
 mod compaction;
 mod data;
 mod duplicates;

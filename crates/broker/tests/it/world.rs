@@ -255,6 +255,17 @@ impl World {
         self.record(index, NewWrite::new(key, Class::CONTROL, Body::of(vec![1, 0])))
     }
 
+    /// Writes a row as this broker's store would, whatever its coordinator thinks of it.
+    pub fn write_as(&mut self, index: usize, key: &str, class: Class, bytes: Vec<u8>) {
+        let record = self.row(index, key, class, bytes);
+        self.spread(index, vec![record]);
+    }
+
+    /// A row that this broker might write.
+    pub fn row(&mut self, index: usize, key: &str, class: Class, bytes: Vec<u8>) -> Record {
+        self.record(index, NewWrite::new(Key::try_from(key).unwrap(), class, Body::of(bytes)))
+    }
+
     /// Runs everything that is due up to `second`.
     pub fn run_to(&mut self, second: u64) {
         let until = second * SECOND;

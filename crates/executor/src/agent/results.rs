@@ -94,17 +94,22 @@ impl Results {
     ) -> Option<Answer> {
         let kept = self.kept.get_mut(&attempt).filter(|kept| kept.submit.sequence == sequence)?;
         let place = (kept.due, sequence, attempt);
+        if answer.is_final() {
+            self.bytes = self.bytes.saturating_sub(size(&kept.submit));
+            self.flying.remove(&place);
+            self.waiting.remove(&place);
+            self.kept.remove(&attempt);
+            return Some(answer);
+        }
         let again_ms = match answer {
-            Answer::Accepted { .. } | Answer::AcceptedFailure | Answer::Rejected(_) | Answer::Fault(_) => {
-                self.bytes = self.bytes.saturating_sub(size(&kept.submit));
-                self.flying.remove(&place);
-                self.waiting.remove(&place);
-                self.kept.remove(&attempt);
-                return Some(answer);
-            }
-            // The broker has a copy and answers when it can, but may be lost before: ask again, though seldom.
-            Answer::Parked { .. } => config.resend_max_ms,
             Answer::Busy { retry_after_ms } => retry_after_ms.clamp(1, config.resend_max_ms),
+            // The broker has a copy and answers when it can, but may be lost before; or it cannot take this result, and
+            // the next home may: ask again, though seldom.
+            Answer::Parked { .. }
+            | Answer::Rejected(_)
+            | Answer::Accepted { .. }
+            | Answer::AcceptedFailure
+            | Answer::Fault(_) => config.resend_max_ms,
         };
         // An answer that is not final counts once for each time the result was sent.
         if !kept.flying {
