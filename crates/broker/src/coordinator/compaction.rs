@@ -53,7 +53,8 @@ impl Coordinator {
 
     fn await_compaction(&mut self) {
         if let Some((at, _)) = self.compaction.next() {
-            self.arm(Timer::Compact, at.saturating_since(self.at.wall));
+            // The rest of what is due waits for a moment, so that the broker answers in between.
+            self.arm(Timer::Compact, at.saturating_since(self.at.wall).max(1));
         }
     }
 
@@ -61,7 +62,11 @@ impl Coordinator {
     pub(super) fn compact(&mut self) {
         let (wall, again_ms) = (self.at.wall, self.config.owner_timeout_ms);
         let mut due = BTreeSet::new();
-        while let Some((at, id)) = self.compaction.next().filter(|(at, _)| *at <= wall && due.len() < JOBS_AT_ONCE) {
+        for _ in 0..LOOKED_AT_ONCE {
+            let Some((at, id)) = self.compaction.next().filter(|(at, _)| *at <= wall && due.len() < JOBS_AT_ONCE)
+            else {
+                break;
+            };
             if self.may_forget(id) {
                 self.compaction.remove(id);
                 due.insert(id);
@@ -171,5 +176,7 @@ impl Coordinator {
     }
 }
 
-/// Jobs that go in one batch, so that it stays small and the broker answers in between.
+/// Jobs that are looked at in one go.
+const LOOKED_AT_ONCE: usize = 512;
+/// Jobs that go in one batch, so that it stays small.
 const JOBS_AT_ONCE: usize = 16;

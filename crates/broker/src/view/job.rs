@@ -185,7 +185,10 @@ impl JobRecord {
     fn join_spec(&mut self, fact: SpecFact) -> (bool, Option<&'static str>) {
         let digest = fact.spec.digest();
         let new = Specified { fact: Arc::new(fact), digest };
-        let order = |spec: &Specified| (spec.digest, spec.fact.submitted, spec.fact.height, spec.fact.policy);
+        let order = |spec: &Specified| {
+            let fact = &spec.fact;
+            (spec.digest, fact.submitted, fact.height, fact.policy, fact.reappearance)
+        };
         match &self.spec {
             Some(known) if *known == new => (false, None),
             Some(known) if order(known) <= order(&new) => (false, Some(TWO_SPECS)),
