@@ -262,19 +262,22 @@ impl Oracle {
     /// Looks at what was live in a row that could not be read. Whatever of it is gone with nothing in its place must not
     /// count as known: else no session would bring it back.
     fn given_up(&mut self, node: usize, key: &Key, after: &[Version], known: &Knowledge) -> Result<(), Violation> {
-        let store = &mut self.stores[node];
-        if !store.rotten.remove(key) {
+        if !self.stores[node].rotten.remove(key) {
             return Ok(());
         }
-        let Some(before) = store.records.get_mut(key) else { return Ok(()) };
-        let gone: Vec<Version> = before.iter().filter(|held| !is_accounted(after, held.dot)).cloned().collect();
+        let before = self.stores[node].records.get(key).map_or(&[] as &[Version], Vec::as_slice);
+        let is_gone = |held: &&Version| !is_accounted(after, held.dot) && !self.is_settled(key, held.dot);
+        let gone: Vec<Version> = before.iter().filter(is_gone).cloned().collect();
         let still_known = gone.iter().find(|gone| gone.body.value().is_some() && known.contains(gone.dot));
         if let Some(gone) = still_known {
             let what = format!("broker {node} cannot read {} of {key} any more and counts it as known", gone.dot);
             return Err(Violation::new("S6", what));
         }
         let gone: Vec<Dot> = gone.iter().map(|gone| gone.dot).filter(|dot| !known.contains(*dot)).collect();
-        before.retain(|held| !gone.contains(&held.dot));
+        let store = &mut self.stores[node];
+        if let Some(before) = store.records.get_mut(key) {
+            before.retain(|held| !gone.contains(&held.dot));
+        }
         store.given_up.extend(&gone);
         self.lost_copies(&gone);
         Ok(())

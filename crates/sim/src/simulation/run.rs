@@ -337,12 +337,12 @@ impl<'a> Run<'a> {
             let slot = &mut self.nodes[node];
             slot.crash = None;
             slot.fails = None;
+            // What nobody has come across by now would start things anew in the midst of the calm. What somebody just has is
+            // about to be given up: the oracle goes on to count it as rotten.
+            slot.store.store().heal();
             if slot.replica.is_none() {
                 self.start(node, Some(Restart::Full))?;
             }
-            // What nobody has come across by now would start things anew in the midst of the calm.
-            self.nodes[node].store.store().heal();
-            self.oracle.rotted(node, BTreeSet::new());
             let slot = &mut self.nodes[node];
             slot.sessions_before = slot.replica.as_ref().map_or(0, |replica| replica.stats().sessions);
         }
