@@ -187,6 +187,8 @@ struct BrokerSlot {
     /// What it was given while its process stood still; `None` while it does not.
     backlog: Option<Vec<NodeInput>>,
     store: StoreDriver<MemoryStore>,
+    /// A copy of the store, as it was when it was made.
+    backup: Option<MemoryStore>,
     skew_ms: u64,
     ticked: Option<Timestamp>,
     replies: BTreeMap<Ticket, Result<Reply, CommandError>>,
@@ -282,6 +284,7 @@ impl World {
             up: true,
             backlog: None,
             store: StoreDriver::new(store),
+            backup: None,
             skew_ms,
             ticked: None,
             replies: BTreeMap::new(),

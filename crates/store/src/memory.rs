@@ -102,6 +102,18 @@ impl MemoryStore {
         Self { limits, state: RwLock::new(Arc::new(state)), feed }
     }
 
+    /// A second store that holds what this one holds now: the backup of a store that is not on any disk. The two share
+    /// what neither of them changes.
+    ///
+    /// Both have one identity. Before the copy is written to, it is to be renewed, as any restored backup
+    /// ([`Plan::renew`](crate::Plan::renew)).
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        let state = Arc::clone(&self.state.read());
+        let feed = ChangeFeed::new(state.head.revision(), ChangeFeed::DEFAULT_KEYS);
+        Self { limits: self.limits, state: RwLock::new(state), feed }
+    }
+
     fn apply(&self, batch: &Batch) -> Result<Revision, CommitError> {
         let refused = |what, count, limit| {
             if count > limit { Err(CommitError::Refused { what, count, limit }) } else { Ok(()) }

@@ -1,6 +1,6 @@
 //! The jobs of a real log, on brokers that are cut off from each other and executors that vanish.
 //!
-//! Each site of the log becomes one executor, and sites are dealt to brokers in turn. Everything goes at the pace that
+//! Sites of the log are dealt to brokers in turn, and share the executors of their broker. Everything goes at the pace that
 //! brokers have outside of simulations: an exchange each minute, a heartbeat each five seconds. The oracle is that of
 //! [`Scenario`]: a replay that ends without a [`Violation`] has lost no job, named one result of each, everywhere the same,
 //! and kept every result that it had accepted.
@@ -26,6 +26,8 @@ pub struct LogReplay {
     pub jobs: Vec<SwfJob>,
     /// How many brokers there are.
     pub brokers: usize,
+    /// How many executors each broker has at most. Its sites share them.
+    pub executors: usize,
     /// Where chance comes from.
     pub seed: u64,
     /// What runs longer than this is cut to it, in milliseconds.
@@ -38,7 +40,7 @@ pub struct LogReplay {
 pub struct LogReport {
     /// Brokers.
     pub brokers: usize,
-    /// Executors, one for each site.
+    /// Executors.
     pub executors: usize,
     /// Jobs submitted. Each has ended, with one result, the same at every broker.
     pub jobs: u64,
@@ -104,7 +106,19 @@ impl LogReplay {
     ///
     /// # Errors
     /// The first promise that was broken.
-    pub fn run(&self, mut hour: impl FnMut(u64, u64)) -> Result<LogReport, Violation> {
+    pub fn run(&self, hour: impl FnMut(u64, u64)) -> Result<LogReport, Violation> {
+        self.watch(hour, |_| {})
+    }
+
+    /// The same, and shows everything that happens.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn watch(
+        &self,
+        mut hour: impl FnMut(u64, u64),
+        mut watch: impl FnMut(&Happened),
+    ) -> Result<LogReport, Violation> {
         let plan = self.plan();
         let mut tally = Tally::default();
         let mut hours = 0;
@@ -123,6 +137,7 @@ impl LogReplay {
         let wanted = acts(|act| matches!(act, Act::Submit { .. }));
         let scenario = Scenario { plan, sabotage: Sabotage::None };
         scenario.watch(|happened| {
+            watch(happened);
             tally.see(happened);
             let passed = happened.at.as_millis() / 3_600_000;
             if passed > hours {
@@ -140,7 +155,6 @@ impl LogReplay {
     /// The network, the jobs and the faults.
     fn plan(&self) -> Plan {
         let brokers = self.brokers.max(1);
-        let mut sites: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
         let first = self.jobs.iter().map(|job| job.submit_ms).min().unwrap_or(0);
         let mut pace = Pace {
             sync_ms: 60_000,
@@ -156,27 +170,31 @@ impl LogReplay {
         for job in &self.jobs {
             let at = job.submit_ms.saturating_sub(first).saturating_add(pace.warm_up_ms()).saturating_add(1);
             let run_ms = job.run_ms.unwrap_or(1_000).clamp(1, self.longest_ms.max(1));
-            let site = job.partition.unwrap_or(0);
-            sites.entry(site).or_default().push((at, at.saturating_add(run_ms)));
-            jobs.push((at, site, job.line, run_ms));
+            jobs.push((at, job.partition.unwrap_or(0), job.line, run_ms));
         }
         let last = jobs.iter().map(|(at, ..)| *at).max().unwrap_or(0);
         pace.faults_until_ms = last.saturating_add(1);
-        let homes: BTreeMap<u64, usize> =
-            sites.keys().enumerate().map(|(number, site)| (*site, number.checked_rem(brokers).unwrap_or(0))).collect();
-        let executors: Vec<ExecutorPlan> = sites
-            .iter()
-            .map(|(site, runs)| {
-                let home = homes.get(site).copied().unwrap_or(0);
-                let others = [1, brokers / 2].map(|step| home.saturating_add(step).checked_rem(brokers).unwrap_or(0));
-                let mut known = vec![home];
-                known.extend(others.into_iter().filter(|other| *other != home));
-                known.dedup();
-                // Three quarters of what would run at once if nobody ever waited.
-                let slots = u32::try_from(most_at_once(runs).saturating_mul(3) / 4).unwrap_or(u32::MAX);
-                ExecutorPlan { slots: slots.clamp(2, 1_024), traits: ExecutorTraits::default(), brokers: known }
-            })
-            .collect();
+        let sites: BTreeSet<u64> = jobs.iter().map(|(_, site, ..)| *site).collect();
+        let dealt = |(number, site): (usize, u64)| {
+            let (round, home) = (number.checked_div(brokers).unwrap_or(0), number.checked_rem(brokers).unwrap_or(0));
+            (site, (home, round.checked_rem(self.executors.max(1)).unwrap_or(0)))
+        };
+        let homes: BTreeMap<u64, (usize, usize)> = sites.into_iter().enumerate().map(dealt).collect();
+        let mut spans: BTreeMap<(usize, usize), Vec<(u64, u64)>> = BTreeMap::new();
+        for (at, site, _, run_ms) in &jobs {
+            let place = homes.get(site).copied().unwrap_or((0, 0));
+            spans.entry(place).or_default().push((*at, at.saturating_add(*run_ms)));
+        }
+        let executors = spans.iter().map(|((home, _), runs)| {
+            let others = [1, brokers / 2].map(|step| home.saturating_add(step).checked_rem(brokers).unwrap_or(0));
+            let mut known = vec![*home];
+            known.extend(others.into_iter().filter(|other| other != home));
+            known.dedup();
+            // Three quarters of what would run at once if nobody ever waited.
+            let slots = u32::try_from(most_at_once(runs).saturating_mul(3) / 4).unwrap_or(u32::MAX);
+            ExecutorPlan { slots: slots.clamp(2, 1_024), traits: ExecutorTraits::default(), brokers: known }
+        });
+        let executors: Vec<ExecutorPlan> = executors.collect();
         let mut steps: Vec<Step> = jobs
             .into_iter()
             .map(|(at_ms, site, line, run_ms)| {
@@ -191,7 +209,7 @@ impl LogReplay {
                     fenced: false,
                     emergency: false,
                 };
-                let broker = homes.get(&site).copied().unwrap_or(0);
+                let (broker, _) = homes.get(&site).copied().unwrap_or((0, 0));
                 Step { at_ms, act: Act::Submit { broker, key: line, job } }
             })
             .collect();

@@ -37,14 +37,18 @@ pub struct Oracle {
     /// Results whose executors were told that they are accepted.
     accepted: BTreeSet<AttemptId>,
     brokers: Vec<Told>,
+    /// Results accepted by incarnations that are no more, in order.
+    former: Vec<(usize, JobId, Vec<Accepted>)>,
     /// Executors that are gone for good, with what they kept.
     dead: BTreeSet<usize>,
     /// Jobs in quarantine, and the brokers that put them there.
     held: BTreeMap<JobId, BTreeSet<usize>>,
     /// What some broker called stable.
-    stable: BTreeMap<JobId, (usize, SubmissionId)>,
+    stable: BTreeMap<JobId, (Option<usize>, SubmissionId)>,
     /// Jobs that were given another policy, and whose results may change for that.
     repinned: BTreeSet<JobId>,
+    /// Whether a broker came back as another incarnation, which nobody knew when results became stable.
+    membership_changed: bool,
     /// Attempts placed, and what may be a reason to place another.
     placed: BTreeMap<JobId, Placed>,
 }
@@ -156,10 +160,12 @@ impl Oracle {
             produced: BTreeMap::new(),
             accepted: BTreeSet::new(),
             brokers: (0..brokers).map(|_| Told::default()).collect(),
+            former: Vec::new(),
             dead: BTreeSet::new(),
             held: BTreeMap::new(),
             stable: BTreeMap::new(),
             repinned: BTreeSet::new(),
+            membership_changed: false,
             placed: BTreeMap::new(),
         }
     }
@@ -214,10 +220,36 @@ impl Oracle {
         if let Some(told) = self.brokers.get_mut(broker) {
             told.killed = true;
         }
-        let others: Vec<_> = (0..world.counts().0)
-            .filter(|other| !killed.contains(other))
-            .filter_map(|other| world.broker(other))
-            .collect();
+        let others = (0..world.counts().0).filter(|other| !killed.contains(other));
+        let others: Vec<_> = others.filter_map(|other| world.broker(other)).collect();
+        self.forgotten(world, broker, &others);
+    }
+
+    /// A broker goes back to an old copy of its store. What only it knew is gone, but for what is in the copy.
+    pub(super) fn restored(&mut self, world: &World, broker: usize, copy: &Node, killed: &BTreeSet<usize>) {
+        self.reach("brokers put back to a copy");
+        self.disturbed(world.now().as_millis());
+        let others = (0..world.counts().0).filter(|other| *other != broker && !killed.contains(other));
+        let others: Vec<_> = others.filter_map(|other| world.broker(other)).chain([copy]).collect();
+        self.forgotten(world, broker, &others);
+        self.membership_changed = true;
+        // It is another incarnation, which has said nothing to anybody yet.
+        let Some(told) = self.brokers.get_mut(broker) else { return };
+        let before = core::mem::take(told);
+        self.former.extend(before.accepted.into_iter().map(|(job, accepted)| (broker, job, accepted)));
+        for admitted in self.admitted.values_mut() {
+            admitted.by.remove(&broker);
+        }
+        for by in self.cancelled.values_mut().chain(self.held.values_mut()) {
+            by.remove(&broker);
+        }
+        for (by, _) in self.stable.values_mut().filter(|(by, _)| *by == Some(broker)) {
+            *by = None;
+        }
+    }
+
+    /// What only this broker knew, and none of the others, is gone.
+    fn forgotten(&mut self, world: &World, broker: usize, others: &[&Node]) {
         let Some(node) = world.broker(broker) else { return };
         for job in node.coordinator().jobs() {
             let views: Vec<JobView> = others.iter().filter_map(|other| other.coordinator().job(job.id)).collect();
@@ -339,7 +371,14 @@ impl Oracle {
                 "jobs repinned"
             }
             EventKind::FinalityChanged { to: Finality::Stable, .. } => "results stable",
-            EventKind::FinalityChanged { .. } => "results stable no more",
+            EventKind::FinalityChanged { job, .. } => {
+                // A pin may change it, and a broker from outside the membership of then.
+                if !self.repinned.contains(job) && !self.membership_changed {
+                    let what = format!("broker {broker} called the result of {job} stable, and does not any more");
+                    return Err(Violation { promise: "S2", at_ms, what });
+                }
+                "results stable no more"
+            }
             EventKind::Unresolved { .. } => "results that had to wait for a policy",
             EventKind::JobReleased { job, .. } => {
                 self.held.remove(job);
@@ -469,19 +508,20 @@ impl Oracle {
 
     /// A result that was called stable by anybody is the one that everybody names who has heard of it.
     fn check_stable(&mut self, world: &World, broker: usize, job: &JobView) -> Result<(), Violation> {
-        let Some(result) = job.result.as_ref().filter(|_| !self.repinned.contains(&job.id)) else { return Ok(()) };
+        let may_change = self.membership_changed || self.repinned.contains(&job.id);
+        let Some(result) = job.result.as_ref().filter(|_| !may_change) else { return Ok(()) };
         if let Some((by, stable)) = self.stable.get(&job.id)
-            && (result.finality == Finality::Stable || broker == *by)
+            && (result.finality == Finality::Stable || Some(broker) == *by)
             && *stable != result.submission
         {
             let what = format!(
-                "broker {by} called {stable} of {} stable, broker {broker} names {} as {:?}",
+                "broker {by:?} called {stable} of {} stable, broker {broker} names {} as {:?}",
                 job.id, result.submission, result.finality
             );
             return Err(violation(world, "S2", what));
         }
         if result.finality == Finality::Stable {
-            self.stable.entry(job.id).or_insert((broker, result.submission));
+            self.stable.entry(job.id).or_insert((Some(broker), result.submission));
         }
         Ok(())
     }
@@ -585,9 +625,10 @@ impl Oracle {
             for job in &views {
                 self.check_ended(world, broker, job)?;
                 let named = job.result.as_ref().map(|result| result.submission);
-                let changed = self.stable.get(&job.id).filter(|(_, stable)| Some(*stable) != named);
+                let changed =
+                    self.stable.get(&job.id).filter(|(_, stable)| Some(*stable) != named && !self.membership_changed);
                 if let Some((by, stable)) = changed.filter(|_| !self.repinned.contains(&job.id)) {
-                    let what = format!("broker {by} called {stable} of {} stable, and it is {named:?}", job.id);
+                    let what = format!("broker {by:?} called {stable} of {} stable, and it is {named:?}", job.id);
                     return Err(violation(world, "S2", what));
                 }
             }
@@ -649,31 +690,31 @@ impl Oracle {
 
     /// Accepted results are canonical or listed, and changes were reported once, by whoever told otherwise.
     fn check_accepted(&self, world: &World, broker: usize, node: &Node) -> Result<(), Violation> {
-        for (number, told) in self.brokers.iter().enumerate() {
-            for (job, accepted) in &told.accepted {
-                if self.lost.contains(job) {
-                    continue;
-                }
-                let view = node.coordinator().job(*job);
-                let listed = |accepted: &Accepted| {
-                    let view = view.as_ref()?;
-                    let same = |other: &&reconvene_broker::SubmissionView| {
-                        other.id == accepted.submission
-                            && other.attempt == accepted.attempt
-                            && other.digest == accepted.digest
-                            && other.accepted
-                    };
-                    view.submissions.iter().find(same)
+        let current = self.brokers.iter().enumerate();
+        let current =
+            current.flat_map(|(by, told)| told.accepted.iter().map(move |(job, accepted)| (by, *job, accepted)));
+        let former = self.former.iter().map(|(by, job, accepted)| (*by, *job, accepted));
+        for (by, job, accepted) in current.chain(former).filter(|(_, job, _)| !self.lost.contains(job)) {
+            let view = node.coordinator().job(job);
+            let listed = |accepted: &Accepted| {
+                let same = |other: &reconvene_broker::SubmissionView| {
+                    other.id == accepted.submission
+                        && other.attempt == accepted.attempt
+                        && other.digest == accepted.digest
+                        && other.accepted
                 };
-                for accepted in accepted.iter().filter(|accepted| !self.lost_results.contains(&accepted.submission)) {
-                    if listed(accepted).is_none() {
-                        let what = format!(
-                            "broker {number} accepted {} of {job}, broker {broker} does not list it",
-                            accepted.submission
-                        );
-                        return Err(violation(world, "S4", what));
-                    }
-                }
+                view.as_ref().is_some_and(|view| view.submissions.iter().any(same))
+            };
+            let kept = |accepted: &&Accepted| !self.lost_results.contains(&accepted.submission);
+            if let Some(missing) = accepted.iter().filter(kept).find(|accepted| !listed(accepted)) {
+                let what =
+                    format!("broker {by} accepted {} of {job}, broker {broker} does not list it", missing.submission);
+                return Err(violation(world, "S4", what));
+            }
+        }
+        for (number, told) in self.brokers.iter().enumerate() {
+            for (job, accepted) in told.accepted.iter().filter(|(job, _)| !self.lost.contains(job)) {
+                let view = node.coordinator().job(*job);
                 if number == broker {
                     let canonical = view.as_ref().and_then(|view| view.result.as_ref()).map(|result| result.submission);
                     let changes = told.changes.get(job).map_or(&[][..], Vec::as_slice);

@@ -169,6 +169,18 @@ pub enum Act {
         /// Which.
         broker: usize,
     },
+    /// Copies the store of a broker.
+    BackUp {
+        /// Which.
+        broker: usize,
+    },
+    /// Stops a broker and starts it again on the last copy of its store, if there is one.
+    RestoreBroker {
+        /// Which.
+        broker: usize,
+        /// How long it is down, in milliseconds.
+        for_ms: u64,
+    },
     /// Has a broker say that it leaves, and stops it a moment later.
     LeaveBroker {
         /// Which.
@@ -280,6 +292,7 @@ impl Plan {
             drawn.storm();
         }
         drawn.faults();
+        drawn.backups();
         let steps = drawn.steps.into_iter().map(|((at_ms, _), act)| Step { at_ms, act }).collect();
         Self { seed, skew_ms, brokers: strategies, executors: executor_plans, pace: Pace::FAST, links, steps }
     }
@@ -381,6 +394,20 @@ impl Drawn {
                 let act = self.fault(class);
                 self.add(at, act);
             }
+        }
+    }
+
+    /// A store is copied, and the copy put back later.
+    fn backups(&mut self) {
+        if !self.chance.one_in(4) {
+            return;
+        }
+        for _ in 0..self.chance.between(1, 2) {
+            let broker = self.chance.index(self.brokers);
+            let (one, other) = (self.moment(), self.moment());
+            self.add(one.min(other), Act::BackUp { broker });
+            let for_ms = self.chance.log(1, 6_000);
+            self.add(one.max(other), Act::RestoreBroker { broker, for_ms });
         }
     }
 

@@ -278,6 +278,11 @@ impl<'a> Run<'a> {
                 }
                 Ok(())
             }
+            Act::BackUp { broker } => {
+                self.world.back_up(*broker);
+                Ok(())
+            }
+            Act::RestoreBroker { broker, for_ms } => self.restore(*broker, *for_ms),
             Act::KillBroker { broker } => {
                 self.look()?;
                 if self.killed.insert(*broker) {
@@ -330,6 +335,18 @@ impl<'a> Run<'a> {
                 Ok(())
             }
         }
+    }
+
+    fn restore(&mut self, broker: usize, for_ms: u64) -> Result<(), Violation> {
+        let Some(copy) = self.world.backed_up(broker)?.filter(|_| self.world.runs(Place::Broker(broker))) else {
+            return Ok(());
+        };
+        self.look()?;
+        self.world.stop_broker(broker);
+        self.oracle.restored(&self.world, broker, &copy, &self.killed);
+        self.world.restore(broker)?;
+        self.later(for_ms, Undo::StartBroker(broker));
+        Ok(())
     }
 
     fn undo_one(&mut self, undo: Undo) -> Result<(), Violation> {
@@ -462,7 +479,9 @@ fn is_fault(act: &Act) -> bool {
         | Act::Repin { .. } => false,
         Act::Cut { .. }
         | Act::Split { .. }
+        | Act::BackUp { .. }
         | Act::RestartBroker { .. }
+        | Act::RestoreBroker { .. }
         | Act::KillBroker { .. }
         | Act::LeaveBroker { .. }
         | Act::LeaveExecutor { .. }

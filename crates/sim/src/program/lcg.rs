@@ -1,5 +1,6 @@
 //! A real log on simulated brokers.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,12 +24,18 @@ pub(crate) struct Lcg {
     /// Brokers that its sites are dealt to.
     #[arg(long, default_value_t = 17, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     brokers: u16,
+    /// Executors that each broker has for its sites, at most.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    executors: u16,
     /// Where chance comes from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// What runs longer is cut to so many hours.
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     longest_hours: u64,
+    /// Tell all that happens between these two milliseconds.
+    #[arg(long, value_name = "FROM..UNTIL", value_parser = range)]
+    trace: Option<Range<u64>>,
     /// Write the figures as JSON to this file, or to standard output for `-`.
     #[arg(long, value_name = "FILE|-")]
     json: Option<String>,
@@ -59,10 +66,16 @@ pub(crate) fn run(args: &Lcg) -> Result<ExitCode, Failure> {
     jobs.retain(|job| job.submit_ms.saturating_sub(first) < until_ms);
     let longest_ms = args.longest_hours.saturating_mul(HOUR_MS);
     let wanted = jobs.len();
-    let replay = LogReplay { jobs, brokers: usize::from(args.brokers), seed: args.seed, longest_ms };
+    let (brokers, executors) = (usize::from(args.brokers), usize::from(args.executors));
+    let replay = LogReplay { jobs, brokers, executors, seed: args.seed, longest_ms };
     let watch = super::stopwatch();
-    let ran = replay.run(|hour, jobs| {
+    let hour = |hour, jobs| {
         eprintln!("hour {hour}: {jobs} of {wanted} jobs, {:.0} s, {} MiB", watch(), peak_mib().unwrap_or(0));
+    };
+    let ran = replay.watch(hour, |happened| {
+        if args.trace.as_ref().is_some_and(|trace| trace.contains(&happened.at.as_millis())) {
+            eprintln!("{happened:?}");
+        }
     });
     let report = match ran {
         Ok(report) => report,
@@ -110,6 +123,12 @@ fn show(Figures { report, seconds, peak_mib, .. }: &Figures) {
             "{jobs:>8} jobs of {class} waited {p50_s} s (p50), {p90_s} s (p90), {p99_s} s (p99), {max_s} s at most"
         );
     }
+}
+
+/// `FROM..UNTIL`, in milliseconds.
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let ends = text.split_once("..").and_then(|(from, until)| Some((from.parse().ok()?, until.parse().ok()?)));
+    ends.map(|(from, until)| from..until).ok_or_else(|| "write it as FROM..UNTIL".to_owned())
 }
 
 const HOUR_MS: u64 = 3_600_000;

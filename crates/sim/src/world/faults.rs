@@ -5,7 +5,7 @@ use std::fmt::{self, Debug};
 use reconvene_broker::{Node, NodeInput, read_all};
 use reconvene_clock::{MaxAhead, NodeId};
 use reconvene_executor::{self as executor, Agent, JobSpec, Report, TraceJob};
-use reconvene_store::{MemoryStore, MetadataStore, ready};
+use reconvene_store::{Limits, MemoryStore, MetadataStore, Plan, SessionNonce, Snapshot as _, ready};
 use reconvene_sync::StoreDriver;
 use reconvene_sync::memory::LinkFaults;
 
@@ -183,13 +183,56 @@ impl World {
         slot.up = true;
         slot.ticked = None;
         // Views belong to the process, rows to the store.
-        let empty = MemoryStore::new(slot.node.replica().head().identity(), reconvene_store::Limits::default());
+        let empty = MemoryStore::new(slot.node.replica().head().identity(), Limits::default());
         let store = core::mem::replace(&mut slot.store, StoreDriver::new(empty)).into_store();
         slot.store = StoreDriver::new(store);
         for other in (0..self.brokers.len()).filter(|other| *other != broker) {
             self.feed_broker(broker, NodeInput::Candidate { address: Self::address(other) })?;
         }
         self.perform_broker(broker)
+    }
+
+    /// Copies the store of a broker, in place of the copy that was made before.
+    pub fn back_up(&mut self, broker: usize) {
+        if let Some(slot) = self.brokers.get_mut(broker) {
+            slot.backup = Some(slot.store.store().duplicate());
+        }
+    }
+
+    /// What the copy of a broker's store would make of it; `None` if there is no copy.
+    ///
+    /// # Errors
+    /// As [`start_broker`](Self::start_broker).
+    pub fn backed_up(&self, broker: usize) -> Result<Option<Node>, WorldError> {
+        let Some(slot) = self.brokers.get(broker) else { return Ok(None) };
+        let now = self.now_for(slot.skew_ms);
+        slot.backup.as_ref().map(|backup| open(backup, slot.config.clone(), now, broker)).transpose()
+    }
+
+    /// Exchanges the store of a stopped broker for the copy that was made of it, as a new incarnation. The copy is used up.
+    /// Says whether there was one.
+    ///
+    /// # Errors
+    /// [`WorldError::Store`] if the copy cannot be renewed.
+    pub fn restore(&mut self, broker: usize) -> Result<bool, WorldError> {
+        let (replica, session) = (self.draw_replica(), self.rng.next_u64());
+        let Some(slot) = self.brokers.get_mut(broker).filter(|slot| !slot.up) else { return Ok(false) };
+        let Some(backup) = slot.backup.take() else { return Ok(false) };
+        let failed = |reason: &str| WorldError::Store { broker, reason: reason.to_owned() };
+        let snapshot =
+            ready(backup.snapshot()).and_then(Result::ok).ok_or_else(|| failed("the copy cannot be read"))?;
+        let (head, incarnation) = (snapshot.head().clone(), slot.node.replica().head().identity().incarnation);
+        let mut plan = Plan::new(head, [], [], &Limits::default());
+        plan.renew(replica, incarnation.saturating_add(1), SessionNonce::new(session));
+        let renewed = ready(backup.commit(&plan.finish())).ok_or_else(|| failed("it did not answer at once"))?;
+        renewed.map_err(|error| failed(&error.to_string()))?;
+        slot.store = StoreDriver::new(backup);
+        // What it knows now is what the copy holds, also for those who look at it while it is down.
+        let node = self.reopened(broker)?;
+        if let Some(slot) = self.brokers.get_mut(broker) {
+            slot.node = node;
+        }
+        Ok(true)
     }
 
     /// A second broker value on a copy of what a broker's store holds, to compare the two.

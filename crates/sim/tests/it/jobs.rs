@@ -90,10 +90,11 @@ const SEEDS: u64 = 60;
 /// So many runs must have met everything.
 const MANY: u64 = 1_000;
 
-const MUST_HAPPEN: [&str; 25] = [
+const MUST_HAPPEN: [&str; 26] = [
     "attempts lost",
     "attempts reappeared",
     "brokers killed",
+    "brokers put back to a copy",
     "brokers restarted",
     "emergencies heard of",
     "executors adopted",
