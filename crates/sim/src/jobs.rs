@@ -49,6 +49,12 @@ impl Scenario {
         Self { plan: Plan::new(seed), sabotage: Sabotage::None }
     }
 
+    /// The run of this seed in which brokers may go back to old copies of their stores, with nothing broken on purpose.
+    #[must_use]
+    pub fn with_backups(seed: u64) -> Self {
+        Self { plan: Plan::with_backups(seed), sabotage: Sabotage::None }
+    }
+
     /// Runs it to the end, and counts what was reached.
     ///
     /// # Errors

@@ -248,6 +248,16 @@ impl Plan {
     /// The plan of this seed. Each class of faults is in it with probability 1/2, at a rate drawn log-uniformly.
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        Self::drawn(seed, false)
+    }
+
+    /// The same, and in one of four plans brokers go back to old copies of their stores.
+    #[must_use]
+    pub fn with_backups(seed: u64) -> Self {
+        Self::drawn(seed, true)
+    }
+
+    fn drawn(seed: u64, backups: bool) -> Self {
         let mut chance = Chance(Rng::new(seed));
         let brokers = chance.index(4).saturating_add(2);
         let executors = chance.index(5).saturating_add(2);
@@ -292,7 +302,9 @@ impl Plan {
             drawn.storm();
         }
         drawn.faults();
-        drawn.backups();
+        if backups {
+            drawn.backups();
+        }
         let steps = drawn.steps.into_iter().map(|((at_ms, _), act)| Step { at_ms, act }).collect();
         Self { seed, skew_ms, brokers: strategies, executors: executor_plans, pace: Pace::FAST, links, steps }
     }

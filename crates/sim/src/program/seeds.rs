@@ -23,8 +23,8 @@ pub(crate) struct Seeds {
     /// Brokers with executors and jobs, instead of replicas alone.
     #[arg(long)]
     jobs: bool,
-    /// Damage stores as well: rows that cannot be read any more, values that vanish without a sign. Always with
-    /// `--sabotage`.
+    /// Damage stores as well: rows that cannot be read any more, values that vanish without a sign; with `--jobs`, brokers
+    /// that go back to old copies. Always with `--sabotage`, but for rules of jobs.
     #[arg(long)]
     damage: bool,
     /// Virtual minutes of each run, a third of them without faults, but 18 at least if there are 36.
@@ -85,7 +85,7 @@ pub(super) fn sim(seed: u64, minutes: u64, damage: bool) -> Sim {
 pub(crate) fn run(args: &Seeds) -> Result<ExitCode, Failure> {
     let (watch, minutes, damage) = (super::stopwatch(), args.minutes, args.damage);
     let one = move |seed| {
-        let outcome = if args.jobs { run_jobs(seed) } else { run_sim(seed, minutes, damage) };
+        let outcome = if args.jobs { run_jobs(seed, damage) } else { run_sim(seed, minutes, damage) };
         // At once, so that a long run can be stopped and has told what it found.
         if let Some((promise, what)) = &outcome.broken {
             eprintln!("seed {seed} breaks {promise}: {what}\n{}", replay_of(seed, args));
@@ -182,8 +182,9 @@ fn names(reached: &Marks) -> Vec<(String, u64)> {
     reached.iter().filter(|(_, count)| *count > 0).map(|(mark, count)| (mark.to_string(), count)).collect()
 }
 
-fn run_jobs(seed: u64) -> Outcome {
-    let (broken, reached) = match jobs::Scenario::new(seed).run() {
+fn run_jobs(seed: u64, damage: bool) -> Outcome {
+    let scenario = if damage { jobs::Scenario::with_backups(seed) } else { jobs::Scenario::new(seed) };
+    let (broken, reached) = match scenario.run() {
         Ok(reached) => (None, reached.iter().map(|(name, count)| (name.to_owned(), count)).collect()),
         Err(violation) => (Some((violation.promise.to_owned(), violation.to_string())), Vec::new()),
     };
@@ -192,10 +193,10 @@ fn run_jobs(seed: u64) -> Outcome {
 
 fn replay_of(seed: u64, args: &Seeds) -> String {
     let minutes = if args.minutes == 90 { String::new() } else { format!(" --minutes {}", args.minutes) };
+    let damage = if args.damage { " --damage" } else { "" };
     match args.jobs {
-        true => format!("cargo run --release -p reconvene-sim -- --jobs --from {seed} --seeds 1"),
+        true => format!("cargo run --release -p reconvene-sim -- --jobs{damage} --from {seed} --seeds 1"),
         false => {
-            let damage = if args.damage { " --damage" } else { "" };
             format!("cargo run --release -p reconvene-sim -- replay {seed}{minutes}{damage}")
         }
     }
