@@ -181,6 +181,13 @@ pub enum EventKind {
         /// The attempt that made it.
         attempt: AttemptId,
     },
+    /// The specification of a job that no broker has told of was recovered from an executor.
+    SpecRecovered {
+        /// The job.
+        job: JobId,
+        /// The executor.
+        executor: NodeId,
+    },
     /// A kept result was given up.
     ParkedExpired {
         /// The job.

@@ -41,6 +41,8 @@ pub struct Statistics {
     pub settled: u64,
     /// Results that became stable, as far as this broker can tell.
     pub stable: u64,
+    /// Specifications that were recovered here from executors.
+    pub recovered: u64,
     /// Jobs that were over for so long that this broker deleted their facts.
     pub compacted: u64,
     /// Facts of such jobs that turned up here later, and were deleted.

@@ -13,8 +13,8 @@ use crate::event::{Event, StopCause};
 use crate::id::{AttemptId, FencingToken, SessionEpoch};
 use crate::limits;
 use crate::message::{
-    Heartbeat, HeldAttempt, HeldVerdict, LeaseLost, Leave, Order, Refusal, Refused, Register, RosterEntry, Submit,
-    Terms, ToBroker, ToExecutor,
+    Heartbeat, HeldAttempt, HeldSpec, HeldVerdict, LeaseLost, Leave, Order, Refusal, Refused, Register, RosterEntry,
+    Submit, Terms, ToBroker, ToExecutor,
 };
 use crate::report::Report;
 use crate::rng::Rng;
@@ -463,6 +463,12 @@ impl Agent {
                 self.hear_home(from);
                 self.submit_answered(attempt, sequence, answer);
             }
+            ToExecutor::AskSpec { attempt } => {
+                let spec = self.attempts.spec(attempt).or_else(|| self.results.spec(attempt)).cloned();
+                if let Some(spec) = spec.filter(|_| self.hear_home(from)) {
+                    self.send(from, ToBroker::Spec(HeldSpec { attempt, spec }));
+                }
+            }
         }
     }
 
@@ -632,7 +638,7 @@ impl Agent {
             cost_resource_ms: report.cost_resource_ms,
             quality_bp: report.quality_bp,
         };
-        self.results.keep(submit, self.last.mono, &self.config);
+        self.results.keep(submit, held.spec, self.last.mono, &self.config);
         self.heartbeat_soon();
     }
 

@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::limits;
-use crate::message::{Heartbeat, Order, Register, RosterEntry, Submit, Terms, ToBroker, ToExecutor};
+use crate::message::{Heartbeat, HeldSpec, Order, Register, RosterEntry, Submit, Terms, ToBroker, ToExecutor};
 use crate::report::Outcome;
 use crate::spec::{JobSpec, SpecError};
 
@@ -119,6 +119,7 @@ fn check_to_broker(message: &ToBroker) -> Result<(), CodecError> {
         }
         ToBroker::Submit(submit) => check_submit(submit),
         ToBroker::Leave(_) => Ok(()),
+        ToBroker::Spec(HeldSpec { attempt: _, spec }) => Ok(spec.validate().map_err(Kind::Spec)?),
     }
 }
 
@@ -144,7 +145,10 @@ fn check_to_executor(message: &ToExecutor) -> Result<(), CodecError> {
             check_orders(orders)?;
             check_roster(roster)
         }
-        ToExecutor::SessionBehind { .. } | ToExecutor::NotRegistered { .. } | ToExecutor::SubmitAnswer { .. } => Ok(()),
+        ToExecutor::SessionBehind { .. }
+        | ToExecutor::NotRegistered { .. }
+        | ToExecutor::SubmitAnswer { .. }
+        | ToExecutor::AskSpec { .. } => Ok(()),
     }
 }
 
@@ -234,7 +238,7 @@ enum Kind {
     Limit { what: &'static str, found: usize, limit: usize },
     #[error("{what} must not be zero")]
     Zero { what: &'static str },
-    #[error("an order to start")]
+    #[error("the specification of a job")]
     Spec(#[source] SpecError),
 }
 

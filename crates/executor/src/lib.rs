@@ -46,8 +46,8 @@ pub use self::id::{
     SubmissionId,
 };
 pub use self::message::{
-    Heartbeat, HeldAttempt, HeldVerdict, LeaseLost, Leave, Order, Refusal, Refused, Register, RosterEntry, StopReason,
-    Submit, Terms, ToBroker, ToExecutor,
+    Heartbeat, HeldAttempt, HeldSpec, HeldVerdict, LeaseLost, Leave, Order, Refusal, Refused, Register, RosterEntry,
+    StopReason, Submit, Terms, ToBroker, ToExecutor,
 };
 pub use self::report::{Outcome, Report};
 pub use self::rule::{AttemptRule, Reappearance, RuleError};

@@ -24,6 +24,8 @@ pub enum ToBroker {
     Submit(Submit),
     /// "I am going." What it still held is over.
     Leave(Leave),
+    /// "This is what I was told to run." To the home, which has asked.
+    Spec(HeldSpec),
 }
 
 /// An executor makes a broker its home.
@@ -153,6 +155,16 @@ pub struct Leave {
     pub registration: u64,
 }
 
+/// What an attempt was ordered with, for a broker that has never heard of its job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "a wire format: a new field is a new version")]
+pub struct HeldSpec {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The specification of its job.
+    pub spec: JobSpec,
+}
+
 /// What a broker tells an executor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_enums, reason = "a new message is a new wire version and must break every match")]
@@ -209,6 +221,11 @@ pub enum ToExecutor {
         sequence: u64,
         /// What became of it.
         answer: Answer,
+    },
+    /// The job of an attempt that runs there, or whose result is kept there, is unknown here: what was ordered?
+    AskSpec {
+        /// The attempt.
+        attempt: AttemptId,
     },
 }
 

@@ -132,6 +132,7 @@ impl Coordinator {
             Timer::Release(id),
             Timer::HandOver(id),
             Timer::Settle(id),
+            Timer::Recall(id),
         ] {
             self.timers.disarm(timer);
         }

@@ -262,9 +262,13 @@ impl Coordinator {
         if record.and_then(|record| record.given_to()).is_some_and(|(executor, _)| executor != from) {
             return HeldVerdict::Stop;
         }
+        let unknown = job.is_none_or(|job| job.spec.is_none());
         let was_lost = record.and_then(|record| record.phase()) == Some(Phase::Lost);
         self.renew(from, attempt, Some(held.token), HeldState::Running);
         let progress_bp = self.note_progress(from, held);
+        if unknown {
+            self.await_spec(attempt.job);
+        }
         self.mark(attempt, Phase::Running, register.registration, progress_bp);
         if was_lost {
             count(&mut self.statistics.reappeared);

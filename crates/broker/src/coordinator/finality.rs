@@ -46,6 +46,7 @@ impl Ladder {
             }
             FactKey::Submission { .. }
             | FactKey::Spec(_)
+            | FactKey::Copy { .. }
             | FactKey::Own { .. }
             | FactKey::Attempt(_)
             | FactKey::Seen { .. }

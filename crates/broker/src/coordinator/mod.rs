@@ -16,6 +16,7 @@ mod policies;
 mod quarantine;
 mod queue;
 mod reappearance;
+mod recall;
 mod results;
 mod retirement;
 mod storm;
@@ -340,6 +341,7 @@ impl Coordinator {
                 ToBroker::Heartbeat(heartbeat) => self.heartbeat(from, heartbeat),
                 ToBroker::Submit(submit) => self.submitted(from, submit),
                 ToBroker::Leave(leave) => self.executor_leaves(from, leave),
+                ToBroker::Spec(held) => self.spec_recovered(from, held),
             },
             Input::PeerHeard { node } => self.peer_heard(node),
             Input::PeerSynced { node } => {
@@ -442,6 +444,7 @@ impl Coordinator {
                 Timer::Emergency(id) => self.emergency_changed(id),
                 Timer::Alone => self.learned(),
                 Timer::Compact => self.compact(),
+                Timer::Recall(job) => self.recall(job),
             }
             self.check_storm();
             // A later timer may depend on what this one has changed.
@@ -525,6 +528,7 @@ impl Coordinator {
                 }
             }
             FactKey::Spec(_)
+            | FactKey::Copy { .. }
             | FactKey::Own { .. }
             | FactKey::Attempt(_)
             | FactKey::Seen { .. }
@@ -654,6 +658,7 @@ fn writer(key: &FactKey) -> Option<ReplicaId> {
         FactKey::Attempt(attempt) => attempt.owner,
         FactKey::Submission { id, .. } => id.accepted_by,
         FactKey::Own { by, .. }
+        | FactKey::Copy { by, .. }
         | FactKey::Seen { by, .. }
         | FactKey::Settle { by, .. }
         | FactKey::Cancel { by, .. }

@@ -83,6 +83,7 @@ impl Coordinator {
                 if !self.timers.is_armed(Timer::Parked(job)) {
                     self.arm(Timer::Parked(job), until_ms);
                 }
+                self.await_spec(job);
                 self.notify(EventKind::ResultParked { job, attempt });
                 Answer::Parked { until_ms }
             } else {

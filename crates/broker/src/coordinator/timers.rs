@@ -32,6 +32,8 @@ pub(super) enum Timer {
     Emergency(EmergencyId),
     /// The storm guard has held for as long as it may.
     Storm,
+    /// The specification of a job that an executor speaks of has not come.
+    Recall(JobId),
     /// Jobs may be forgotten.
     Compact,
     /// A broker that came back has found nobody to learn from.

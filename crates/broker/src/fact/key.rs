@@ -29,6 +29,13 @@ use crate::fact::DataId;
 pub enum FactKey {
     /// The immutable specification of a job; written by the broker that admitted it.
     Spec(JobId),
+    /// The specification of a job as an executor had it; written by a broker that had never heard of the job.
+    Copy {
+        /// The job.
+        job: JobId,
+        /// The writer.
+        by: ReplicaId,
+    },
     /// Who owns a job from this epoch on; written by the claimant, or by an owner that hands over.
     Own {
         /// The job.
@@ -173,6 +180,7 @@ impl FactKey {
         };
         match kind {
             "spec" => Some(Self::Spec(job)),
+            "copy" => Some(Self::Copy { job, by: replica(segments.next()?)? }),
             "own" => {
                 let epoch = OwnershipEpoch(hex32(segments.next()?)?);
                 Some(Self::Own { job, epoch, by: replica(segments.next()?)? })
@@ -200,6 +208,7 @@ impl FactKey {
     pub const fn job(&self) -> Option<JobId> {
         match self {
             Self::Spec(job)
+            | Self::Copy { job, .. }
             | Self::Own { job, .. }
             | Self::Attempt(AttemptId { job, .. })
             | Self::Seen { attempt: AttemptId { job, .. }, .. }
@@ -230,6 +239,10 @@ impl Display for FactKey {
         };
         match self {
             Self::Spec(id) => job(f, id, "spec"),
+            Self::Copy { job: id, by } => {
+                job(f, id, "copy")?;
+                write!(f, "/{by}")
+            }
             Self::Own { job: id, epoch, by } => {
                 job(f, id, "own")?;
                 write!(f, "/{:08x}/{by}", epoch.0)
@@ -310,6 +323,7 @@ mod tests {
             FactKey::PolicyCurrent { by },
             FactKey::Data { id: DataId([0xda; 16]), by },
             FactKey::Done { admitted_by: by, by },
+            FactKey::Copy { job, by },
         ]
     }
 
@@ -332,6 +346,7 @@ mod tests {
         assert_eq!(spelled[12], format!("policy/def/{}", "a1".repeat(16)));
         assert_eq!(spelled[13], "policy/cur/00000000000000ab");
         assert_eq!(spelled[14], format!("data/{}/00000000000000ab", "da".repeat(16)));
+        assert_eq!(spelled[16], format!("{job}/copy/00000000000000ab"));
         assert_eq!(spelled[15], "done/00000000000000ab/00000000000000ab");
         assert_eq!(spelled[10], "emg/00000000000000ab-0000000000000004/00000000000000ab");
     }

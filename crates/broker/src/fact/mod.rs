@@ -33,6 +33,9 @@ pub use self::ranges::{RANGES_MAX, Ranges, RangesError};
 pub enum Fact {
     /// Under [`FactKey::Spec`].
     Spec(Box<SpecFact>),
+    /// Under [`FactKey::Copy`]: the specification as an executor had it, with the stamp, the height and the policy of the
+    /// broker that recovered it.
+    Copy(Box<SpecFact>),
     /// Under [`FactKey::Own`].
     Own(OwnFact),
     /// Under [`FactKey::Attempt`].
@@ -353,6 +356,7 @@ impl Fact {
             | Self::Pin(_)
             | Self::Told(_)
             | Self::Done(_)
+            | Self::Copy(_)
             | Self::Data(_) => Class::NORMAL,
         }
     }
@@ -363,7 +367,7 @@ impl Fact {
     /// [`CodecError`] if it is larger than [`FACT_BYTES`].
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         match self {
-            Self::Spec(fact) => codec::encode(fact.as_ref()),
+            Self::Spec(fact) | Self::Copy(fact) => codec::encode(fact.as_ref()),
             Self::Own(fact) => codec::encode(fact),
             Self::Attempt(fact) => codec::encode(fact),
             Self::Seen(fact) => codec::encode(fact),
@@ -389,6 +393,7 @@ impl Fact {
     pub fn decode(key: &FactKey, bytes: &[u8]) -> Result<Self, CodecError> {
         Ok(match key {
             FactKey::Spec(_) => Self::Spec(codec::decode(bytes)?),
+            FactKey::Copy { .. } => Self::Copy(codec::decode(bytes)?),
             FactKey::Own { .. } => Self::Own(codec::decode(bytes)?),
             FactKey::Attempt(_) => Self::Attempt(codec::decode(bytes)?),
             FactKey::Seen { .. } => Self::Seen(codec::decode(bytes)?),
@@ -413,7 +418,7 @@ impl Fact {
     #[must_use]
     pub fn stamp(&self) -> Option<Hlc> {
         match self {
-            Self::Spec(fact) => Some(fact.submitted),
+            Self::Spec(fact) | Self::Copy(fact) => Some(fact.submitted),
             Self::Own(fact) => Some(fact.at),
             Self::Attempt(fact) => Some(fact.at),
             Self::Submission(fact) => Some(fact.stamp),
@@ -436,7 +441,7 @@ impl Fact {
     #[must_use]
     pub fn height(&self) -> Option<Height> {
         match self {
-            Self::Spec(fact) => Some(fact.height),
+            Self::Spec(fact) | Self::Copy(fact) => Some(fact.height),
             Self::Submission(fact) => Some(fact.height),
             Self::Own(_)
             | Self::Attempt(_)
@@ -483,6 +488,15 @@ mod tests {
         };
         let executor = [3; 16];
         let attempt_bytes = [&[1, 2, 2, 9][..], &executor, &[4, 5, 1, 1, 6, 7]].concat();
+        let spec = SpecFact {
+            spec: JobSpec::new(vec![0xfe]),
+            submitted: Hlc::from_u64(5),
+            height: Height::MIN,
+            policy: PolicyId([7; 16]),
+            reappearance: Reappearance::BestScore,
+        };
+        let head = [1, 0, 0, 100, 0, 0, 0, 251, 232, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0xfe, 5, 1];
+        let spec_bytes = [&head[..], &[7; 16], &[3]].concat();
         let seen = SeenFact { mark: PhaseMark::new(Phase::Lost, 7), progress_bp: 300 };
         let (policy, at) = (PolicyId([7; 16]), Hlc::from_u64(5));
         let choice = PolicyChoice { epoch: PolicyEpoch(2), issuer_rank: 1, policy };
@@ -515,6 +529,8 @@ mod tests {
         for (fact, bytes) in [
             (Fact::Own(own), &[1, 2, 1, 5][..]),
             (Fact::Attempt(attempt), &attempt_bytes[..]),
+            (Fact::Spec(Box::new(spec.clone())), &spec_bytes[..]),
+            (Fact::Copy(Box::new(spec)), &spec_bytes[..]),
             (Fact::Settle(SettleFact { at: Hlc::from_u64(300) }), &[1, 251, 44, 1]),
             (Fact::Told(told), &[1, 1, 2, 3, 0]),
             (Fact::PolicyDef(PolicyDefFact { canonical: b"RC".to_vec() }), &[1, 2, b'R', b'C']),

@@ -3,6 +3,8 @@
 use reconvene_clock::{ReplicaId, WallTime};
 use reconvene_executor::{AttemptId, JobId, SubmissionId};
 
+use reconvene_store::sabotage;
+
 use crate::fact::{FactKey, Ranges};
 use crate::view::{Change, JobRecord, View};
 
@@ -14,7 +16,9 @@ impl View {
 
     /// Whether this is a fact of a job that is done.
     pub(super) fn folds_to_nothing(&self, key: &FactKey) -> bool {
-        key.job().is_some_and(|job| self.is_done(job))
+        // X49: who recovers a job from an executor does not ask whether it is done.
+        let asked = !(sabotage::on(49) && matches!(key, FactKey::Copy { .. }));
+        asked && key.job().is_some_and(|job| self.is_done(job))
     }
 
     /// The jobs admitted by this incarnation that are done.
@@ -53,7 +57,8 @@ impl JobRecord {
     pub(crate) fn keys(&self) -> Vec<FactKey> {
         let id = self.id;
         let mut keys: Vec<FactKey> = self.written.iter().copied().collect();
-        keys.extend(self.spec.is_some().then_some(FactKey::Spec(id)));
+        keys.extend(self.original.then_some(FactKey::Spec(id)));
+        keys.extend(self.copies.keys().map(|by| FactKey::Copy { job: id, by: *by }));
         for (attempt, record) in &self.attempts {
             let attempt: AttemptId = *attempt;
             keys.extend(record.fact().map(|_| FactKey::Attempt(attempt)));

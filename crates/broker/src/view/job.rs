@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reconvene_clock::{Hlc, NodeId, ReplicaId};
+use reconvene_clock::{Height, Hlc, NodeId, ReplicaId};
 use reconvene_executor::{
-    AttemptId, FencingToken, JobId, OwnershipEpoch, ResultDigest, SessionEpoch, SpecDigest, SubmissionId,
+    AttemptId, FencingToken, JobId, OwnershipEpoch, Reappearance, ResultDigest, SessionEpoch, SpecDigest, SubmissionId,
 };
 use reconvene_resolve::{Pin, Policy, PolicyId};
 use reconvene_store::sabotage;
@@ -22,6 +22,10 @@ use crate::view::JobStatus;
 pub(crate) struct JobRecord {
     pub(crate) id: JobId,
     pub(crate) spec: Option<Specified>,
+    /// Whether that is what the admitting broker wrote, and no copy.
+    pub(super) original: bool,
+    /// What brokers recovered from executors.
+    pub(super) copies: BTreeMap<ReplicaId, Specified>,
     claims: Option<Ownership>,
     pub(crate) attempts: BTreeMap<AttemptId, AttemptRecord>,
     pub(crate) submissions: BTreeMap<SubmissionId, SubmissionFact>,
@@ -42,6 +46,19 @@ pub(crate) struct JobRecord {
 pub(crate) struct Specified {
     pub(crate) fact: Arc<SpecFact>,
     pub(crate) digest: SpecDigest,
+}
+
+impl Specified {
+    fn new(fact: SpecFact) -> Self {
+        let digest = fact.spec.digest();
+        Self { fact: Arc::new(fact), digest }
+    }
+
+    /// Of two that differ, the lesser is used.
+    fn order(&self) -> (SpecDigest, Hlc, Height, PolicyId, Reappearance) {
+        let fact = &self.fact;
+        (self.digest, fact.submitted, fact.height, fact.policy, fact.reappearance)
+    }
 }
 
 /// Who owns a job. Greater is later, and the tie between two claims of one epoch is broken by a hash.
@@ -128,6 +145,8 @@ impl JobRecord {
         Self {
             id,
             spec: None,
+            original: false,
+            copies: BTreeMap::new(),
             claims: None,
             attempts: BTreeMap::new(),
             submissions: BTreeMap::new(),
@@ -155,6 +174,7 @@ impl JobRecord {
         }
         match (key, fact) {
             (FactKey::Spec(_), Fact::Spec(fact)) => self.join_spec(*fact),
+            (FactKey::Copy { by, .. }, Fact::Copy(fact)) => self.join_copy(*by, *fact),
             (FactKey::Own { epoch, .. }, Fact::Own(fact)) => (self.join_claim(*epoch, fact), None),
             (FactKey::Attempt(attempt), Fact::Attempt(fact)) => {
                 let record = self.attempts.entry(*attempt).or_default();
@@ -183,22 +203,37 @@ impl JobRecord {
     }
 
     fn join_spec(&mut self, fact: SpecFact) -> (bool, Option<&'static str>) {
-        let digest = fact.spec.digest();
-        let new = Specified { fact: Arc::new(fact), digest };
-        let order = |spec: &Specified| {
-            let fact = &spec.fact;
-            (spec.digest, fact.submitted, fact.height, fact.policy, fact.reappearance)
-        };
-        match &self.spec {
+        let new = Specified::new(fact);
+        let differs = self.copies.values().any(|copy| copy.digest != new.digest);
+        match self.spec.as_ref().filter(|_| self.original) {
             Some(known) if *known == new => (false, None),
-            Some(known) if order(known) <= order(&new) => (false, Some(TWO_SPECS)),
+            Some(known) if known.order() <= new.order() => (false, Some(TWO_SPECS)),
             known => {
-                let fault = known.is_some().then_some(TWO_SPECS);
+                let fault = (known.is_some() || differs).then_some(TWO_SPECS);
+                self.original = true;
                 self.spec = Some(new);
                 self.judge();
                 (true, fault)
             }
         }
+    }
+
+    /// What an executor was ordered with counts as long as nobody has heard from the broker that admitted the job.
+    fn join_copy(&mut self, by: ReplicaId, fact: SpecFact) -> (bool, Option<&'static str>) {
+        let new = Specified::new(fact);
+        let others = self.copies.values().chain(&self.spec);
+        let fault = others.into_iter().any(|known| known.digest != new.digest).then_some(TWO_COPIES);
+        if self.copies.get(&by).is_some_and(|known| known.order() <= new.order()) {
+            return (false, fault);
+        }
+        self.copies.insert(by, new);
+        let least = self.copies.values().min_by_key(|copy| copy.order()).cloned();
+        if self.original || self.spec == least {
+            return (false, fault);
+        }
+        self.spec = least;
+        self.judge();
+        (true, fault)
     }
 
     fn join_claim(&mut self, epoch: OwnershipEpoch, fact: OwnFact) -> bool {
@@ -452,6 +487,8 @@ impl JobRecord {
 type Held = (u64, bool, ReplicaId);
 
 const TWO_SPECS: &str = "two specifications of one job; the one with the smaller digest is used";
+const TWO_COPIES: &str = "two specifications of one job, one of them recovered from an executor; that of the broker that \
+                          admitted the job is used, else the one with the smaller digest";
 const TWO_SUBMISSIONS: &str = "two submissions under one name; the smaller one is used";
 
 fn raise<T: Ord>(held: &mut Option<T>, new: T) -> bool {

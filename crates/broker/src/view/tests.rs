@@ -94,15 +94,20 @@ fn about_policies() -> impl Strategy<Value = (FactKey, Fact)> {
 fn spec() -> impl Strategy<Value = (FactKey, Fact)> {
     let strategy = proptest::sample::select(policies());
     let emergency = proptest::option::of(replica());
-    (job(), 0_u8..2, hlc(), height(), strategy, 0_u64..3, emergency, reappearance()).prop_map(
-        |(id, payload, submitted, height, policy, client, emergency, reappearance)| {
+    let copy = proptest::option::of(replica());
+    (job(), 0_u8..2, hlc(), height(), strategy, 0_u64..3, emergency, (reappearance(), copy)).prop_map(
+        |(id, payload, submitted, height, policy, client, emergency, (reappearance, copy))| {
             let policy = policy.id();
             let mut spec = JobSpec::new(vec![payload]);
             if client > 0 {
                 spec = spec.with_client("client", client);
             }
             spec.emergency = emergency.map(|declared_by| EmergencyId { declared_by, number: 1 });
-            (FactKey::Spec(id), Fact::Spec(Box::new(SpecFact { spec, submitted, height, policy, reappearance })))
+            let fact = Box::new(SpecFact { spec, submitted, height, policy, reappearance });
+            match copy {
+                Some(by) => (FactKey::Copy { job: id, by }, Fact::Copy(fact)),
+                None => (FactKey::Spec(id), Fact::Spec(fact)),
+            }
         },
     )
 }

@@ -23,6 +23,7 @@ mod placement;
 mod policies;
 mod quarantine;
 mod reappearance;
+mod recall;
 mod regress;
 mod retirement;
 mod scenarios;

@@ -7,7 +7,7 @@ use reconvene_broker::{
 };
 use reconvene_clock::{Counter, Dot, Height, Hlc, NodeId, Now, ReplicaId, Timestamp, WallTime};
 use reconvene_executor::message::{
-    Heartbeat, HeldAttempt, HeldVerdict, Order, Refused, Register, Submit, ToBroker, ToExecutor,
+    Heartbeat, HeldAttempt, HeldSpec, HeldVerdict, Order, Refused, Register, Submit, ToBroker, ToExecutor,
 };
 use reconvene_executor::{
     Answer, AttemptId, FencingToken, JobId, JobSpec, Outcome, Resources, ResultDigest, SessionEpoch, SpecDigest, Tag,
@@ -41,6 +41,8 @@ pub struct Executor {
     /// Results that were submitted and have no final answer.
     pub pending: BTreeMap<AttemptId, Submit>,
     pub refusing: bool,
+    /// What it was ordered to run.
+    pub ordered: BTreeMap<AttemptId, JobSpec>,
     /// How far it is with what it runs, in basis points; 0 if it does not say.
     pub progress: BTreeMap<AttemptId, u16>,
     /// The greatest token of each job.
@@ -342,6 +344,7 @@ impl World {
             kept: BTreeSet::new(),
             pending: BTreeMap::new(),
             refusing: false,
+            ordered: BTreeMap::new(),
             progress: BTreeMap::new(),
             tokens: BTreeMap::new(),
             refused: Vec::new(),
@@ -396,6 +399,14 @@ impl World {
                 for order in orders {
                     self.orders.push((self.now, index, order.clone()));
                     self.executors[index].obey(order, &mut self.specs);
+                }
+            }
+            ToExecutor::AskSpec { attempt } => {
+                let executor = &self.executors[index];
+                if let Some(spec) = executor.ordered.get(&attempt).cloned() {
+                    let from = executor.node;
+                    let message = ToBroker::Spec(HeldSpec { attempt, spec });
+                    self.input(broker, Input::FromExecutor { from, message });
                 }
             }
             ToExecutor::NotRegistered { .. } => self.register(index, broker),
@@ -520,6 +531,7 @@ impl Executor {
         match order {
             Order::Start { attempt, token, spec, .. } => {
                 specs.insert(attempt.job, spec.digest());
+                self.ordered.insert(attempt, spec);
                 let greatest = *self.tokens.entry(attempt.job).and_modify(|t| *t = token.max(*t)).or_insert(token);
                 if greatest > token {
                     let reason = reconvene_executor::message::Refusal::SmallerToken { greatest };

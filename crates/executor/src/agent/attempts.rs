@@ -1,6 +1,7 @@
 //! The attempts that run here, and which orders may add to them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use reconvene_clock::{ReplicaId, Timestamp};
 
@@ -15,6 +16,7 @@ pub(super) struct Held {
     pub(super) token: FencingToken,
     pub(super) session: SessionEpoch,
     pub(super) spec_digest: SpecDigest,
+    pub(super) spec: Arc<JobSpec>,
     pub(super) progress_bp: u16,
     pub(super) started: bool,
     demand: Resources,
@@ -91,6 +93,7 @@ impl Attempts {
                     token,
                     session: given.session,
                     spec_digest: spec.digest(),
+                    spec: Arc::new(spec.clone()),
                     progress_bp: 0,
                     started: false,
                     demand: spec.demand,
@@ -153,6 +156,11 @@ impl Attempts {
         let held = self.held.remove(&attempt)?;
         self.used = self.used.saturating_sub(held.demand);
         Some(held)
+    }
+
+    /// What an attempt that runs here was ordered with.
+    pub(super) fn spec(&self, attempt: AttemptId) -> Option<&JobSpec> {
+        self.held.get(&attempt).map(|held| held.spec.as_ref())
     }
 
     pub(super) fn get_mut(&mut self, attempt: AttemptId) -> Option<&mut Held> {

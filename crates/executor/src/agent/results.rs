@@ -1,6 +1,7 @@
 //! The results that nobody has answered for good yet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use reconvene_clock::{Timestamp, sabotage};
 
@@ -10,11 +11,14 @@ use crate::id::AttemptId;
 use crate::message::Submit;
 use crate::report::Outcome;
 use crate::rng::Rng;
+use crate::spec::JobSpec;
 
 /// A result, and when it is sent again.
 #[derive(Clone, Debug)]
 struct Kept {
     submit: Submit,
+    /// What was run, for brokers that have never heard of the job.
+    spec: Arc<JobSpec>,
     /// Its place in `waiting` or `flying`.
     due: Timestamp,
     flying: bool,
@@ -35,11 +39,11 @@ pub(super) struct Results {
 
 impl Results {
     /// Keeps a result and makes it due at once.
-    pub(super) fn keep(&mut self, submit: Submit, now: Timestamp, config: &AgentConfig) {
+    pub(super) fn keep(&mut self, submit: Submit, spec: Arc<JobSpec>, now: Timestamp, config: &AgentConfig) {
         let (attempt, sequence) = (submit.attempt, submit.sequence);
-        self.bytes = self.bytes.saturating_add(size(&submit));
+        self.bytes = self.bytes.saturating_add(size(&submit, &spec));
         self.waiting.insert((now, sequence, attempt));
-        self.kept.insert(attempt, Kept { submit, due: now, flying: false, wait_ms: config.resend_first_ms });
+        self.kept.insert(attempt, Kept { submit, spec, due: now, flying: false, wait_ms: config.resend_first_ms });
     }
 
     /// The next result to send now, if one is due and not too many are on their way.
@@ -95,7 +99,7 @@ impl Results {
         let kept = self.kept.get_mut(&attempt).filter(|kept| kept.submit.sequence == sequence)?;
         let place = (kept.due, sequence, attempt);
         if answer.is_final() {
-            self.bytes = self.bytes.saturating_sub(size(&kept.submit));
+            self.bytes = self.bytes.saturating_sub(size(&kept.submit, &kept.spec));
             self.flying.remove(&place);
             self.waiting.remove(&place);
             self.kept.remove(&attempt);
@@ -142,6 +146,11 @@ impl Results {
         self.kept.len().saturating_add(running) < config.kept_results && self.bytes < config.kept_bytes
     }
 
+    /// What the attempt was ordered with whose result is kept.
+    pub(super) fn spec(&self, attempt: AttemptId) -> Option<&JobSpec> {
+        self.kept.get(&attempt).map(|kept| kept.spec.as_ref())
+    }
+
     pub(super) fn contains(&self, attempt: AttemptId) -> bool {
         self.kept.contains_key(&attempt)
     }
@@ -155,10 +164,11 @@ impl Results {
     }
 }
 
-/// What counts towards `kept_bytes`: the part that runners choose.
-const fn size(submit: &Submit) -> usize {
-    match &submit.outcome {
+/// What counts towards `kept_bytes`: the parts that clients and runners choose.
+const fn size(submit: &Submit, spec: &JobSpec) -> usize {
+    let outcome = match &submit.outcome {
         Outcome::Success { output } => output.len(),
         Outcome::Failure { error } => error.len(),
-    }
+    };
+    outcome.saturating_add(spec.payload.len())
 }

@@ -395,6 +395,16 @@ fn golden_v1_to_broker() {
 }
 
 #[test]
+fn golden_v1_spec() {
+    let held = HeldSpec { attempt: golden_attempt(), spec: JobSpec::new(vec![0xfe]) };
+    let frame = encode_to_broker(&ToBroker::Spec(held.clone())).unwrap();
+    golden("spec", &frame, "01 04 0a0c020b03 00 00 64 00 00 00 fbe803 00 00 00 01 00 00 00 00 00 01 fe");
+    assert_eq!(decode_to_broker(&frame).unwrap(), ToBroker::Spec(held.clone()));
+    let worthless = HeldSpec { spec: JobSpec { value: 0, ..held.spec }, ..held };
+    assert!(encode_to_broker(&ToBroker::Spec(worthless)).is_err());
+}
+
+#[test]
 fn golden_v1_to_executor() {
     let roster = vec![RosterEntry { node: NodeId::new([0x61; 16]), address: "b:1".into() }];
     let registered = ToExecutor::Registered {
@@ -434,6 +444,11 @@ fn golden_v1_to_executor() {
         "01 02 10 20 05 06 01 0a0c020b03 01 0a0c020b03 00 \
          02 00 0a0c020b03 02770b03 0163 01 64 01 02 00 00 fbe803 00 00 00 01 00 00 00 00 00 01 fe 1e \
          01 0a0c020b03 02 00",
+    );
+    golden(
+        "ask spec",
+        &encode_to_executor(&ToExecutor::AskSpec { attempt: golden_attempt() }).unwrap(),
+        "01 05 0a0c020b03",
     );
     golden("not registered", &encode_to_executor(&ToExecutor::NotRegistered { registration: 5 }).unwrap(), "01 03 05");
     let canonical = SubmissionId { accepted_by: ReplicaId::new(0x0d).unwrap(), number: 4 };

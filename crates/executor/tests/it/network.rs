@@ -160,6 +160,7 @@ impl Broker {
                 let answer = Answer::Accepted { finality: Finality::Provisional };
                 Some(ToExecutor::SubmitAnswer { attempt, sequence, answer })
             }
+            ToBroker::Spec(_) => None,
             ToBroker::Leave(leave) => {
                 self.left = self.last == Some((leave.session, leave.registration));
                 None

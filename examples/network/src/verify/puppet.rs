@@ -320,7 +320,7 @@ impl State {
                 }
                 self.answers.push((attempt, sequence, answer));
             }
-            ToExecutor::SessionBehind { .. } | ToExecutor::NotRegistered { .. } => {}
+            ToExecutor::SessionBehind { .. } | ToExecutor::NotRegistered { .. } | ToExecutor::AskSpec { .. } => {}
         }
     }
 

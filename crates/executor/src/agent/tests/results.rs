@@ -129,3 +129,25 @@ fn a_stop_order_ends_an_attempt_but_not_a_result() {
     assert_eq!((scene.agent.kept(), scene.held().len()), (1, 0));
     assert_eq!(scene.agent.free(), config().capacity);
 }
+
+#[test]
+fn a_home_that_asks_is_told_what_was_ordered() {
+    let mut scene = Scene::at_home(config());
+    let first = attempt(1, 1, 1);
+    scene.order(vec![start(first)]);
+    let asked = |scene: &mut Scene, from| {
+        let outputs = scene.receive(from, ToExecutor::AskSpec { attempt: first });
+        let told = outputs.into_iter().filter_map(|output| match output {
+            Output::Send { to, message: ToBroker::Spec(held) } => Some((to, held.attempt, held.spec.digest())),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    let [(HOME, _, running)] = asked(&mut scene, HOME)[..] else { panic!("while it runs") };
+    assert!(asked(&mut scene, OTHER).is_empty(), "nobody else is told");
+    let [(HOME, submit)] = &submits(&scene.finish(first, b"out"))[..] else { panic!() };
+    let [(HOME, _, kept)] = asked(&mut scene, HOME)[..] else { panic!("while its result is kept") };
+    assert_eq!((running, kept), (submit.spec_digest, submit.spec_digest));
+    scene.submit_answer(HOME, submit, ACCEPTED);
+    assert!(asked(&mut scene, HOME).is_empty());
+}
