@@ -2,13 +2,13 @@
 
 use std::fmt::{self, Debug, Display};
 
-use reconvene_clock::{Counter, Dot, DotRange, ReplicaId, VectorClock};
+use reconvene_clock::{Counter, Dot, ReplicaId, VectorClock};
 use reconvene_store::{Key, Version, crc32c};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{CodecError, CodecProblem, List};
 use crate::columns::{pack, unpack};
-use crate::ranges::WireRanges;
+use crate::ranges::Ranges;
 use crate::wire::{join, split};
 
 /// The name of a bundle, drawn by its maker.
@@ -90,9 +90,9 @@ pub(crate) struct Fragment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Promise {
     /// What the receiver must know already: live versions of these dots were left out.
-    pub(crate) base: Vec<DotRange>,
+    pub(crate) base: Ranges,
     /// What the view knew on top of that. `None` if not all of it was put in, so that nothing is claimed.
-    pub(crate) claim: Option<Vec<DotRange>>,
+    pub(crate) claim: Option<Ranges>,
     /// The view's floor of collected tombstones.
     pub(crate) floor: VectorClock,
 }
@@ -118,8 +118,8 @@ struct WireFragment {
 
 #[derive(Serialize, Deserialize)]
 struct WirePromise {
-    base: WireRanges,
-    claim: Option<WireRanges>,
+    base: Ranges,
+    claim: Option<Ranges>,
     /// Replica and counter minus one, strictly ascending.
     floor: List<([u8; 8], u64), MAX_FLOOR>,
 }
@@ -128,13 +128,13 @@ impl WirePromise {
     fn new(promise: &Promise) -> Self {
         let entry = |end: Dot| (end.replica.get().to_be_bytes(), end.counter.get().saturating_sub(1));
         Self {
-            base: WireRanges::new(promise.base.iter().copied()),
-            claim: promise.claim.as_ref().map(|claim| WireRanges::new(claim.iter().copied())),
+            base: promise.base.clone(),
+            claim: promise.claim.clone(),
             floor: List(promise.floor.iter().map(entry).collect()),
         }
     }
 
-    fn read(&self) -> Result<Promise, CodecError> {
+    fn read(self) -> Result<Promise, CodecError> {
         let entry = |(replica, counter): &([u8; 8], u64)| {
             let replica = ReplicaId::new(u64::from_be_bytes(*replica));
             let counter = counter.checked_add(1).and_then(Counter::new);
@@ -147,8 +147,7 @@ impl WirePromise {
         if !floor.is_sorted_by(|left, right| left.replica < right.replica) {
             return Err(CodecProblem::NotCanonical.into());
         }
-        let claim = self.claim.as_ref().map(WireRanges::read).transpose()?;
-        Ok(Promise { base: self.base.read()?, claim, floor: floor.into_iter().collect() })
+        Ok(Promise { base: self.base, claim: self.claim, floor: floor.into_iter().collect() })
     }
 }
 
@@ -196,7 +195,7 @@ pub(crate) fn decode_fragment(bytes: &[u8], limit: usize) -> Result<Fragment, Co
         index: head.index,
         count: head.count,
         ttl_s: head.ttl_s,
-        promise: head.promise.as_ref().map(WirePromise::read).transpose()?,
+        promise: head.promise.map(WirePromise::read).transpose()?,
         versions: unpack(columns)?,
     })
 }

@@ -6,6 +6,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use bincode::config::{Configuration, Limit, standard};
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -52,6 +54,22 @@ const fn config() -> Configuration<bincode::config::LittleEndian, bincode::confi
 /// The bytes of a wire structure.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
     bincode::serde::encode_to_vec(value, config()).map_err(|error| CodecProblem::Encode(error.to_string()).into())
+}
+
+/// Whether `bytes` are those of a wire structure. They are compared as they are written, so that nothing is allocated.
+pub(crate) fn encodes_to<T: Serialize>(value: &T, bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    bincode::serde::encode_into_writer(value, Expected(&mut rest), config()).is_ok() && rest.is_empty()
+}
+
+/// What is still to be written.
+struct Expected<'a, 'b>(&'b mut &'a [u8]);
+
+impl Writer for Expected<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        *self.0 = self.0.strip_prefix(bytes).ok_or(EncodeError::Other("other bytes"))?;
+        Ok(())
+    }
 }
 
 /// A wire structure that borrows from `bytes`, all of which it must use.

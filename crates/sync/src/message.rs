@@ -1,9 +1,10 @@
 //! What replicas say to each other, as domain values. `wire.rs` has the bytes.
 
-use reconvene_clock::{Dot, DotRange, NodeId, ReplicaId, VectorClock};
+use reconvene_clock::{Dot, NodeId, ReplicaId, VectorClock};
 use reconvene_store::{Digest, Key, Version};
 
 use crate::RejectReason;
+use crate::ranges::Ranges;
 use crate::sketch::Cell;
 
 /// The highest wire version of this crate.
@@ -49,9 +50,9 @@ pub(crate) enum Summary {
     /// The same as when both were last equal; the hash is the one beside the summary.
     Unchanged,
     /// What came on top of the knowledge with this hash.
-    Since { base: u64, added: Vec<DotRange> },
+    Since { base: u64, added: Ranges },
     /// All of it.
-    Full(Vec<DotRange>),
+    Full(Ranges),
 }
 
 /// What the answering replica knows. It builds on what the hello said it remembers, or on nothing.
@@ -60,9 +61,9 @@ pub(crate) enum BackSummary {
     /// The same as when both were last equal.
     Unchanged,
     /// What came on top of that.
-    Since(Vec<DotRange>),
+    Since(Ranges),
     /// All of it.
-    Full(Vec<DotRange>),
+    Full(Ranges),
 }
 
 impl From<Summary> for BackSummary {
@@ -142,7 +143,7 @@ pub(crate) struct Claim {
     /// Whether `knowledge` and `digest` speak of the whole view, or chunks were left out and nothing is claimed.
     pub(crate) whole: bool,
     /// What the sender's view knows beyond the receiver's summary; `None` if it is what its own summary said.
-    pub(crate) knowledge: Option<Vec<DotRange>>,
+    pub(crate) knowledge: Option<Ranges>,
     /// `None` if it is that of its hello.
     pub(crate) digest: Option<Digest>,
     /// The greatest collected counters, as far as they are above the receiver's summary: with them the sender knows of
@@ -162,7 +163,7 @@ impl Claim {
 pub(crate) struct Whole {
     pub(crate) session: SessionId,
     /// As in a [`Claim`].
-    pub(crate) knowledge: Option<Vec<DotRange>>,
+    pub(crate) knowledge: Option<Ranges>,
     /// As in a [`Claim`].
     pub(crate) digest: Option<Digest>,
     pub(crate) versions: Vec<(Key, Version)>,
@@ -256,8 +257,8 @@ pub(crate) enum RepairStep {
     /// What the asking side holds: one print for each bucket, [as far as the scope wants it](Scope::told_of). `knowledge`
     /// is the hash of what it knows. `coded` says that a sketch will do for a list.
     Buckets { scope: Scope, coded: bool, knowledge: u64, prints: Vec<u64> },
-    /// All live dots of some buckets that differ, ascending, each with part of its print; whether more buckets differ.
-    Dots { buckets: Vec<u8>, dots: Vec<(Dot, u32)>, more: bool },
+    /// All live dots of some buckets that differ, and part of the print of each in their order; whether more buckets differ.
+    Dots { buckets: Vec<u8>, dots: Ranges, prints: Vec<[u8; 4]>, more: bool },
     /// The same, as cells of a sketch of the whole prints, behind the first `before` of them: what differs can be told
     /// from enough of them.
     Sketch { buckets: Vec<u8>, before: u16, cells: Vec<Cell>, more: bool },

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use self::repair::{decode_repair, encode_repair};
 use crate::RejectReason;
-use crate::codec::{CodecError, CodecProblem, List, decode, decode_front, encode};
+use crate::codec::{CodecError, CodecProblem, List, decode, decode_front, encode, encodes_to};
 use crate::columns::{pack, unpack};
 use crate::compression::{CODEC_COMPRESSED, Compressor};
 use crate::frame::{CODEC, Kind, frame_bytes, open, open_any, seal};
 use crate::message::{BackSummary, Claim, Delta, Hello, HelloBack, Message, Part, SessionId, Summary, Whole};
-use crate::ranges::WireRanges;
+use crate::ranges::Ranges;
 
 /// The frame of a message.
 ///
@@ -127,8 +127,8 @@ pub(crate) fn decode_any(
 
 fn decode_body(kind: Kind, body: &[u8]) -> Result<Message, CodecError> {
     let message = match kind {
-        Kind::Hello => Message::Hello(decode::<WireHello>(body)?.read()?),
-        Kind::HelloBack => Message::HelloBack(decode::<WireHelloBack>(body)?.read()?),
+        Kind::Hello => return Ok(Message::Hello(whole::<WireHello>(body)?.read()?)),
+        Kind::HelloBack => return Ok(Message::HelloBack(whole::<WireHelloBack>(body)?.read()?)),
         Kind::InSync => {
             let WireInSync { session, check } = decode(body)?;
             Message::InSync { session: session.into(), check: u64::from_be_bytes(check) }
@@ -137,7 +137,7 @@ fn decode_body(kind: Kind, body: &[u8]) -> Result<Message, CodecError> {
             let (WireDelta { session, chunk }, columns) = split(body)?;
             return Ok(Message::Delta(Delta { session: session.into(), chunk, versions: unpack(columns)? }));
         }
-        Kind::Claim => Message::Claim(decode::<WireClaim>(body)?.read()?),
+        Kind::Claim => return Ok(Message::Claim(whole::<WireClaim>(body)?.read()?)),
         Kind::Credit => {
             let WireCredit { session, applied_bytes } = decode(body)?;
             Message::Credit { session: session.into(), applied_bytes }
@@ -168,7 +168,7 @@ fn decode_body(kind: Kind, body: &[u8]) -> Result<Message, CodecError> {
             let WireProbeBack { target, age_ms } = decode(body)?;
             Message::ProbeBack { target: NodeId::from_bytes(target), age_ms }
         }
-        Kind::Repair => Message::Repair(decode_repair(body)?),
+        Kind::Repair => return Ok(Message::Repair(decode_repair(body)?)),
         Kind::AsBefore => {
             let WireAsBefore { session } = decode(body)?;
             Message::AsBefore { session: session.into() }
@@ -179,12 +179,12 @@ fn decode_body(kind: Kind, body: &[u8]) -> Result<Message, CodecError> {
         }
         Kind::Whole => {
             let (WireWhole { session, claim }, columns) = split(body)?;
-            return Ok(Message::Whole(claim.read(session.into(), unpack(columns)?)?));
+            return Ok(Message::Whole(claim.read(session.into(), unpack(columns)?)));
         }
         Kind::WholeBack => {
             let ((back, claim), columns) = split::<(WireHelloBack, WireWholeClaim)>(body)?;
             let back = back.read()?;
-            let whole = claim.read(back.session, unpack(columns)?)?;
+            let whole = claim.read(back.session, unpack(columns)?);
             return Ok(Message::WholeBack(back, whole));
         }
         Kind::Leave if body.is_empty() => Message::Leave,
@@ -205,11 +205,14 @@ pub(crate) fn join<T: Serialize>(head: &T, columns: &[u8]) -> Result<Vec<u8>, Co
 /// A structure in its one spelling, and the bytes behind it.
 pub(crate) fn split<'a, T: Serialize + Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     let (head, columns) = decode_front(body)?;
-    if body.strip_suffix(columns) == Some(encode(&head)?.as_slice()) {
-        Ok((head, columns))
-    } else {
-        Err(CodecProblem::NotCanonical.into())
-    }
+    let is_canonical = body.strip_suffix(columns).is_some_and(|front| encodes_to(&head, front));
+    if is_canonical { Ok((head, columns)) } else { Err(CodecProblem::NotCanonical.into()) }
+}
+
+/// A structure in its one spelling, and nothing behind it.
+fn whole<'a, T: Serialize + Deserialize<'a>>(body: &'a [u8]) -> Result<T, CodecError> {
+    let value = decode(body)?;
+    if encodes_to(&value, body) { Ok(value) } else { Err(CodecProblem::NotCanonical.into()) }
 }
 
 type Id = [u8; 8];
@@ -252,27 +255,25 @@ impl From<WireDigest> for Digest {
 #[derive(Serialize, Deserialize)]
 enum WireSummary {
     Unchanged,
-    Since { base: Id, added: WireRanges },
-    Full(WireRanges),
+    Since { base: Id, added: Ranges },
+    Full(Ranges),
 }
 
 impl WireSummary {
     fn new(summary: &Summary) -> Self {
         match summary {
             Summary::Unchanged => Self::Unchanged,
-            Summary::Since { base, added } => {
-                Self::Since { base: base.to_be_bytes(), added: WireRanges::new(added.iter().copied()) }
-            }
-            Summary::Full(ranges) => Self::Full(WireRanges::new(ranges.iter().copied())),
+            Summary::Since { base, added } => Self::Since { base: base.to_be_bytes(), added: added.clone() },
+            Summary::Full(ranges) => Self::Full(ranges.clone()),
         }
     }
 
-    fn read(&self) -> Result<Summary, CodecError> {
-        Ok(match self {
+    fn read(self) -> Summary {
+        match self {
             Self::Unchanged => Summary::Unchanged,
-            Self::Since { base, added } => Summary::Since { base: u64::from_be_bytes(*base), added: added.read()? },
-            Self::Full(ranges) => Summary::Full(ranges.read()?),
-        })
+            Self::Since { base, added } => Summary::Since { base: u64::from_be_bytes(base), added },
+            Self::Full(ranges) => Summary::Full(ranges),
+        }
     }
 }
 
@@ -313,7 +314,7 @@ impl WireHello {
             capabilities: self.capabilities,
             digest: self.digest.into(),
             window_bytes: self.window.read()?,
-            summary: self.summary.read()?,
+            summary: self.summary.read(),
         })
     }
 }
@@ -342,25 +343,25 @@ impl WireWindow {
 #[derive(Serialize, Deserialize)]
 enum WireBackSummary {
     Unchanged,
-    Since(WireRanges),
-    Full(WireRanges),
+    Since(Ranges),
+    Full(Ranges),
 }
 
 impl WireBackSummary {
     fn new(summary: &BackSummary) -> Self {
         match summary {
             BackSummary::Unchanged => Self::Unchanged,
-            BackSummary::Since(added) => Self::Since(WireRanges::new(added.iter().copied())),
-            BackSummary::Full(ranges) => Self::Full(WireRanges::new(ranges.iter().copied())),
+            BackSummary::Since(added) => Self::Since(added.clone()),
+            BackSummary::Full(ranges) => Self::Full(ranges.clone()),
         }
     }
 
-    fn read(&self) -> Result<BackSummary, CodecError> {
-        Ok(match self {
+    fn read(self) -> BackSummary {
+        match self {
             Self::Unchanged => BackSummary::Unchanged,
-            Self::Since(added) => BackSummary::Since(added.read()?),
-            Self::Full(ranges) => BackSummary::Full(ranges.read()?),
-        })
+            Self::Since(added) => BackSummary::Since(added),
+            Self::Full(ranges) => BackSummary::Full(ranges),
+        }
     }
 }
 
@@ -399,7 +400,7 @@ impl WireHelloBack {
             digest: self.digest.into(),
             window_bytes: self.window.read()?,
             need_full: self.need_full,
-            summary: self.summary.read()?,
+            summary: self.summary.read(),
         })
     }
 }
@@ -421,7 +422,7 @@ struct WireClaim {
     session: Id,
     chunks: u32,
     whole: bool,
-    knowledge: Option<WireRanges>,
+    knowledge: Option<Ranges>,
     digest: Option<WireDigest>,
     floor: List<(Id, u64), MAX_FLOOR>,
 }
@@ -435,7 +436,7 @@ impl WireClaim {
             session: (&claim.session).into(),
             chunks: claim.chunks,
             whole: claim.whole,
-            knowledge: claim.knowledge.as_ref().map(|ranges| WireRanges::new(ranges.iter().copied())),
+            knowledge: claim.knowledge.clone(),
             digest: claim.digest.as_ref().map(Into::into),
             floor: List(claim.floor.iter().map(|end| (end.replica.get().to_be_bytes(), end.counter.get())).collect()),
         }
@@ -452,7 +453,7 @@ impl WireClaim {
             session: self.session.into(),
             chunks: self.chunks,
             whole: self.whole,
-            knowledge: self.knowledge.map(|ranges| ranges.read()).transpose()?,
+            knowledge: self.knowledge,
             digest: self.digest.map(Into::into),
         })
     }
@@ -495,21 +496,17 @@ impl WireWhole {
 /// A claim of all there is, without a floor; its chunk is behind it.
 #[derive(Serialize, Deserialize)]
 struct WireWholeClaim {
-    knowledge: Option<WireRanges>,
+    knowledge: Option<Ranges>,
     digest: Option<WireDigest>,
 }
 
 impl WireWholeClaim {
     fn new(whole: &Whole) -> Self {
-        Self {
-            knowledge: whole.knowledge.as_ref().map(|ranges| WireRanges::new(ranges.iter().copied())),
-            digest: whole.digest.as_ref().map(Into::into),
-        }
+        Self { knowledge: whole.knowledge.clone(), digest: whole.digest.as_ref().map(Into::into) }
     }
 
-    fn read(self, session: SessionId, versions: Vec<(Key, Version)>) -> Result<Whole, CodecError> {
-        let knowledge = self.knowledge.map(|ranges| ranges.read()).transpose()?;
-        Ok(Whole { session, knowledge, digest: self.digest.map(Into::into), versions })
+    fn read(self, session: SessionId, versions: Vec<(Key, Version)>) -> Whole {
+        Whole { session, knowledge: self.knowledge, digest: self.digest.map(Into::into), versions }
     }
 }
 

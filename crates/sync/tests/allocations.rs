@@ -82,6 +82,46 @@ fn the_fullest_chunks_stay_within_the_bound() {
     }
 }
 
+/// A number as the serializer writes it.
+fn number(value: usize) -> Vec<u8> {
+    match u8::try_from(value) {
+        Ok(small @ 0..=250) => vec![small],
+        _ if value <= 0xffff => [&[251], &u16::try_from(value).unwrap().to_le_bytes()[..]].concat(),
+        _ => [&[252], &u32::try_from(value).unwrap().to_le_bytes()[..]].concat(),
+    }
+}
+
+/// Ranges on the wire: for each of so many replicas so many runs, each of which skips one counter.
+fn ranges(replicas: usize, runs: usize) -> Vec<u8> {
+    let of_one = |id: usize| [&(id as u64).to_be_bytes()[..], &number(runs), &[0, 0].repeat(runs)].concat();
+    let all: Vec<u8> = (1..=replicas).flat_map(of_one).collect();
+    [number(replicas), all].concat()
+}
+
+/// Claims and lists of a repair, whose ranges take two bytes each at the least: in memory as well.
+#[test]
+fn the_longest_lists_of_ranges_stay_within_the_bound() {
+    const CLAIM: u8 = 5;
+    const REPAIR: u8 = 14;
+    let session = [7_u8; 8];
+    for (replicas, runs) in [(1, 65_536), (20, 50_000), (65_536, 1), (30_000, 3), (5, 3_000), (1, 100)] {
+        // No chunks, the whole view, Knowledge, no digest, no floor.
+        let claim = [&session[..], &[0, 1, 1], &ranges(replicas, runs), &[0, 0]].concat();
+        assert_eq!(check(&forge::frame_around(CLAIM, &claim).unwrap()), Ok(true), "{replicas} x {runs}");
+        // A list of no bucket, with four bytes for each dot, and no more.
+        let count = replicas * runs;
+        let prints = [number(count), vec![9; 4 * count]].concat();
+        let list = [&session[..], &[1, 0], &ranges(replicas, runs), &prints, &[0]].concat();
+        if list.len() < LIMIT {
+            assert_eq!(check(&forge::frame_around(REPAIR, &list).unwrap()), Ok(true), "{replicas} x {runs}");
+        }
+    }
+    // One range of very many dots is not believed to have so many prints.
+    let many = [&session[..], &[1, 0], &number(1), &1_u64.to_be_bytes(), &number(1), &[0, 252, 255, 255, 255, 255]];
+    let few = [&many.concat()[..], &number(1), &[9; 4], &[0]].concat();
+    assert_eq!(check(&forge::frame_around(REPAIR, &few).unwrap()), Ok(false));
+}
+
 #[test]
 fn every_golden_frame_and_every_cut_of_it_stays_within_the_bound() {
     for frame in golden() {

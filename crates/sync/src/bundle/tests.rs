@@ -1,6 +1,7 @@
 //! Fragments round trip, are written down, and are refused when they are anything else.
 
 use proptest::prelude::*;
+use reconvene_clock::DotRange;
 
 use super::*;
 use crate::wire::tests::{any_version, golden_versions};
@@ -32,8 +33,9 @@ fn fragment(index: u32, promise: Option<Promise>, versions: Vec<(Key, Version)>)
     }
 }
 
-fn promise(claim: Option<Vec<DotRange>>) -> Promise {
-    Promise { base: vec![run(0xa, 1, 6)], claim, floor: floor() }
+fn promise(claim: Option<&[DotRange]>) -> Promise {
+    let claim = claim.map(|claim| claim.iter().copied().collect());
+    Promise { base: [run(0xa, 1, 6)].into_iter().collect(), claim, floor: floor() }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -43,7 +45,7 @@ fn hex(bytes: &[u8]) -> String {
 /// The bytes of format 1. A change here is a new format.
 #[test]
 fn golden_v1_bundle_bytes() {
-    let first = fragment(0, Some(promise(Some(vec![run(0xa, 7, 9), run(0xb, 1, 1)]))), Vec::new());
+    let first = fragment(0, Some(promise(Some(&[run(0xa, 7, 9), run(0xb, 1, 1)]))), Vec::new());
     let second = fragment(1, None, golden_versions());
     let lines = [("fragment-first", first), ("fragment-last", second)].map(|(name, fragment)| {
         let bytes = encode_fragment(&fragment, LIMIT).unwrap();
@@ -85,7 +87,7 @@ proptest! {
         first in any::<bool>(),
         claim in proptest::option::of(Just(vec![run(3, 5, u64::MAX >> 1)])),
     ) {
-        let promise = first.then(|| promise(claim));
+        let promise = first.then(|| promise(claim.as_deref()));
         let fragment = fragment(u32::from(!first), promise, vec![version]);
         let bytes = encode_fragment(&fragment, LIMIT).unwrap();
         prop_assert_eq!(decode_fragment(&bytes, LIMIT), Ok(fragment));

@@ -35,13 +35,13 @@ impl SetAside {
     }
 
     /// The part of what a peer claims that may be joined.
-    pub(super) fn claimable(&self, claimed: &[DotRange]) -> Knowledge {
+    pub(super) fn claimable(&self, claimed: impl IntoIterator<Item = DotRange>) -> Knowledge {
         if self.overflown {
             return Knowledge::new();
         }
         let mut claimable = Knowledge::new();
-        for range in claimed.iter().filter(|range| !self.replicas.contains(&range.replica())) {
-            for part in self.without_dots(range) {
+        for range in claimed.into_iter().filter(|range| !self.replicas.contains(&range.replica())) {
+            for part in self.without_dots(&range) {
                 claimable.add_range(part);
             }
         }
@@ -99,7 +99,7 @@ mod tests {
     fn its_dot_and_its_contexts_dots_leave_the_claim() {
         let mut aside = SetAside::default();
         aside.put(&version(dot(1, 5), KeyContext::from_parts([dot(1, 1), dot(2, 3), dot(2, 9)], VectorClock::new())));
-        let claimed = aside.claimable(&[range(1, 1, 9), range(2, 3, 9), range(3, 1, 1)]);
+        let claimed = aside.claimable([range(1, 1, 9), range(2, 3, 9), range(3, 1, 1)]);
         let expected: Knowledge = [range(1, 2, 4), range(1, 6, 9), range(2, 4, 8), range(3, 1, 1)].into_iter().fold(
             Knowledge::new(),
             |mut all, range| {
@@ -114,7 +114,7 @@ mod tests {
     fn a_collapsed_context_takes_its_replica_out() {
         let mut aside = SetAside::default();
         aside.put(&version(dot(1, 5), KeyContext::from_parts([], VectorClock::from_iter([dot(2, 3)]))));
-        let claimed = aside.claimable(&[range(1, 1, 4), range(2, 1, 9)]);
+        let claimed = aside.claimable([range(1, 1, 4), range(2, 1, 9)]);
         assert!(claimed.contains(dot(1, 4)) && !claimed.contains(dot(2, 9)));
     }
 
@@ -124,6 +124,6 @@ mod tests {
         for counter in 1..=70_000 {
             aside.put(&version(dot(1, counter), KeyContext::new()));
         }
-        assert!(aside.claimable(&[range(2, 1, 9)]).is_empty());
+        assert!(aside.claimable([range(2, 1, 9)]).is_empty());
     }
 }

@@ -11,7 +11,7 @@ use super::aside::SetAside;
 use super::outgoing::{Page, fill_chunk};
 use super::{Known, Replica};
 use crate::bundle::{BundleError, BundleId, BundleProgress, Fragment, Promise, decode_fragment, encode_fragment};
-use crate::ranges::union;
+use crate::ranges::{Ranges, union};
 use crate::{Event, Output, Ticket, ViewId, Want};
 
 /// Records of one page; a page also ends at the size of a chunk.
@@ -186,7 +186,8 @@ impl Replica {
         // The first fragment has a part of its own: what it promises may be long.
         chunks.insert(0, Vec::new());
         let count = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-        let promise = Promise { base: base.runs().collect(), claim: (!partial).then_some(missing), floor };
+        let promise =
+            Promise { base: base.runs().collect(), claim: (!partial).then(|| missing.into_iter().collect()), floor };
         let (network, from, limit) = (self.network_hash(), self.replica(), self.config.max_frame_bytes);
         let fragments = (0..count).zip(chunks).map(|(index, versions)| {
             let promise = (index == 0).then(|| promise.clone());
@@ -289,7 +290,7 @@ impl Replica {
             let Some(Promise { claim: Some(claim), floor, .. }) = open.promise else { continue };
             self.hear(open.from, &claim);
             let mut plan = Plan::new(self.head.clone(), [], [], &self.config.store);
-            match plan.claim(&open.aside.claimable(&claim), &floor) {
+            match plan.claim(&open.aside.claimable(claim.iter()), &floor) {
                 Ok(()) => {
                     self.persist(plan.finish(), |_| false);
                     self.note_news();
@@ -304,12 +305,12 @@ impl Replica {
     }
 
     /// Remembers what the maker of a bundle knows, so that bundles for it can leave that out.
-    fn hear(&mut self, from: ReplicaId, claim: &[DotRange]) {
+    fn hear(&mut self, from: ReplicaId, claim: &Ranges) {
         let Some(node) = self.members.get(from).map(|member| member.node) else { return };
         if self.bundles.heard.contains_key(&node) || self.bundles.heard.len() < self.config.max_peers {
             let heard = self.bundles.heard.entry(node).or_default();
             claim.iter().for_each(|range| {
-                heard.add_range(*range);
+                heard.add_range(range);
             });
         }
     }
@@ -320,7 +321,7 @@ impl Replica {
         let Some(promise) = &open.promise else { return false };
         (open.is_whole() || sabotage::on(14))
             && promise.claim.is_some()
-            && (self.head.knowledge().covers(&union(Knowledge::new(), &promise.base)) || sabotage::on(13))
+            && (self.head.knowledge().covers(&union(Knowledge::new(), promise.base.iter())) || sabotage::on(13))
             && (self.sees_above_floor(&promise.floor) || sabotage::on(42))
     }
 

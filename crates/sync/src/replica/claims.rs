@@ -8,7 +8,7 @@ use super::Replica;
 use super::apply::Job;
 use super::repair::Repairing;
 use super::session::SessionKey;
-use crate::ranges::union;
+use crate::ranges::{Ranges, union};
 
 impl Replica {
     /// Joins what a peer claims, now that all its chunks are in.
@@ -26,20 +26,22 @@ impl Replica {
         if !self.floor_is_covered(&claim.floor) {
             // All that the peer is known to know, but for what was put aside: what that superseded is not dead, though
             // its sender no longer holds it.
-            let all = union(theirs.clone(), claim.knowledge.as_deref().unwrap_or_default());
-            let covered = aside.claimable(&all.runs().collect::<Vec<_>>());
+            let all = union(theirs.clone(), claim.knowledge.iter().flat_map(Ranges::iter));
+            let covered = aside.claimable(all.runs());
             // What others have sent since may be dead as well.
-            let since = |seen: &Knowledge| self.head.knowledge().missing_from(seen).collect::<Vec<_>>();
+            let since = |seen: &Knowledge| union(Knowledge::new(), self.head.knowledge().missing_from(seen));
             let repaired = session.incoming.floor_repaired.as_ref();
-            if repaired.is_none_or(|seen| !union(Knowledge::new(), &since(seen)).meet(&covered).is_empty()) {
+            if repaired.is_none_or(|seen| !since(seen).meet(&covered).is_empty()) {
                 if !self.repair_behind_floor(key, covered) {
                     self.fail(key);
                 }
                 return;
             }
         }
-        let as_told = || theirs.missing_from(self.head.knowledge()).collect();
-        let knowledge = aside.claimable(&claim.knowledge.unwrap_or_else(as_told));
+        let knowledge = match &claim.knowledge {
+            Some(claimed) => aside.claimable(claimed.iter()),
+            None => aside.claimable(theirs.missing_from(self.head.knowledge())),
+        };
         if !self.floor_is_covered(&claim.floor) {
             self.ends_taken = self.ends_taken.saturating_add(1);
         }

@@ -10,7 +10,7 @@ use super::session::SessionKey;
 use super::{Known, Replica};
 use crate::columns::{Memory, pack, travels_alone};
 use crate::message::{Claim, Delta, Message, Part, SessionId, Whole};
-use crate::ranges::union;
+use crate::ranges::{Ranges, union};
 use crate::wire::encoded_bytes;
 use crate::{Event, Output, Ticket, ViewId, Want};
 
@@ -356,21 +356,21 @@ impl Replica {
 impl OutgoingDirection {
     /// The last word, now that all is sent. `told` is what this side said of itself before.
     fn claim(&self, session: SessionId, told: &Known) -> Claim {
-        let (digest, told, told_knowledge) = (self.known.digest, &told.digest, &told.knowledge);
-        let beyond = (digest.knowledge != told.knowledge).then(|| self.missing.clone());
+        let digest = self.known.digest;
         // Behind a floor the peer drops what this side knows and does not hold: of what was learned since it was told,
         // also that which the peer has known all along.
-        let since = || self.known.knowledge.missing_from(told_knowledge).collect::<Vec<_>>();
-        let beyond = beyond.map(|missing| match self.floor.is_empty() {
-            true => missing,
-            false => union(union(Knowledge::new(), &missing), &since()).runs().collect(),
+        let since = || self.known.knowledge.missing_from(&told.knowledge);
+        let missing = || self.missing.iter().copied();
+        let beyond = (digest.knowledge != told.digest.knowledge).then(|| match self.floor.is_empty() {
+            true => missing().collect(),
+            false => union(union(Knowledge::new(), missing()), since()).runs().collect(),
         });
         Claim {
             session,
             chunks: self.chunks,
             whole: !self.partial,
-            knowledge: if self.partial { Some(Vec::new()) } else { beyond },
-            digest: (digest != *told).then_some(digest),
+            knowledge: if self.partial { Some(Ranges::default()) } else { beyond },
+            digest: (digest != told.digest).then_some(digest),
             floor: self.floor.clone(),
         }
     }

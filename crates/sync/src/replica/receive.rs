@@ -505,10 +505,12 @@ impl Replica {
             // Without a comparison, whatever both are thought to have agreed on is what is known here.
             Summary::Since { added, .. } if sabotage::on(9) => {
                 let base = base.map_or_else(|| self.head.knowledge(), |base| &base.knowledge);
-                Some(union(base.clone(), added))
+                Some(union(base.clone(), added.iter()))
             }
-            Summary::Since { base: hash, added } => base_of(*hash).map(|base| union((*base.knowledge).clone(), added)),
-            Summary::Full(ranges) => Some(union(Knowledge::new(), ranges)),
+            Summary::Since { base: hash, added } => {
+                base_of(*hash).map(|base| union((*base.knowledge).clone(), added.iter()))
+            }
+            Summary::Full(ranges) => Some(union(Knowledge::new(), ranges.iter())),
         }
     }
 

@@ -14,6 +14,7 @@ use super::apply::Job;
 use super::scan::{Listed, Printer, Prints, Scan, shortened};
 use super::session::SessionKey;
 use crate::message::{BUCKETS, CODED_REPAIR, MAX_ASKED, Message, Repair, RepairStep, Scope};
+use crate::ranges::Ranges;
 use crate::sketch::{Cell, Difference, MAX_CELLS, cells_for, cells_of, difference};
 use crate::wire::encoded_bytes;
 use crate::{Event, Output, RejectReason, Ticket, ViewId, Want};
@@ -367,8 +368,9 @@ impl Replica {
                 repairing.shorten_list();
                 let listed = &repairing.listed;
                 let buckets = listed.buckets.iter().copied().collect();
-                let dots = listed.dots.iter().map(|(dot, (_, print))| (*dot, shortened(*print))).collect();
-                RepairStep::Dots { buckets, dots, more: !repairing.unequal.is_empty() }
+                let dots = Ranges::of_dots(listed.dots.keys().copied());
+                let prints = listed.dots.values().map(|(_, print)| shortened(*print).to_be_bytes()).collect();
+                RepairStep::Dots { buckets, dots, prints, more: !repairing.unequal.is_empty() }
             }
         };
         if !self.send_repair(key, step) {
@@ -497,9 +499,10 @@ impl Replica {
         self.touch(key);
         let Some(repairing) = self.repairs.get_mut(&key) else { return };
         match (repairing.asks, repair.step) {
-            (true, RepairStep::Dots { buckets, dots, more }) => {
+            (true, RepairStep::Dots { buckets, dots, prints, more }) => {
                 repairing.exchange.more = more;
-                self.list(key, buckets, Theirs::Dots(dots));
+                let prints = prints.into_iter().map(u32::from_be_bytes);
+                self.list(key, buckets, Theirs::Dots(dots.dots().zip(prints).collect()));
             }
             (true, RepairStep::Sketch { buckets, before, cells, more }) if repairing.coded => {
                 repairing.exchange.more = more;

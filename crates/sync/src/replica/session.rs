@@ -14,6 +14,7 @@ use super::parts::Parts;
 use super::{Known, Replica};
 use crate::Event;
 use crate::message::{Claim, Hello, HelloBack, LOWEST_VERSION, Message, SessionId, Summary, WIRE_VERSION};
+use crate::ranges::Ranges;
 
 /// A session has a name of its initiator's choice, so it is told apart by the peer as well.
 pub(super) type SessionKey = (NodeId, SessionId);
@@ -185,8 +186,8 @@ impl Replica {
         };
         // What the peer claimed it knows, whether or not the claim could be joined here.
         if let Some(claim) = &session.incoming.claim {
-            for range in claim.knowledge.iter().flatten() {
-                theirs.add_range(*range);
+            for range in claim.knowledge.iter().flat_map(Ranges::iter) {
+                theirs.add_range(range);
             }
         }
         let prefix = theirs.vector().clone();

@@ -8,6 +8,7 @@ use reconvene_store::{
 
 use super::*;
 use crate::message::{Claim, Delta, Hello, Message, SessionId, Summary};
+use crate::ranges::Ranges;
 use crate::wire::decode_message;
 use crate::wire::encode_message;
 use crate::wire::tests::any_message;
@@ -120,7 +121,7 @@ fn rejected(outputs: &[Output]) -> Option<RejectReason> {
 #[test]
 fn a_claim_waits_for_its_chunks_in_any_order() {
     let mut bench = Bench::new(|_| {});
-    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Vec::new())));
+    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Ranges::default())));
     let range = |first: u64, last: u64| {
         DotRange::new(ReplicaId::new(2).unwrap(), Counter::new(first).unwrap(), Counter::new(last).unwrap()).unwrap()
     };
@@ -130,7 +131,7 @@ fn a_claim_waits_for_its_chunks_in_any_order() {
         session: SESSION,
         chunks: 2,
         whole: true,
-        knowledge: Some(vec![range(1, 9)]),
+        knowledge: Some([range(1, 9)].into_iter().collect()),
         digest: Some(digest),
         floor,
     };
@@ -151,7 +152,7 @@ fn chunks_without_a_session_or_beyond_its_number_change_nothing() {
     let mut bench = Bench::new(|config| config.max_chunks = 4);
     let before = bench.records();
     bench.receive(PEER, &chunk(SESSION, 0, 1, 10));
-    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Vec::new())));
+    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Ranges::default())));
     bench.receive(PEER, &chunk(SESSION, 4, 1, 10));
     bench.receive(OTHER, &chunk(SESSION, 0, 1, 10));
     assert_eq!(bench.records(), before);
@@ -163,7 +164,7 @@ fn chunks_without_a_session_or_beyond_its_number_change_nothing() {
 fn a_frame_without_a_link_changes_nothing() {
     let mut bench = Bench::new(|_| {});
     let stranger = NodeId::from_bytes([9; 16]);
-    let outputs = bench.receive(stranger, &bench.hello(SESSION, Summary::Full(Vec::new())));
+    let outputs = bench.receive(stranger, &bench.hello(SESSION, Summary::Full(Ranges::default())));
     assert!(sent(&outputs).is_empty());
     assert_eq!(bench.replica.peer_state(stranger), PeerState::Unreachable);
 }
@@ -171,7 +172,7 @@ fn a_frame_without_a_link_changes_nothing() {
 #[test]
 fn more_than_the_window_is_rejected() {
     let mut bench = Bench::new(|config| config.window_bytes = 10_000);
-    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Vec::new())));
+    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Ranges::default())));
     // The store stands still: outputs are not performed.
     let mut reason = None;
     for number in 0..10_u64 {
@@ -190,7 +191,8 @@ fn session_after_session_does_not_fill_the_queue() {
     let mut bench = Bench::new(|config| config.window_bytes = 10_000);
     for number in 0..100_u64 {
         let session = SessionId(1_000 + number);
-        for message in [bench.hello(session, Summary::Full(Vec::new())), chunk(session, 0, number + 1, 900_000)] {
+        for message in [bench.hello(session, Summary::Full(Ranges::default())), chunk(session, 0, number + 1, 900_000)]
+        {
             let frame = encode_message(&message, 4 << 20).unwrap();
             bench.replica.handle(at(0), Input::Received { from: PEER, frame });
         }
@@ -202,9 +204,11 @@ fn session_after_session_does_not_fill_the_queue() {
 #[test]
 fn inbound_slots_are_bounded_and_the_rest_is_told_to_wait() {
     let mut bench = Bench::new(|config| config.max_inbound_sessions = 1);
-    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Vec::new())));
+    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Ranges::default())));
     let outputs = bench.receive(OTHER, &{
-        let Message::Hello(mut hello) = bench.hello(SessionId(5), Summary::Full(Vec::new())) else { unreachable!() };
+        let Message::Hello(mut hello) = bench.hello(SessionId(5), Summary::Full(Ranges::default())) else {
+            unreachable!()
+        };
         hello.from = ReplicaId::new(3).unwrap();
         Message::Hello(hello)
     });
@@ -214,7 +218,7 @@ fn inbound_slots_are_bounded_and_the_rest_is_told_to_wait() {
 #[test]
 fn a_repeated_hello_opens_no_second_session() {
     let mut bench = Bench::new(|_| {});
-    let hello = bench.hello(SESSION, Summary::Full(Vec::new()));
+    let hello = bench.hello(SESSION, Summary::Full(Ranges::default()));
     assert!(!sent(&bench.receive(PEER, &hello)).is_empty());
     assert!(sent(&bench.receive(PEER, &hello)).is_empty(), "while it is open");
     bench.replica.fail((PEER, SESSION));
@@ -227,7 +231,7 @@ fn sessions_of_two_openings_prove_a_copy() {
     let mut bench = Bench::new(|_| {});
     let mut begin = |opening: u32, number: u64| {
         let session = SessionId::new(opening, number << 32);
-        let reason = rejected(&bench.receive(PEER, &bench.hello(session, Summary::Full(Vec::new()))));
+        let reason = rejected(&bench.receive(PEER, &bench.hello(session, Summary::Full(Ranges::default()))));
         bench.replica.fail((PEER, session));
         reason
     };
@@ -257,7 +261,7 @@ fn sessions_of_two_openings_prove_a_copy() {
 #[test]
 fn urgent_work_goes_ahead_of_bulk() {
     let mut bench = Bench::new(|_| {});
-    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Vec::new())));
+    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Ranges::default())));
     // The store stands still: outputs are not performed.
     for (number, message) in [chunk(SESSION, 0, 1, 10), chunk(SESSION, 1, 2, 10)].iter().enumerate() {
         let frame = encode_message(message, 4 << 20).unwrap();
@@ -316,9 +320,11 @@ fn pushes_need_an_introduction_and_are_bounded() {
     let before = bench.records().len();
     bench.receive(PEER, &push(1, 10));
     assert_eq!(bench.records().len(), before, "nobody knows this peer yet");
-    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Vec::new())));
+    bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Ranges::default())));
     bench.receive(OTHER, &{
-        let Message::Hello(mut hello) = bench.hello(SessionId(5), Summary::Full(Vec::new())) else { unreachable!() };
+        let Message::Hello(mut hello) = bench.hello(SessionId(5), Summary::Full(Ranges::default())) else {
+            unreachable!()
+        };
         hello.from = ReplicaId::new(3).unwrap();
         Message::Hello(hello)
     });
@@ -344,7 +350,7 @@ fn a_summary_without_its_base_is_asked_for_in_full() {
     let unchanged = bench.hello(SESSION, Summary::Unchanged);
     let outputs = bench.receive(PEER, &unchanged);
     assert!(matches!(&sent(&outputs)[..], [Message::HelloBack(back)] if back.need_full));
-    let outputs = bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Vec::new())));
+    let outputs = bench.receive(PEER, &bench.hello(SESSION, Summary::Full(Ranges::default())));
     // And then it goes on.
     assert!(matches!(&sent(&outputs)[..], [Message::WholeBack(back, _)] if !back.need_full));
 }

@@ -1,6 +1,6 @@
 //! The bytes of repair.
 
-use reconvene_clock::{Dot, DotRange};
+use reconvene_clock::Dot;
 use reconvene_store::{Key, MAX_KEY_BYTES};
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::{Id, join, split};
 use crate::codec::{CodecError, CodecProblem, List};
 use crate::columns::{pack, unpack};
 use crate::message::{BUCKETS, MAX_ASKED, Repair, RepairStep, Scope};
-use crate::ranges::WireRanges;
+use crate::ranges::Ranges;
 use crate::sketch::{Cell, MAX_CELLS};
 
 /// Dots of one frame; the frame bounds them as well.
@@ -31,7 +31,7 @@ enum WireStep {
     },
     Dots {
         buckets: List<u8, BUCKETS>,
-        dots: WireRanges,
+        dots: Ranges,
         /// One for each dot, in their order.
         prints: List<[u8; 4], MAX_DOTS>,
         more: bool,
@@ -46,7 +46,7 @@ enum WireStep {
     Next,
     /// Columns of what is given follow.
     Ask {
-        dots: WireRanges,
+        dots: Ranges,
         prints: List<Id, MAX_ASKED>,
         keys: List<List<u8, MAX_KEY_BYTES>, MAX_ASKED>,
     },
@@ -60,7 +60,6 @@ enum WireStep {
 /// The body of a frame.
 pub(super) fn encode_repair(repair: &Repair) -> Result<Vec<u8>, CodecError> {
     let mut columns = Vec::new();
-    let ranges = |dots: &mut dyn Iterator<Item = Dot>| WireRanges::new(runs_of(dots));
     let step = match &repair.step {
         RepairStep::Buckets { scope, coded, knowledge, prints } => WireStep::Buckets {
             coded: *coded,
@@ -68,10 +67,10 @@ pub(super) fn encode_repair(repair: &Repair) -> Result<Vec<u8>, CodecError> {
             knowledge: knowledge.to_be_bytes(),
             prints: List(prints.iter().flat_map(|print| print_bytes(*scope, *print)).collect()),
         },
-        RepairStep::Dots { buckets, dots, more } => WireStep::Dots {
+        RepairStep::Dots { buckets, dots, prints, more } => WireStep::Dots {
             buckets: List(buckets.clone()),
-            dots: ranges(&mut dots.iter().map(|(dot, _)| *dot)),
-            prints: List(dots.iter().map(|(_, print)| print.to_be_bytes()).collect()),
+            dots: dots.clone(),
+            prints: List(prints.clone()),
             more: *more,
         },
         RepairStep::Sketch { buckets, before, cells, more } => {
@@ -85,7 +84,7 @@ pub(super) fn encode_repair(repair: &Repair) -> Result<Vec<u8>, CodecError> {
             columns = pack(given)?;
             let keys = List(keys.iter().map(|key| List(key.as_bytes().to_vec())).collect());
             let prints = List(prints.iter().map(|print| print.to_be_bytes()).collect());
-            WireStep::Ask { dots: ranges(&mut dots.iter().copied()), prints, keys }
+            WireStep::Ask { dots: Ranges::of_dots(dots.iter().copied()), prints, keys }
         }
         RepairStep::Answer { covered, versions } => {
             columns = pack(versions)?;
@@ -110,12 +109,10 @@ pub(super) fn decode_repair(body: &[u8]) -> Result<Repair, CodecError> {
             if !buckets.0.is_sorted_by(|left, right| left < right) {
                 return Err(CodecProblem::NotCanonical.into());
             }
-            let named = expand(&dots.read()?, prints.0.len())?;
-            if named.len() != prints.0.len() {
+            if usize::try_from(dots.count()) != Ok(prints.0.len()) {
                 return Err(CodecProblem::Range("dots and prints").into());
             }
-            let prints = prints.0.into_iter().map(u32::from_be_bytes);
-            RepairStep::Dots { buckets: buckets.0, dots: named.into_iter().zip(prints).collect(), more }
+            RepairStep::Dots { buckets: buckets.0, dots, prints: prints.0, more }
         }
         WireStep::Sketch { buckets, before, cells, more } if none_follow => {
             if !buckets.0.is_sorted_by(|left, right| left < right) {
@@ -133,7 +130,7 @@ pub(super) fn decode_repair(body: &[u8]) -> Result<Repair, CodecError> {
         WireStep::Done if none_follow => RepairStep::Done,
         WireStep::Ask { dots, prints, keys } => RepairStep::Ask {
             prints: prints.0.into_iter().map(u64::from_be_bytes).collect(),
-            dots: expand(&dots.read()?, MAX_ASKED)?,
+            dots: expand(&dots)?,
             keys: keys.0.iter().map(|key| Key::new(&key.0)).collect::<Result<_, _>>().map_err(|_| KEY)?,
             given: unpack(columns)?,
         },
@@ -174,30 +171,10 @@ fn read_prints(scope: Scope, bytes: &[u8]) -> Result<Vec<u64>, CodecError> {
     if rest.is_empty() && prints.len() <= BUCKETS { Ok(prints) } else { Err(CodecProblem::Range("prints").into()) }
 }
 
-/// Ascending dots as runs that do not touch.
-fn runs_of(dots: impl Iterator<Item = Dot>) -> Vec<DotRange> {
-    let mut runs: Vec<DotRange> = Vec::new();
-    for dot in dots {
-        let next = runs.last().filter(|run| run.last().checked_next() == Some(dot.counter));
-        match next
-            .filter(|run| run.replica() == dot.replica)
-            .and_then(|run| DotRange::new(run.replica(), run.first(), dot.counter))
-        {
-            Some(longer) => {
-                runs.pop();
-                runs.push(longer);
-            }
-            None => runs.push(dot.into()),
-        }
-    }
-    runs
-}
-
-/// The dots of all runs, of which there may be `limit`: a run says much in few bytes.
-fn expand(runs: &[DotRange], limit: usize) -> Result<Vec<Dot>, CodecError> {
-    let count = runs.iter().map(DotRange::count).fold(0, u64::saturating_add);
-    if usize::try_from(count).map_or(true, |count| count > limit) {
+/// The dots that are asked for: a range says much in few bytes.
+fn expand(dots: &Ranges) -> Result<Vec<Dot>, CodecError> {
+    if usize::try_from(dots.count()).map_or(true, |count| count > MAX_ASKED) {
         return Err(CodecProblem::Range("number of dots").into());
     }
-    Ok(runs.iter().flat_map(DotRange::dots).collect())
+    Ok(dots.dots().collect())
 }

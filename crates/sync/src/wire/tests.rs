@@ -6,6 +6,7 @@ use reconvene_store::{Body, Class, KeyContext};
 
 use super::*;
 use crate::message::{Repair, RepairStep, Scope};
+use crate::ranges::Ranges;
 use crate::sketch::Cell;
 
 const LIMIT: usize = 1 << 20;
@@ -65,8 +66,8 @@ fn golden() -> Vec<(&'static str, Message)> {
     let session = SessionId(0x2222_2222_2222_2222);
     vec![
         ("hello-unchanged", a_hello(Summary::Unchanged)),
-        ("hello-since", a_hello(Summary::Since { base: 7, added: vec![run(0xa, 4, 6), run(0xb, 300, 300)] })),
-        ("hello-full", a_hello(Summary::Full(vec![run(0xa, 1, 6), run(0xa, 9, 9), run(0xb, 1, 1)]))),
+        ("hello-since", a_hello(Summary::Since { base: 7, added: ranges([run(0xa, 4, 6), run(0xb, 300, 300)]) })),
+        ("hello-full", a_hello(Summary::Full(ranges([run(0xa, 1, 6), run(0xa, 9, 9), run(0xb, 1, 1)])))),
         (
             "hello-back",
             Message::HelloBack(HelloBack {
@@ -77,7 +78,7 @@ fn golden() -> Vec<(&'static str, Message)> {
                 digest: a_digest(),
                 window_bytes: 262_144,
                 need_full: true,
-                summary: BackSummary::Full(vec![run(0xb, 1, 1)]),
+                summary: BackSummary::Full(ranges([run(0xb, 1, 1)])),
             }),
         ),
         ("in-sync", Message::InSync { session, check: 0x3333_3333_3333_3333 }),
@@ -88,7 +89,7 @@ fn golden() -> Vec<(&'static str, Message)> {
                 session,
                 chunks: 4,
                 whole: true,
-                knowledge: Some(vec![run(0xa, 1, 6)]),
+                knowledge: Some(ranges([run(0xa, 1, 6)])),
                 digest: Some(a_digest()),
                 floor: VectorClock::from_iter([a_dot(0xa, 2)]),
             }),
@@ -136,7 +137,8 @@ fn golden() -> Vec<(&'static str, Message)> {
             "repair-dots",
             repair(RepairStep::Dots {
                 buckets: vec![0, 7],
-                dots: vec![(a_dot(0xa, 1), 1), (a_dot(0xa, 2), 2), (a_dot(0xb, 300), 3)],
+                dots: Ranges::of_dots([a_dot(0xa, 1), a_dot(0xa, 2), a_dot(0xb, 300)]),
+                prints: vec![[0, 0, 0, 1], [0, 0, 0, 2], [0, 0, 0, 3]],
                 more: true,
             }),
         ),
@@ -168,7 +170,7 @@ fn golden() -> Vec<(&'static str, Message)> {
             "whole",
             Message::Whole(Whole {
                 session,
-                knowledge: Some(vec![run(0xa, 1, 6)]),
+                knowledge: Some(ranges([run(0xa, 1, 6)])),
                 digest: Some(a_digest()),
                 versions: golden_versions(),
             }),
@@ -184,12 +186,16 @@ fn golden() -> Vec<(&'static str, Message)> {
                     digest: a_digest(),
                     window_bytes: 1_000,
                     need_full: false,
-                    summary: BackSummary::Since(vec![run(0xb, 1, 1)]),
+                    summary: BackSummary::Since(ranges([run(0xb, 1, 1)])),
                 },
                 Whole { session, knowledge: None, digest: None, versions: golden_versions() },
             ),
         ),
     ]
+}
+
+fn ranges(all: impl IntoIterator<Item = DotRange>) -> Ranges {
+    all.into_iter().collect()
 }
 
 fn repair(step: RepairStep) -> Message {
