@@ -12,8 +12,10 @@ use reconvene_sync::{Config, Input, NetworkId, NewWrite, Now, Output, Performed,
 const LIMIT: usize = 1 << 20;
 const HELLO: u8 = 1;
 const DELTA: u8 = 4;
+const CLAIM: u8 = 5;
 const REJECT: u8 = 9;
 const PUSH: u8 = 10;
+const WHOLE: u8 = 16;
 const NETWORK: u8 = 0xfd;
 const SESSION: u8 = 0xfe;
 const TRUE: u8 = 0xff;
@@ -41,6 +43,13 @@ pub(crate) fn deltas(bytes: &[u8]) {
     let chunk = [&[0; 9], bytes].concat();
     let push = [&[1], bytes].concat();
     let frames = [forge::frame_around(DELTA, &chunk), forge::frame_around(PUSH, &push)];
+    frames.into_iter().flatten().for_each(|frame| one_spelling(&frame));
+}
+
+/// The last word of a direction, behind the name of its session: in a frame of its own, and with the versions.
+pub(crate) fn claims(bytes: &[u8]) {
+    let claim = [&[0; 8], bytes].concat();
+    let frames = [CLAIM, WHOLE].map(|kind| forge::frame_around(kind, &claim));
     frames.into_iter().flatten().for_each(|frame| one_spelling(&frame));
 }
 

@@ -42,6 +42,11 @@ fn regress_corpus_of_sync_deltas() {
 }
 
 #[test]
+fn regress_corpus_of_sync_claims() {
+    replay("sync_claims", sync::claims);
+}
+
+#[test]
 fn regress_corpus_of_sync_session() {
     replay("sync_session", sync::session);
 }
