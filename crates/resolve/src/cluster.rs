@@ -13,6 +13,9 @@ use crate::{AgeingRules, CandidateId, ExecutorFacts, HeadRoom, JobFacts, JobValu
 pub struct ClusterView {
     /// The executors, in an order that the caller keeps; plans name them by their place in it.
     pub executors: Vec<ExecutorFacts>,
+    /// How many more jobs each executor can take at once, in the same order, whatever they demand. One that is not named
+    /// here takes as many as fit. Only [`plan_preemption`](crate::plan_preemption) looks at it.
+    pub places: Vec<u32>,
     /// What runs on them. Needed for reservations, reserved shares and preemption; plain placement does without.
     pub running: Vec<RunningJob>,
     /// Places that are kept for a job.

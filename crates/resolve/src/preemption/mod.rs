@@ -272,9 +272,25 @@ impl<'a> Room<'a> {
             |free| stopped.iter().fold(free, |free: Resources, victim| free.saturating_add(&victim.demand));
         let free = with_stopped(executor.free);
         let mut kept = view.reservations.iter().filter(|held| held.executor == index);
-        free.holds(&job.demand)
+        self.has_place(index, stopped.len())
+            && free.holds(&job.demand)
             && !kept.any(|held| held.blocks(job, &free, self.start))
             && view.head_room.holds_back(job, &with_stopped(self.free), &self.total).is_none()
+    }
+}
+
+impl Room<'_> {
+    /// Whether one more job can run there at once, beside those for whom a place is kept.
+    fn has_place(&self, index: usize, stopped: usize) -> bool {
+        let Some(free) = self.view.places.get(index) else { return true };
+        let theirs = |held: &&Reservation| {
+            held.executor == index
+                && held.job != self.job.id
+                && held.cause == ReservationCause::Preempted
+                && !held.has_lapsed(self.start)
+        };
+        let kept = self.view.reservations.iter().filter(theirs).count();
+        usize::try_from(*free).unwrap_or(usize::MAX).saturating_add(stopped) > kept
     }
 }
 

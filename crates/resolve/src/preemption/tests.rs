@@ -340,3 +340,27 @@ fn a_swap_takes_the_cheapest() {
     view.running = vec![of(1, 0, 20, 900), of(2, 0, 20, 100), of(3, 1, 21, 100)];
     assert_eq!(swap(&view), (0, vec![2]));
 }
+
+/// Room there is, but each executor runs two jobs at once and no more.
+#[test]
+fn a_place_is_needed_beside_the_room() {
+    let mut view = example();
+    for executor in &mut view.executors {
+        executor.capacity = Resources::new(80_000, 0, 0);
+        executor.free = Resources::new(70_000, 0, 0);
+    }
+    let small = job(9, Level::LIFE_SAFETY, 1);
+    assert!(victims(&plan(&small, &view).unwrap()).is_empty());
+    view.places = vec![0, 0];
+    // s1 lost less work than r1 and r2.
+    let taken = plan(&small, &view).unwrap();
+    assert_eq!((taken.executor, victims(&taken)), (1, vec![4]));
+    // The place that s1 leaves is kept for it alone.
+    view.running.retain(|running| running.id != CandidateId::new(1, 4));
+    view.places = vec![0, 1];
+    view.reservations = vec![taken.reservation];
+    let next = job(10, Level::LIFE_SAFETY, 1);
+    let second = plan(&next, &view).unwrap();
+    assert_eq!((second.executor, victims(&second)), (0, vec![2]));
+    assert!(victims(&plan(&small, &view).unwrap()).is_empty());
+}
