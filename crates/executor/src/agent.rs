@@ -13,7 +13,7 @@ use crate::event::{Event, StopCause};
 use crate::id::{AttemptId, FencingToken, SessionEpoch};
 use crate::limits;
 use crate::message::{
-    Heartbeat, HeldAttempt, HeldSpec, HeldVerdict, LeaseLost, Leave, Order, Refusal, Refused, Register, RosterEntry,
+    Heartbeat, HeldAttempt, HeldSpec, HeldVerdict, LeaseLost, Leave, Order, Refusal, Refused, Register, RosterEntry, StopReason,
     Submit, Terms, ToBroker, ToExecutor,
 };
 use crate::report::Report;
@@ -157,7 +157,7 @@ impl Agent {
                 Some(next.min(orphaned))
             }
         };
-        [protocol, self.attempts.next_end()].into_iter().flatten().min()
+        [protocol, self.attempts.next_end(), self.attempts.next_stop()].into_iter().flatten().min()
     }
 
     /// The session of this run, which brokers may have made it raise.
@@ -246,6 +246,9 @@ impl Agent {
         }
         for attempt in self.attempts.expired(self.last.mono) {
             self.end_lease(attempt, None);
+        }
+        for (attempt, reason) in self.attempts.drained(self.last.mono) {
+            self.stop(attempt, StopCause::Ordered(reason));
         }
         if self.draining && self.attempts.len() == 0 && self.results.len() == 0 {
             self.leave();
@@ -572,7 +575,8 @@ impl Agent {
                         self.order(attempt, token, spec, lease_end);
                     }
                 }
-                Order::Stop { attempt, reason } => self.stop(attempt, StopCause::Ordered(reason)),
+                Order::Stop { attempt, reason, drain_ms: 0 } => self.stop(attempt, StopCause::Ordered(reason)),
+                Order::Stop { attempt, reason, drain_ms } => self.drain_attempt(attempt, reason, drain_ms),
             }
         }
     }
@@ -659,6 +663,14 @@ impl Agent {
             self.push(Output::Stop { attempt });
             self.notify(Event::AttemptStopped { attempt, cause });
             self.heartbeat_soon();
+        }
+    }
+
+    /// Lets an attempt come to its end by itself, for so long and no longer.
+    fn drain_attempt(&mut self, attempt: AttemptId, reason: StopReason, drain_ms: u64) {
+        let until = self.last.mono.saturating_add(drain_ms.min(limits::TERM_MS));
+        if self.attempts.drain(attempt, until, reason) {
+            self.notify(Event::AttemptDrains { attempt, reason, drain_ms });
         }
     }
 

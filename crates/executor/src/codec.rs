@@ -162,7 +162,9 @@ fn check_orders(orders: &[Order]) -> Result<(), CodecError> {
                 at_most("lease of an order", *lease_ms, limits::TERM_MS)?;
                 payload = payload.saturating_add(spec.payload.len());
             }
-            Order::Stop { .. } => {}
+            Order::Stop { attempt: _, reason: _, drain_ms } => {
+                at_most("drain of an order", *drain_ms, limits::TERM_MS)?;
+            }
         }
     }
     at_most("payload bytes of orders", payload, limits::ORDERS_PAYLOAD_BYTES)

@@ -58,6 +58,16 @@ pub enum Event {
         /// The attempt.
         attempt: AttemptId,
     },
+    /// An attempt is to come to its end by itself soon, or it is stopped.
+    #[non_exhaustive]
+    AttemptDrains {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Why.
+        reason: StopReason,
+        /// How long it has, in milliseconds.
+        drain_ms: u64,
+    },
     /// An attempt was stopped and has no result.
     #[non_exhaustive]
     AttemptStopped {

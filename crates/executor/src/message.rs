@@ -295,6 +295,9 @@ pub enum Order {
         attempt: AttemptId,
         /// Why.
         reason: StopReason,
+        /// For how long it may go on, in milliseconds, to come to its end by itself: 0 to
+        /// [`limits::TERM_MS`](crate::limits::TERM_MS). A repeated order makes it no longer.
+        drain_ms: u64,
     },
 }
 

@@ -7,7 +7,7 @@ use reconvene_clock::{ReplicaId, Timestamp};
 
 use crate::config::AgentConfig;
 use crate::id::{AttemptId, FencingToken, JobId, OwnershipEpoch, SessionEpoch, SpecDigest};
-use crate::message::{HeldAttempt, Refusal};
+use crate::message::{HeldAttempt, Refusal, StopReason};
 use crate::spec::{JobSpec, Resources};
 
 /// An attempt that runs here.
@@ -23,6 +23,8 @@ pub(super) struct Held {
     fenced: bool,
     /// When the lease ends; `None` without a lease.
     lease_end: Option<Timestamp>,
+    /// When it is stopped, and why, unless it ends before.
+    stop: Option<(Timestamp, StopReason)>,
 }
 
 /// What became of an order to start.
@@ -99,6 +101,7 @@ impl Attempts {
                     demand: spec.demand,
                     fenced: spec.fenced,
                     lease_end: Some(given.lease_end),
+                    stop: None,
                 };
                 self.held.insert(attempt, held);
                 Ordered::New
@@ -186,6 +189,27 @@ impl Attempts {
     pub(super) fn expired(&self, now: Timestamp) -> Vec<AttemptId> {
         let over = |held: &Held| held.lease_end.is_some_and(|end| end <= now);
         self.held.iter().filter(|(_, held)| over(held)).map(|(attempt, _)| *attempt).collect()
+    }
+
+    /// Sets when an attempt is stopped, unless that is due earlier already. Says whether it was not set before.
+    pub(super) fn drain(&mut self, attempt: AttemptId, until: Timestamp, reason: StopReason) -> bool {
+        let Some(held) = self.held.get_mut(&attempt) else { return false };
+        let before = held.stop;
+        if before.is_none_or(|(due, _)| until < due) {
+            held.stop = Some((until, reason));
+        }
+        before.is_none()
+    }
+
+    /// The attempts whose time to end by themselves is over.
+    pub(super) fn drained(&self, now: Timestamp) -> Vec<(AttemptId, StopReason)> {
+        let due = |held: &Held| held.stop.filter(|(at, _)| *at <= now).map(|(_, reason)| reason);
+        self.held.iter().filter_map(|(attempt, held)| Some((*attempt, due(held)?))).collect()
+    }
+
+    /// When the next attempt is to be stopped.
+    pub(super) fn next_stop(&self) -> Option<Timestamp> {
+        self.held.values().filter_map(|held| held.stop).map(|(at, _)| at).min()
     }
 
     /// When the next lease ends.

@@ -180,7 +180,11 @@ fn order() -> impl Strategy<Value = Order> {
             spec,
             lease_ms
         }),
-        (attempt(), reason).prop_map(|(attempt, reason)| Order::Stop { attempt, reason }),
+        (attempt(), reason, 0..=limits::TERM_MS).prop_map(|(attempt, reason, drain_ms)| Order::Stop {
+            attempt,
+            reason,
+            drain_ms
+        }),
     ]
 }
 
@@ -434,7 +438,7 @@ fn golden_v1_to_executor() {
         lost: vec![LeaseLost { attempt: golden_attempt(), successor: None }],
         orders: vec![
             Order::Start { attempt: golden_attempt(), token: golden_token(), spec, lease_ms: 30 },
-            Order::Stop { attempt: golden_attempt(), reason: StopReason::Cancelled },
+            Order::Stop { attempt: golden_attempt(), reason: StopReason::Preempted, drain_ms: 9 },
         ],
         roster: vec![],
     };
@@ -443,7 +447,7 @@ fn golden_v1_to_executor() {
         &encode_to_executor(&answer).unwrap(),
         "01 02 10 20 05 06 01 0a0c020b03 01 0a0c020b03 00 \
          02 00 0a0c020b03 02770b03 0163 01 64 01 02 00 00 fbe803 00 00 00 01 00 00 00 00 00 01 fe 1e \
-         01 0a0c020b03 02 00",
+         01 0a0c020b03 03 09 00",
     );
     golden(
         "ask spec",

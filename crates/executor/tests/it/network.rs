@@ -224,5 +224,5 @@ pub(crate) fn start(attempt: AttemptId, spec: JobSpec) -> Order {
 }
 
 pub(crate) fn stop(attempt: AttemptId) -> Order {
-    Order::Stop { attempt, reason: StopReason::Cancelled }
+    Order::Stop { attempt, reason: StopReason::Cancelled, drain_ms: 0 }
 }

@@ -131,7 +131,7 @@ fn play(config: AgentConfig, steps: &[Step]) -> Vec<Output> {
                 let of = |(job, epoch, number): (u8, u8, u8)| attempt(job.into(), epoch.into(), number.into());
                 let spec = |job: u8| JobSpec::new(vec![job]).with_fenced(job == 2);
                 let mut orders: Vec<_> = starts.into_iter().map(|start| start_spec(of(start), spec(start.0))).collect();
-                let stop = |stop| Order::Stop { attempt: of(stop), reason: StopReason::Replaced };
+                let stop = |stop| Order::Stop { attempt: of(stop), reason: StopReason::Replaced, drain_ms: 0 };
                 orders.extend(stops.into_iter().map(stop));
                 let message = ToExecutor::HeartbeatAnswer {
                     session: scene.agent.session(),

@@ -26,7 +26,7 @@ fn an_order_with_a_smaller_token_is_refused() {
     let greatest = token(newer);
     assert_eq!(refusals(&scene.order(vec![start(older)])), [Refusal::SmallerToken { greatest }]);
     // It is remembered after the attempt has ended, too.
-    scene.order(vec![Order::Stop { attempt: newer, reason: StopReason::Replaced }]);
+    scene.order(vec![Order::Stop { attempt: newer, reason: StopReason::Replaced, drain_ms: 0 }]);
     assert_eq!(refusals(&scene.order(vec![start(older)])), [Refusal::SmallerToken { greatest }]);
     assert_eq!(runs(&scene.order(vec![start(attempt(1, 2, 2))])), [attempt(1, 2, 2)]);
 }
@@ -108,10 +108,34 @@ fn the_oldest_tokens_are_forgotten_but_not_those_of_attempts_here() {
     for job in 2..20 {
         let short = attempt(job, 2, 1);
         assert_eq!(runs(&scene.order(vec![start(short)])), [short]);
-        scene.order(vec![Order::Stop { attempt: short, reason: StopReason::Completed }]);
+        scene.order(vec![Order::Stop { attempt: short, reason: StopReason::Completed, drain_ms: 0 }]);
     }
     assert_eq!(scene.agent.attempts.remembered(), 9);
     let greatest = token(held);
     assert_eq!(refusals(&scene.order(vec![start(attempt(1, 1, 1))])), [Refusal::SmallerToken { greatest }]);
     assert_eq!(refusals(&scene.order(vec![start(attempt(19, 2, 1))])), [Refusal::AlreadyEnded]);
+}
+
+#[test]
+fn a_drained_attempt_may_end_by_itself_and_is_stopped_when_its_time_is_over() {
+    let mut scene = Scene::at_home(config());
+    let (long, short) = (attempt(1, 1, 1), attempt(2, 1, 1));
+    scene.order(vec![start(long), start(short)]);
+    let drain = |attempt, drain_ms| Order::Stop { attempt, reason: StopReason::Preempted, drain_ms };
+    let stopped = |outputs: &[Output]| -> Vec<AttemptId> {
+        let stops = outputs
+            .iter()
+            .filter_map(|output| if let Output::Stop { attempt } = output { Some(*attempt) } else { None });
+        stops.collect()
+    };
+    assert!(stopped(&scene.order(vec![drain(long, 10_000), drain(short, 10_000)])).is_empty());
+    assert_eq!(scene.agent.held().count(), 2);
+    // One ends in time, and its result counts.
+    scene.pass(4_000);
+    assert_eq!(submits(&scene.finish(short, b"out")).len(), 1);
+    // A repeated order gives no more time, and one with less takes some away.
+    scene.order(vec![drain(long, 10_000), drain(long, 5_000)]);
+    assert!(stopped(&scene.pass(4_999)).is_empty());
+    assert_eq!(stopped(&scene.pass(1)), [long]);
+    assert_eq!(scene.agent.held().count(), 0);
 }

@@ -123,7 +123,7 @@ fn a_stop_order_ends_an_attempt_but_not_a_result() {
     let (running, done) = (attempt(1, 1, 1), attempt(2, 1, 1));
     scene.order(vec![start(running), start(done)]);
     scene.finish(done, b"out");
-    let stop = |attempt| Order::Stop { attempt, reason: StopReason::Completed };
+    let stop = |attempt| Order::Stop { attempt, reason: StopReason::Completed, drain_ms: 0 };
     let outputs = scene.order(vec![stop(running), stop(done), stop(attempt(3, 1, 1))]);
     assert_eq!(stops(&outputs), [running]);
     assert_eq!((scene.agent.kept(), scene.held().len()), (1, 0));
