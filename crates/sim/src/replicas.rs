@@ -50,6 +50,7 @@ struct Node {
     /// What the wall clock is ahead of virtual time.
     wall_ms: u64,
     events: Vec<Event>,
+    notes: Vec<(usize, Vec<u8>)>,
     answered: BTreeMap<Ticket, Result<Vec<Dot>, String>>,
     bundles: BTreeMap<Ticket, BundleAnswer>,
     /// Crash at this commit, counted from now: before it is performed, or just after.
@@ -126,6 +127,7 @@ impl ReplicaWorld {
                 links: BTreeSet::new(),
                 wall_ms,
                 events: Vec::new(),
+                notes: Vec::new(),
                 answered: BTreeMap::new(),
                 bundles: BTreeMap::new(),
                 crash: None,
@@ -171,6 +173,12 @@ impl ReplicaWorld {
     #[must_use]
     pub fn events(&self, index: usize) -> &[Event] {
         &self.node(index).events
+    }
+
+    /// The notes that a node got, with who sent each.
+    #[must_use]
+    pub fn notes(&self, index: usize) -> &[(usize, Vec<u8>)] {
+        &self.node(index).notes
     }
 
     /// How often a node crashed.
@@ -527,6 +535,11 @@ impl ReplicaWorld {
                 if self.node(index).links.contains(&peer) {
                     let from = self.node(index).id;
                     self.network.send(Timestamp::from_millis(self.now), from, to, frame);
+                }
+            }
+            Output::Note { from, bytes } => {
+                if let Some(from) = self.index_of(from) {
+                    self.node_mut(index).notes.push((from, bytes));
                 }
             }
             Output::Connect { address } => self.connect(index, address),

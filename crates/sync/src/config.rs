@@ -101,6 +101,8 @@ pub struct Config {
     pub max_frame_bytes: usize,
     /// Greatest push, sent or received; urgent versions beyond it travel with the next session. Default 64 KiB.
     pub max_push_bytes: usize,
+    /// Greatest note, sent or received. Default 16 KiB.
+    pub max_note_bytes: usize,
     /// Received pushes waiting to be applied; more are dropped, sessions bring them. Default 256.
     pub max_queued_pushes: usize,
     /// Bundles of which some fragments came and others are awaited. Beyond that the one that would be forgotten first is
@@ -158,6 +160,7 @@ impl Config {
             max_chunks: 16_384,
             max_frame_bytes: 2 << 20,
             max_push_bytes: 64 << 10,
+            max_note_bytes: 16 << 10,
             max_queued_pushes: 256,
             max_open_bundles: 64,
             max_peers: 1_024,

@@ -105,6 +105,7 @@ impl<S: MetadataStore> StoreDriver<S> {
                 }
             }
             other @ (Output::Send { .. }
+            | Output::Note { .. }
             | Output::Connect { .. }
             | Output::Disconnect { .. }
             | Output::Written { .. }

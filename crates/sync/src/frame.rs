@@ -25,10 +25,11 @@ pub(crate) enum Kind {
     Whole = 16,
     WholeBack = 17,
     Part = 18,
+    Note = 19,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Hello,
         Self::HelloBack,
         Self::InSync,
@@ -47,6 +48,7 @@ impl Kind {
         Self::Whole,
         Self::WholeBack,
         Self::Part,
+        Self::Note,
     ];
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {

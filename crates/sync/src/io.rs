@@ -76,6 +76,14 @@ pub enum Input {
         /// The frame, as it was sent or not at all like it.
         frame: Vec<u8>,
     },
+    /// Say something to the program around a peer, which gets it as [`Output::Note`]. Best effort: it is dropped where no
+    /// link stands, where the peer does not know notes or has not said so yet, and above `max_note_bytes`.
+    Note {
+        /// The receiver.
+        to: NodeId,
+        /// What is said.
+        bytes: Vec<u8>,
+    },
     /// Write one batch: all of it or nothing. Answered by [`Output::Written`] or [`Output::WriteRefused`].
     LocalWrite {
         /// Echoed in the answer.
@@ -167,6 +175,13 @@ pub enum Output {
         to: NodeId,
         /// One whole frame.
         frame: Vec<u8>,
+    },
+    /// The program around a peer says something to that around this replica.
+    Note {
+        /// The sender, by the transport's word, which has shown that it belongs to this network.
+        from: NodeId,
+        /// What it says, at most `max_note_bytes`.
+        bytes: Vec<u8>,
     },
     /// Dial, and answer with [`Input::LinkUp`] or [`Input::ConnectFailed`].
     Connect {

@@ -12,15 +12,17 @@ pub(crate) const WIRE_VERSION: u8 = 1;
 /// The lowest wire version that it still speaks.
 pub(crate) const LOWEST_VERSION: u8 = 1;
 /// What this crate can do beyond its wire version. Bit 0 compression, if the configuration has one, 1 coded-symbol repair,
-/// 2 bundles, 3 origin proofs, 4 datagrams.
+/// 2 bundles, 3 origin proofs, 4 datagrams, 5 notes.
 pub(crate) const fn capabilities(compresses: bool) -> u16 {
-    if compresses { CODED_REPAIR | COMPRESSION } else { CODED_REPAIR }
+    if compresses { CODED_REPAIR | NOTES | COMPRESSION } else { CODED_REPAIR | NOTES }
 }
 
 /// Bodies of frames may be compressed.
 pub(crate) const COMPRESSION: u16 = 1;
 /// Repairs may send a sketch of a list instead of the list.
 pub(crate) const CODED_REPAIR: u16 = 1 << 1;
+/// What the program around a replica says to that of a peer is carried.
+pub(crate) const NOTES: u16 = 1 << 5;
 
 /// The highest wire version that a peer which speaks these, lowest and highest, has in common with us.
 pub(crate) fn common_version((lowest, highest): (u8, u8)) -> Option<u8> {
@@ -327,6 +329,8 @@ pub(crate) enum Message {
     /// A hello back, and the direction that follows it.
     WholeBack(HelloBack, Whole),
     Part(Part),
+    /// What the program around the sender says to that around the receiver. Never stored, relayed or repeated.
+    Note(Vec<u8>),
 }
 
 #[cfg(test)]
@@ -340,6 +344,6 @@ mod tests {
         assert_eq!(common_version((2, 9)), None);
         assert_eq!(common_version((0, 0)), None);
         assert_eq!(common_version((1, 0)), None, "the wrong way round");
-        assert_eq!((capabilities(false), capabilities(true)), (2, 3));
+        assert_eq!((capabilities(false), capabilities(true)), (34, 35));
     }
 }

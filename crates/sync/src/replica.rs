@@ -8,6 +8,7 @@ mod damage;
 mod deletes;
 mod identity;
 mod links;
+mod notes;
 mod outgoing;
 mod parts;
 mod push;
@@ -226,6 +227,7 @@ impl Replica {
         match input {
             Input::Tick => {}
             Input::Leave => self.leave(),
+            Input::Note { to, bytes } => self.send_note(to, bytes),
             Input::LinkUp { peer, address } => self.link_up(peer, address),
             Input::LinkDown { peer } => self.link_down(peer),
             Input::Candidate { address } => self.learn_address(address, None),

@@ -44,4 +44,9 @@ pub struct Stats {
     pub repair_bytes: u64,
     /// Urgent versions pushed or relayed, once for each receiver.
     pub pushes_sent: u64,
+    /// Notes handed to the transport.
+    pub notes_sent: u64,
+    /// Notes that were not sent, or not handed out: without a link, to a peer that takes none, from one that has not shown
+    /// that it belongs to the network, or too long.
+    pub notes_dropped: u64,
 }

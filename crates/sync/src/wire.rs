@@ -84,6 +84,7 @@ fn encode_body(message: &Message) -> Result<(Kind, Vec<u8>), CodecError> {
         Message::Leave => (Kind::Leave, Vec::new()),
         Message::AsBefore { session } => (Kind::AsBefore, encode(&WireAsBefore { session: session.into() })?),
         Message::Repair(repair) => (Kind::Repair, encode_repair(repair)?),
+        Message::Note(bytes) => (Kind::Note, bytes.clone()),
         Message::Part(part) => (Kind::Part, join(&WirePart::new(part), &part.piece)?),
         Message::Whole(whole) => (Kind::Whole, join(&WireWhole::new(whole), &pack(&whole.versions)?)?),
         Message::WholeBack(back, whole) => {
@@ -187,6 +188,7 @@ fn decode_body(kind: Kind, body: &[u8]) -> Result<Message, CodecError> {
             let whole = claim.read(back.session, unpack(columns)?);
             return Ok(Message::WholeBack(back, whole));
         }
+        Kind::Note => return Ok(Message::Note(body.to_vec())),
         Kind::Leave if body.is_empty() => Message::Leave,
         Kind::Leave => return Err(CodecProblem::NotCanonical.into()),
     };

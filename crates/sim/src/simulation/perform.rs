@@ -120,6 +120,8 @@ impl Run<'_> {
                 }
                 Ok(())
             }
+            // Nobody says anything here.
+            Output::Note { .. } => Ok(()),
             Output::Connect { address } => {
                 self.trace.note(self.now, node, &|| format!("dials {address}"));
                 let target = self.nodes.iter().position(|other| other.address == address);

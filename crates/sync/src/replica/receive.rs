@@ -98,6 +98,7 @@ impl Replica {
             Message::Repair(repair) => self.on_repair(from, repair),
             Message::AsBefore { session } => self.on_as_before((from, session), bytes),
             Message::Part(part) => self.on_part(from, bytes, part),
+            Message::Note(bytes) => self.on_note(from, bytes),
             Message::Whole(whole) => self.on_whole(from, bytes, whole),
             Message::WholeBack(back, whole) => {
                 self.on_hello_back(from, bytes, back);

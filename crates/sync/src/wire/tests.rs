@@ -115,6 +115,7 @@ fn golden() -> Vec<(&'static str, Message)> {
         ("probe-back", Message::ProbeBack { target: NodeId::from_bytes([0x44; 16]), age_ms: Some(250) }),
         ("probe-back-never", Message::ProbeBack { target: NodeId::from_bytes([0x44; 16]), age_ms: None }),
         ("leave", Message::Leave),
+        ("note", Message::Note(b"as is".to_vec())),
         (
             "repair-buckets",
             repair(RepairStep::Buckets {

@@ -12,6 +12,7 @@ mod deletes;
 mod identity;
 mod kit;
 mod laws;
+mod notes;
 mod parts;
 mod peers;
 mod repairs;
