@@ -42,6 +42,8 @@ pub struct Config {
     pub orphan_after_ms: u64,
     /// How long a job waits here before it may be handed to a broker with more room, and between two hand-overs.
     pub place_after_ms: u64,
+    /// For how long a place is kept for a job of another broker that asked for it.
+    pub reservation_ms: u64,
     /// How long after the first accepted result challengers are admitted, under strategies that judge.
     pub contest_window_ms: u64,
     /// How often executors look for brokers. A broker that comes back waits twice as long for a peer to learn from.
@@ -109,6 +111,7 @@ impl Config {
             takeover_step_ms: 60_000,
             orphan_after_ms: 60_000,
             place_after_ms: 60_000,
+            reservation_ms: 60_000,
             contest_window_ms: 60_000,
             discovery_interval_ms: 30_000,
             redeploys: 3,
@@ -156,6 +159,7 @@ impl Config {
             &mut self.takeover_step_ms,
             &mut self.orphan_after_ms,
             &mut self.place_after_ms,
+            &mut self.reservation_ms,
             &mut self.contest_window_ms,
             &mut self.discovery_interval_ms,
             &mut self.redeploy_delay_ms,
@@ -184,6 +188,7 @@ impl Config {
             self.takeover_step_ms,
             self.orphan_after_ms,
             self.place_after_ms,
+            self.reservation_ms,
             self.contest_window_ms,
             self.discovery_interval_ms,
             self.redeploy_delay_ms,

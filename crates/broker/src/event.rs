@@ -7,9 +7,10 @@ use reconvene_executor::{
     Answer, AttemptId, EmergencyId, FencingToken, Finality, JobId, OwnershipEpoch, ResultDigest, SessionEpoch,
     StopReason, SubmissionId,
 };
-use reconvene_resolve::{PinEpoch, PolicyEpoch, PolicyId};
+use reconvene_resolve::{PinEpoch, PolicyEpoch, PolicyId, PreemptionRefusal};
 
 use crate::fact::{AttemptCause, ContentHash, DataName, HoldReason, OwnCause};
+use crate::peer::PlaceRefusal;
 
 /// Something that happened, as this broker learned or decided it. Sent when what it speaks of is durable here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +143,34 @@ pub enum EventKind {
         attempt: AttemptId,
         /// What the executor said, shortened.
         error: String,
+    },
+    /// An attempt on an executor of ours was stopped so that a graver job has its place. The job waits on with the rank
+    /// that it had.
+    JobPreempted {
+        /// The job that was stopped.
+        job: JobId,
+        /// Its attempt.
+        attempt: AttemptId,
+        /// The job that gets the place.
+        by: JobId,
+        /// The work that is lost, in thousandths of a core times milliseconds.
+        lost_resource_ms: u64,
+    },
+    /// Nobody is stopped for a job that would be grave enough.
+    PreemptionRefused {
+        /// The job, which waits.
+        job: JobId,
+        /// Why.
+        reason: PreemptionRefusal,
+    },
+    /// A broker that was asked for room for a job of ours has none.
+    PlaceRefused {
+        /// The job, which waits.
+        job: JobId,
+        /// The broker.
+        by: ReplicaId,
+        /// Why.
+        reason: PlaceRefusal,
     },
     /// A job whose attempt was lost was placed again here.
     JobRedeployed {

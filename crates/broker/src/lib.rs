@@ -22,6 +22,7 @@ mod event;
 mod explain;
 mod fact;
 mod node;
+mod peer;
 mod statistics;
 mod status;
 mod strategy;
@@ -31,7 +32,7 @@ mod view;
 mod driver;
 
 pub use reconvene_clock::Now;
-pub use reconvene_resolve::{Policy, PolicyId, StrategyKind};
+pub use reconvene_resolve::{Policy, PolicyId, PreemptionRefusal, PreemptionRules, StrategyKind};
 
 pub use self::bundle::{Bundle, BundleAnswer, BundleRequest, MAX_BUNDLE_BYTES};
 pub use self::command::{Command, PAGE_JOBS, Reply};
@@ -51,7 +52,10 @@ pub use self::fact::{
     RANGES_MAX, Ranges, RangesError, SeenFact, SettleFact, SpecFact, SubmissionFact, ToldFact, Verdict,
 };
 pub use self::node::{Node, NodeConfig, NodeEvent, NodeInput, NodeOutput, read_all};
-pub use self::statistics::Statistics;
+pub use self::peer::{
+    PEER_MESSAGE_BYTES, PeerMessage, PeerMessageError, PlaceAnswer, PlaceRefusal, PlaceRequest, PlaceVerdict,
+};
+pub use self::statistics::{PreemptionsRefused, Statistics};
 pub use self::status::{NodeStatus, PeerStatus};
 pub use self::view::{
     AttemptView, DataContent, DataHolder, DataView, EmergencyView, ExecutorView, JobStatus, JobView, PolicyView,

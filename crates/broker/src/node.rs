@@ -8,6 +8,7 @@ use reconvene_store::{Cursor, Head, Prefix, Record, Snapshot, StoreError};
 use reconvene_sync::{self as sync, Replica, Ticket};
 
 use crate::coordinator::{self, Coordinator};
+use crate::peer::PeerMessage;
 use crate::{
     Bundle, BundleAnswer, BundleRequest, Command, CommandError, Config, Event, ExecutorState, JobStatus,
     MAX_BUNDLE_BYTES, NodeStatus, PeerStatus, Reply,
@@ -340,7 +341,7 @@ impl Node {
         }
     }
 
-    /// Executor frames that did not decode, and answers that did not fit a frame, since this node was opened.
+    /// Executor frames and messages of brokers that did not decode, and answers that did not fit a frame, since this node was opened.
     #[must_use]
     pub const fn refused_frames(&self) -> u64 {
         self.refused_frames
@@ -376,6 +377,13 @@ impl Node {
                     }
                 }
             }
+            coordinator::Output::SendPeer { to, message } => {
+                // Names were checked when the job was submitted, so every message fits.
+                if let Ok(bytes) = message.encode() {
+                    self.replica.handle(self.now, sync::Input::Note { to, bytes });
+                }
+                None
+            }
             coordinator::Output::Reply { ticket, reply } => Some(NodeOutput::Reply { ticket, reply }),
             coordinator::Output::Notify(event) => Some(NodeOutput::Notify(NodeEvent::Job(event))),
         }
@@ -391,6 +399,15 @@ impl Node {
                 Some(NodeOutput::Store(output))
             }
             sync::Output::Send { to, frame } => Some(NodeOutput::SendPeer { to, frame }),
+            sync::Output::Note { from, bytes } => {
+                match PeerMessage::decode(&bytes) {
+                    Ok(message) => {
+                        self.coordinator.handle(self.now, coordinator::Input::FromPeer { from, message });
+                    }
+                    Err(_) => self.refused_frames = self.refused_frames.saturating_add(1),
+                }
+                None
+            }
             sync::Output::Connect { address } => Some(NodeOutput::Connect { address }),
             sync::Output::Disconnect { from, why: _ } => Some(NodeOutput::DisconnectPeer { peer: from }),
             sync::Output::Written { ticket, dots: _ } => {

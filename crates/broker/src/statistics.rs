@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use reconvene_resolve::PreemptionRefusal;
+
 /// Counters of one coordinator since it was opened. Each thing is counted where it was done, so that the sum over
 /// brokers counts it once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +29,18 @@ pub struct Statistics {
     pub reappeared: u64,
     /// Attempts that were to stop because another attempt at the job runs on.
     pub replaced: u64,
-    /// Jobs preempted. Always 0 in this version, which does not preempt.
+    /// Attempts that were stopped here so that a graver job has their place.
     pub preempted: u64,
+    /// Times that nobody was stopped here for a job that would be grave enough.
+    pub preemptions_refused: PreemptionsRefused,
+    /// Times that another broker was asked for room for a job of ours.
+    pub places_asked: u64,
+    /// Times that another broker was told that a place is kept for its job.
+    pub places_kept: u64,
+    /// Times that it was told that none is.
+    pub places_refused: u64,
+    /// Places kept here that nobody used in time.
+    pub reservations_lapsed: u64,
     /// Results accepted here.
     pub accepted: u64,
     /// Failures accepted here.
@@ -123,6 +135,39 @@ pub struct Statistics {
     pub jobs_waiting: u64,
     /// Names of data known here.
     pub data_names: u64,
+}
+
+/// Why nobody was stopped for a graver job, and how often. One that goes on waiting for the same reason counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PreemptionsRefused {
+    /// Nothing of a lower tier runs.
+    pub not_lower_tier: u64,
+    /// What runs has not run for long enough.
+    pub min_run: u64,
+    /// What runs was preempted often enough.
+    pub max_count: u64,
+    /// The budget is spent.
+    pub budget: u64,
+    /// The job would not fit even then.
+    pub would_not_fit: u64,
+    /// The job was preempted itself a short while ago.
+    pub cool_down: u64,
+    /// This broker takes itself for cut off.
+    pub storm: u64,
+}
+
+impl PreemptionsRefused {
+    pub(crate) const fn count(&mut self, why: PreemptionRefusal) {
+        count(match why {
+            PreemptionRefusal::NotLowerTier => &mut self.not_lower_tier,
+            PreemptionRefusal::MinRun => &mut self.min_run,
+            PreemptionRefusal::MaxCount => &mut self.max_count,
+            PreemptionRefusal::Budget => &mut self.budget,
+            PreemptionRefusal::WouldNotFit => &mut self.would_not_fit,
+            PreemptionRefusal::CoolDown => &mut self.cool_down,
+        });
+    }
 }
 
 /// Adds one. Saturates, since a statistic is no reason to stop.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use reconvene_clock::ReplicaId;
-use reconvene_executor::{JobId, SubmissionId};
+use reconvene_executor::{JobId, SubmissionId, Tag};
 use reconvene_resolve::{
     BasisPoints, CandidateId, ContestRule, Decision, ExecutorFacts, JobFacts, JobValue, Level, Outcome, Policy,
     PolicyId, Priority, RankKey, Reason, Resources, RoundFacts, StrategyKind, SubjectId, VersionFacts, balance, decide,
@@ -111,7 +111,7 @@ pub(crate) fn job_facts(id: JobId, fact: &SpecFact, level: u8) -> JobFacts {
         value: JobValue::new(spec.value).unwrap_or_default(),
         level: Level::new(level).unwrap_or_default(),
         height: fact.height,
-        ..JobFacts::new(CandidateId::new(id.admitted_by.get(), id.sequence), fact.submitted)
+        ..JobFacts::new(candidate(id), fact.submitted)
     }
 }
 
@@ -143,6 +143,21 @@ fn subject(job: JobId) -> SubjectId {
     SubjectId::new(job.admitted_by.get(), job.sequence)
 }
 
-const fn resources(of: reconvene_executor::Resources) -> Resources {
+/// A job's name, as strategies know it.
+pub(crate) const fn candidate(job: JobId) -> CandidateId {
+    CandidateId::new(job.admitted_by.get(), job.sequence)
+}
+
+/// What an executor has, of which so much is free.
+pub(crate) fn executor_facts(
+    capacity: reconvene_executor::Resources,
+    free: reconvene_executor::Resources,
+    tags: &std::collections::BTreeSet<Tag>,
+) -> ExecutorFacts {
+    let tags = tags.iter().map(|tag| tag.as_str().to_owned()).collect();
+    ExecutorFacts { capacity: resources(capacity), free: resources(free), tags }
+}
+
+pub(crate) const fn resources(of: reconvene_executor::Resources) -> Resources {
     Resources::new(of.cpu_milli, of.memory_mib, of.gpu_milli)
 }

@@ -13,8 +13,8 @@ use crate::event::{Event, StopCause};
 use crate::id::{AttemptId, FencingToken, SessionEpoch};
 use crate::limits;
 use crate::message::{
-    Heartbeat, HeldAttempt, HeldSpec, HeldVerdict, LeaseLost, Leave, Order, Refusal, Refused, Register, RosterEntry, StopReason,
-    Submit, Terms, ToBroker, ToExecutor,
+    Heartbeat, HeldAttempt, HeldSpec, HeldVerdict, LeaseLost, Leave, Order, Refusal, Refused, Register, RosterEntry,
+    StopReason, Submit, Terms, ToBroker, ToExecutor,
 };
 use crate::report::Report;
 use crate::rng::Rng;

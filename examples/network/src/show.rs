@@ -247,6 +247,7 @@ pub(crate) fn phase_name(phase: Phase) -> &'static str {
         Phase::Running => "running",
         Phase::Lost => "lost",
         Phase::Refused => "refused",
+        Phase::Preempted => "preempted",
         Phase::Cancelled => "cancelled",
         Phase::Failed => "failed",
         Phase::Finished => "finished",

@@ -31,6 +31,8 @@ impl Coordinator {
         for job in waiting {
             self.enqueue(job);
         }
+        // What runs for an emergency that has ended may be stopped for another now.
+        self.placing = true;
     }
 
     pub(super) fn emergency_view(&self, id: EmergencyId, fact: &EmergencyFact) -> EmergencyView {

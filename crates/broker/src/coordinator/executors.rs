@@ -53,7 +53,7 @@ pub(super) struct Held {
     lost_at: Timestamp,
     offers: u32,
     /// The heartbeat after which it was last ordered. Once each is enough: the next shows whether it arrived.
-    sent: Option<u64>,
+    pub(super) sent: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,11 @@ pub(super) enum HeldState {
     Running,
     /// It has ended; its result is kept, or on its way.
     Ended,
+    /// To come to its end, and stopped at this time at the latest, so that a graver job has its place.
+    Draining {
+        until: Timestamp,
+        by: JobId,
+    },
     /// Told to stop.
     Stopping(StopReason),
 }
@@ -287,7 +292,10 @@ impl Coordinator {
         let new = Held { token, demand, state, progress_bp: 0, lost_at, offers: 0, sent: None };
         let held = homed.attempts.entry(attempt).or_insert(new);
         held.lost_at = lost_at;
-        held.state = state;
+        // That it still runs is no news.
+        if !(matches!(held.state, HeldState::Draining { .. }) && state == HeldState::Running) {
+            held.state = state;
+        }
     }
 
     /// Remembers how far an attempt is.
@@ -476,7 +484,7 @@ impl Coordinator {
         let running: BTreeSet<AttemptId> = heartbeat.running.iter().map(|held| held.attempt).collect();
         let kept: BTreeSet<AttemptId> = heartbeat.kept.iter().copied().collect();
         let Some(homed) = self.homed.get_mut(&from) else { return };
-        let mut freed = false;
+        let (mut freed, mut drained) = (false, Vec::new());
         homed.attempts.retain(|attempt, held| {
             if running.contains(attempt) || kept.contains(attempt) {
                 return true;
@@ -489,6 +497,11 @@ impl Coordinator {
                     true
                 }
                 HeldState::Ended => true,
+                HeldState::Draining { by, .. } => {
+                    drained.push((*attempt, by));
+                    freed = true;
+                    false
+                }
                 HeldState::Stopping(_) => {
                     freed = true;
                     false
@@ -496,6 +509,9 @@ impl Coordinator {
             }
         });
         self.placing |= freed;
+        for (attempt, by) in drained {
+            self.preempted(attempt, by, heartbeat.registration);
+        }
     }
 
     fn refused(&mut self, from: NodeId, attempt: AttemptId, reason: Refusal) {
@@ -561,7 +577,8 @@ impl Coordinator {
 
     fn orders(&mut self, to: NodeId) -> Vec<Order> {
         let lease_ms = self.config.lease_ms;
-        let lost_at = self.at.mono.saturating_add(self.config.detection_ms());
+        let at = self.at.mono;
+        let lost_at = at.saturating_add(self.config.detection_ms());
         let offers = self.config.offers;
         let Some(homed) = self.homed.get_mut(&to) else { return Vec::new() };
         let mut orders = Vec::new();
@@ -576,7 +593,12 @@ impl Coordinator {
             match held.state {
                 HeldState::Stopping(reason) => {
                     held.sent = Some(homed.sequence);
-                    orders.push(Order::Stop { attempt: *attempt, reason });
+                    orders.push(Order::Stop { attempt: *attempt, reason, drain_ms: 0 });
+                }
+                HeldState::Draining { until, .. } => {
+                    held.sent = Some(homed.sequence);
+                    let drain_ms = until.saturating_since(at).min(limits::TERM_MS);
+                    orders.push(Order::Stop { attempt: *attempt, reason: StopReason::Preempted, drain_ms });
                 }
                 HeldState::Offered if held.offers < offers => {
                     let Some(spec) = self.view.job(attempt.job).and_then(|job| job.spec.as_ref()) else { continue };
@@ -609,7 +631,8 @@ impl Coordinator {
         let mut stopped = Vec::new();
         for (executor, homed) in &mut self.homed {
             for (attempt, held) in homed.attempts.range_mut(first..=last) {
-                if wanted(attempt) && matches!(held.state, HeldState::Offered | HeldState::Running) {
+                let stops = matches!(held.state, HeldState::Offered | HeldState::Running | HeldState::Draining { .. });
+                if wanted(attempt) && stops {
                     held.state = HeldState::Stopping(reason);
                     held.sent = None;
                     stopped.push((*executor, *attempt));

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use reconvene_clock::{NodeId, Timestamp, digest};
+use reconvene_clock::{NodeId, Timestamp, WallTime, digest};
 use reconvene_executor::{AttemptId, FencingToken, JobId, SessionEpoch, StopReason, SubmissionId};
+use reconvene_resolve::{CandidateId, Reason};
 use reconvene_store::sabotage;
 
 use crate::coordinator::Coordinator;
+use crate::coordinator::elsewhere::Asking;
 use crate::coordinator::outbox::Effect;
 use crate::coordinator::quarantine::Losses;
 use crate::coordinator::timers::Timer;
@@ -30,6 +32,14 @@ pub(super) struct Local {
     pub(super) lost: Losses,
     /// Why this broker gave attempts up.
     pub(super) causes: BTreeMap<AttemptId, LossCause>,
+    /// When it was preempted here last.
+    pub(super) displaced: Option<WallTime>,
+    /// Who was stopped here for it.
+    pub(super) victims: Vec<CandidateId>,
+    /// Why nobody was, when that was asked last.
+    pub(super) refusal: Option<Reason>,
+    /// The brokers that are asked for room for it.
+    pub(super) asking: Asking,
     /// Whether its end was acted upon.
     over: bool,
     failed: bool,
@@ -144,6 +154,7 @@ impl Coordinator {
                 count(&mut self.statistics.yielded);
             }
             self.timers.disarm(Timer::Recover(id));
+            self.unreserve(id);
             self.notify(EventKind::OwnershipYielded { job: id, epoch: now.epoch, to: now.owner, cause });
         }
     }
@@ -192,6 +203,11 @@ impl Coordinator {
     pub(super) fn unqueue(&mut self, id: JobId) {
         if self.queue.remove(id) {
             self.timers.disarm(Timer::HandOver(id));
+            self.timers.disarm(Timer::PlaceAnswer(id));
+            if let Some(local) = self.locals.get_mut(&id) {
+                local.refusal = None;
+                local.asking = Asking::default();
+            }
         }
         self.stranded.remove(&id);
         self.waiting.remove(&id);
@@ -232,6 +248,7 @@ impl Coordinator {
         let mine = job.ownership().owner == self.own.replica;
         let reason = if completed { StopReason::Completed } else { StopReason::Cancelled };
         self.unqueue(id);
+        self.unreserve(id);
         let local = self.locals.entry(id).or_default();
         if failed && mine && !core::mem::replace(&mut local.failed, true) {
             self.notify(EventKind::JobFailed { job: id });
@@ -252,6 +269,7 @@ impl Coordinator {
     /// Forgets a job that was not admitted after all.
     pub(super) fn forget(&mut self, id: JobId) {
         self.unqueue(id);
+        self.unreserve(id);
         self.timers.disarm(Timer::Ready(id));
         self.dirty.remove(&id);
         self.locals.remove(&id);

@@ -3,6 +3,7 @@
 mod commands;
 mod compaction;
 mod data;
+mod elsewhere;
 mod emergencies;
 mod executors;
 mod explain;
@@ -13,10 +14,12 @@ mod ownership;
 mod parked;
 mod placement;
 mod policies;
+mod preemption;
 mod quarantine;
 mod queue;
 mod reappearance;
 mod recall;
+mod reservations;
 mod results;
 mod retirement;
 mod storm;
@@ -28,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use reconvene_clock::{Height, Hlc, MaxAhead, NodeId, Now, ReplicaId, Timestamp, VectorClock, WallTime};
 use reconvene_executor::message::{ToBroker, ToExecutor};
 use reconvene_executor::{EmergencyId, JobId, SubmissionId};
-use reconvene_resolve::PolicyId;
+use reconvene_resolve::{PolicyId, PreemptionBudget};
 use reconvene_store::{Identity, PlanError, Record, sabotage};
 use reconvene_sync::{Member, NewWrite, Ticket};
 
@@ -42,10 +45,12 @@ use self::parked::Parked;
 use self::policies::InForce;
 use self::quarantine::Lately;
 use self::queue::Queue;
+use self::reservations::Reservations;
 use self::storm::StormGuard;
 use self::timers::{Timer, Timers};
 use crate::event::StormEnd;
 use crate::fact::DataId;
+use crate::peer::PeerMessage;
 use crate::statistics::count;
 use crate::view::{Change, Content, SetAside, View};
 use crate::{Command, CommandError, Config, Event, EventKind, ExecutorView, Fact, FactKey, JobView, Reply, Statistics};
@@ -86,6 +91,13 @@ pub enum Input {
         from: NodeId,
         /// What it says.
         message: ToBroker,
+    },
+    /// Another broker says something.
+    FromPeer {
+        /// The broker, by the transport's word.
+        from: NodeId,
+        /// What it says.
+        message: PeerMessage,
     },
     /// A broker was heard, directly or through others.
     PeerHeard {
@@ -143,6 +155,13 @@ pub enum Output {
         to: NodeId,
         /// What to say.
         message: ToExecutor,
+    },
+    /// Best effort, as well.
+    SendPeer {
+        /// The broker.
+        to: NodeId,
+        /// What to say.
+        message: PeerMessage,
     },
     /// The answer to a command. What it says is durable here.
     Reply {
@@ -216,6 +235,10 @@ pub struct Coordinator {
     /// The capacity here has changed, and with it the rank of waiting jobs.
     rank_again: bool,
     homed: BTreeMap<NodeId, Homed>,
+    reserved: Reservations,
+    /// Of preemptions: this broker's, and those of clients that used some lately.
+    budget: PreemptionBudget,
+    budgets: BTreeMap<String, PreemptionBudget>,
     linked: BTreeSet<NodeId>,
     peers: BTreeMap<NodeId, Peer>,
     owners: BTreeMap<ReplicaId, Owner>,
@@ -281,6 +304,9 @@ impl Coordinator {
             handing: false,
             rank_again: false,
             homed: BTreeMap::new(),
+            reserved: Reservations::default(),
+            budget: PreemptionBudget::default(),
+            budgets: BTreeMap::new(),
             linked: BTreeSet::new(),
             peers: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -343,6 +369,7 @@ impl Coordinator {
                 ToBroker::Leave(leave) => self.executor_leaves(from, leave),
                 ToBroker::Spec(held) => self.spec_recovered(from, held),
             },
+            Input::FromPeer { from, message } => self.hear_peer(from, message),
             Input::PeerHeard { node } => self.peer_heard(node),
             Input::PeerSynced { node } => {
                 self.peer_heard(node);
@@ -438,6 +465,9 @@ impl Coordinator {
                     self.dirty.insert(job);
                 }
                 Timer::Release(job) => self.release_after_losses(job),
+                Timer::Preempt => self.placing = true,
+                Timer::Reserved(job) => self.reservation_lapses(job),
+                Timer::PlaceAnswer(job) => self.place_answer_is_late(job),
                 Timer::HandOver(job) => self.consider_hand_over(job),
                 Timer::Settle(job) => self.settle(job),
                 Timer::Parked(job) => self.expire_parked(job),

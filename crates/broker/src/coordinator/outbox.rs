@@ -9,6 +9,7 @@ use reconvene_store::{Body, Class, PlanError};
 use reconvene_sync::{NewWrite, Ticket};
 
 use crate::coordinator::Output;
+use crate::peer::PeerMessage;
 use crate::{CommandError, Event, Fact, FactKey, Reply};
 
 /// A queue in which each effect waits for every write made before it, so that nobody hears of what a crash could undo.
@@ -36,6 +37,10 @@ pub(super) enum Effect {
     Send {
         to: NodeId,
         message: ToExecutor,
+    },
+    Tell {
+        to: NodeId,
+        message: PeerMessage,
     },
     Reply {
         ticket: Ticket,
@@ -163,6 +168,7 @@ impl Outbox {
         let Step::Effect(effect) = self.steps.pop_front()? else { return None };
         Some(match effect {
             Effect::Send { to, message } => Next::Output(Output::SendExecutor { to, message }),
+            Effect::Tell { to, message } => Next::Output(Output::SendPeer { to, message }),
             Effect::Reply { ticket, reply } => Next::Output(Output::Reply { ticket, reply }),
             Effect::Notify(event) => Next::Output(Output::Notify(event)),
             Effect::Taken(job) => Next::Taken(job),

@@ -10,7 +10,7 @@ use reconvene_resolve::{HeadRoom, Reason};
 use crate::coordinator::Coordinator;
 use crate::coordinator::queue::{Passed, Shape};
 use crate::coordinator::timers::Timer;
-use crate::fact::{AttemptCause, AttemptFact, OwnCause, OwnFact, Phase, PhaseMark, SpecFact};
+use crate::fact::{AttemptCause, AttemptFact, Phase, PhaseMark, SpecFact};
 use crate::statistics::count;
 use crate::view::{JobRecord, serves};
 use crate::{EventKind, Fact, FactKey, WaitReason, strategy};
@@ -53,6 +53,13 @@ impl Coordinator {
         if self.learning || self.queue.len() == 0 {
             return;
         }
+        self.drop_void_reservations();
+        self.place_reserved();
+        self.place_in_rank_order();
+        self.preempt();
+    }
+
+    fn place_in_rank_order(&mut self) {
         let mut rooms = self.rooms();
         let mut passed = Passed::default();
         let total = self.total_capacity();
@@ -102,11 +109,9 @@ impl Coordinator {
 
     fn rooms(&self) -> Vec<Room> {
         let free = self.homed.iter().filter(|(id, homed)| homed.takes_work() && self.linked.contains(id));
-        free.map(|(id, homed)| Room {
-            executor: *id,
-            session: homed.session,
-            slots: homed.free_slots(),
-            free: homed.free(),
+        free.map(|(id, homed)| {
+            let (slots, free) = self.reserved.leave(*id, homed);
+            Room { executor: *id, session: homed.session, slots, free }
         })
         .filter(|room| room.slots > 0)
         .collect()
@@ -116,17 +121,9 @@ impl Coordinator {
     fn choose(&self, job: &JobRecord, rooms: &[Room]) -> Option<usize> {
         let spec = job.spec.as_ref()?;
         let (demand, requires) = (spec.fact.spec.demand, &spec.fact.spec.requires);
-        let refused = |room: &Room| {
-            let under = self.locals.get(&job.id).and_then(|local| local.refused_by.get(&room.executor));
-            let homed = self.homed.get(&room.executor);
-            under.zip(homed).is_some_and(|(under, homed)| {
-                (under.session, under.registration) == (homed.session, homed.registration)
-                    && under.until.is_none_or(|until| self.at.mono < until)
-            })
-        };
         let fits = |room: &Room| {
             let tags = self.homed.get(&room.executor).is_some_and(|homed| homed.could_run(demand, requires));
-            tags && demand.fits_in(room.free) && !refused(room)
+            tags && demand.fits_in(room.free) && !self.has_refused(job.id, room.executor)
         };
         let lost_on: BTreeSet<SessionEpoch> = job
             .attempts
@@ -148,6 +145,15 @@ impl Coordinator {
         fresh.or_else(|| best(&mut fitting.iter()))
     }
 
+    /// Whether an executor did not take this job, and is not to be asked again yet.
+    pub(super) fn has_refused(&self, job: JobId, executor: NodeId) -> bool {
+        let under = self.locals.get(&job).and_then(|local| local.refused_by.get(&executor));
+        under.zip(self.homed.get(&executor)).is_some_and(|(under, homed)| {
+            (under.session, under.registration) == (homed.session, homed.registration)
+                && under.until.is_none_or(|until| self.at.mono < until)
+        })
+    }
+
     fn take_room(&self, rooms: &mut Vec<Room>, index: usize, job: &JobRecord) -> (NodeId, SessionEpoch, Resources) {
         let demand = job.spec.as_ref().map_or(Resources::NONE, |spec| spec.fact.spec.demand);
         let room = rooms.get_mut(index).expect("the index was taken from this list");
@@ -159,8 +165,9 @@ impl Coordinator {
     }
 
     /// Writes a new attempt and orders it.
-    fn offer(&mut self, id: JobId, executor: NodeId, session: SessionEpoch, demand: Resources) {
+    pub(super) fn offer(&mut self, id: JobId, executor: NodeId, session: SessionEpoch, demand: Resources) {
         self.unqueue(id);
+        self.unreserve(id);
         let own = self.own.replica;
         let Some(job) = self.view.job(id) else { return };
         let epoch = job.ownership().epoch;
@@ -172,6 +179,7 @@ impl Coordinator {
         let cause = match ended {
             Some(Phase::Failed) => AttemptCause::Retried,
             Some(Phase::Refused) => AttemptCause::Refused,
+            Some(Phase::Preempted) => AttemptCause::Preempted,
             Some(_) => AttemptCause::Redeployed,
             None => AttemptCause::First,
         };
@@ -186,7 +194,7 @@ impl Coordinator {
         match cause {
             AttemptCause::Redeployed => count(&mut self.statistics.redeployed),
             AttemptCause::Retried => count(&mut self.statistics.retried),
-            AttemptCause::First | AttemptCause::Refused => {}
+            AttemptCause::First | AttemptCause::Refused | AttemptCause::Preempted => {}
         }
         self.notify(EventKind::AttemptOffered { attempt, executor, token, cause });
         if let Some(from) = previous.filter(|_| cause == AttemptCause::Redeployed) {
@@ -227,7 +235,7 @@ impl Coordinator {
         if self.stranded.insert(id) {
             self.notify(EventKind::JobWaiting { job: id, reason: WaitReason::NoExecutor });
         }
-        self.try_hand_over(id, &spec.spec);
+        self.look_elsewhere(id, &spec.spec);
     }
 
     fn spec_of(&self, id: JobId) -> Option<Arc<SpecFact>> {
@@ -240,39 +248,13 @@ impl Coordinator {
             return;
         }
         let Some(spec) = self.spec_of(id) else { return };
-        if !self.try_hand_over(id, &spec.spec) {
+        if !self.look_elsewhere(id, &spec.spec) {
             self.arm(Timer::HandOver(id), self.config.place_after_ms);
         }
     }
 
-    fn try_hand_over(&mut self, id: JobId, spec: &JobSpec) -> bool {
-        if self.learning {
-            return false;
-        }
-        let Some(ownership) = self.view.job(id).map(JobRecord::ownership) else { return false };
-        let since = self.locals.get(&id).map_or(self.at.mono, |local| local.owned_since);
-        let waited = self.at.mono.saturating_since(since) >= self.config.place_after_ms;
-        // A job that was handed over stays for a while, so that it cannot be passed round and round.
-        if ownership.cause == Some(OwnCause::HandedOver) && !waited {
-            return false;
-        }
-        let own = self.own.replica;
-        let mine = self.own_slots(spec);
-        let room = |slots: u64, replica: ReplicaId| room(slots, self.view.open_count(replica));
-        let candidates = self.slots_elsewhere(spec).into_iter().map(|(replica, slots)| (room(slots, replica), replica));
-        let Some((free, to)) = candidates.max() else { return false };
-        if mine > 0 && (free <= 0 || free <= room(mine, own)) {
-            return false;
-        }
-        let Some(epoch) = ownership.epoch.checked_next() else { return false };
-        let fact = OwnFact { owner: to, cause: OwnCause::HandedOver, at: self.next_stamp() };
-        count(&mut self.statistics.handed_over);
-        self.write(FactKey::Own { job: id, epoch, by: own }, Fact::Own(fact));
-        true
-    }
-
     /// How many such jobs the executors here could run at once if they were idle.
-    fn own_slots(&self, spec: &JobSpec) -> u64 {
+    pub(super) fn own_slots(&self, spec: &JobSpec) -> u64 {
         let able = self.homed.values().filter(|homed| homed.could_run(spec.demand, &spec.requires));
         able.filter(|homed| !homed.must_register).fold(0, |slots, homed| slots.saturating_add(homed.slots.into()))
     }
@@ -293,12 +275,6 @@ impl Coordinator {
 
 fn free_of(rooms: &[Room]) -> Resources {
     rooms.iter().fold(Resources::NONE, |sum, room| sum.checked_add(room.free).unwrap_or(sum))
-}
-
-/// Slots that are left when each job of that broker takes one. Negative if jobs wait.
-fn room(slots: u64, jobs: usize) -> i64 {
-    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    signed(slots).saturating_sub(i64::try_from(jobs).unwrap_or(i64::MAX))
 }
 
 /// More than the imbalance of an executor can be, in parts of 2^20 for each of three dimensions.

@@ -22,6 +22,12 @@ pub(super) enum Timer {
     Ready(JobId),
     /// A job whose losses were used up may be placed again.
     Release(JobId),
+    /// What stood in the way of a preemption may have passed.
+    Preempt,
+    /// Room is kept for a job no longer.
+    Reserved(JobId),
+    /// A broker that was asked for room has not answered.
+    PlaceAnswer(JobId),
     /// A job has waited long enough to be handed over.
     HandOver(JobId),
     /// Challengers had their time.
@@ -53,6 +59,13 @@ impl Timers {
             self.queue.remove(&(before, timer));
         }
         self.queue.insert((at, timer));
+    }
+
+    /// Sets the deadline, unless an earlier one was set before.
+    pub(super) fn arm_sooner(&mut self, timer: Timer, at: Timestamp) {
+        if self.armed.get(&timer).is_none_or(|before| at < *before) {
+            self.arm(timer, at);
+        }
     }
 
     pub(super) fn disarm(&mut self, timer: Timer) {

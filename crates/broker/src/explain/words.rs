@@ -128,6 +128,7 @@ fn attempt(ground: &Ground, f: &mut Formatter<'_>) -> fmt::Result {
         Some(Phase::Running) => "running",
         Some(Phase::Lost) => "lost",
         Some(Phase::Refused) => "refused",
+        Some(Phase::Preempted) => "preempted",
         Some(Phase::Cancelled) => "stopped",
         Some(Phase::Failed) => "failed",
         Some(Phase::Finished) => "finished",
@@ -142,6 +143,7 @@ fn attempt(ground: &Ground, f: &mut Formatter<'_>) -> fmt::Result {
             AttemptCause::Redeployed => "; made because the one before was lost",
             AttemptCause::Retried => "; made because the one before failed",
             AttemptCause::Refused => "; made because the one before was refused",
+            AttemptCause::Preempted => "; made because the one before was preempted",
         })?;
     }
     if phase.is_some_and(Phase::is_live) && executor.is_some() {

@@ -140,6 +140,8 @@ pub enum AttemptCause {
     Retried,
     /// The one before was refused by its executor.
     Refused,
+    /// The one before was preempted.
+    Preempted,
 }
 
 /// What a broker other than the attempt's owner knows of an attempt.

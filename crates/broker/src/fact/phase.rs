@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// How far an attempt has come.
 ///
-/// The first four are live: the attempt may still be at work. The last four are final.
+/// The first four are live: the attempt may still be at work. The last five are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_enums, reason = "a new phase must be placed in the order everywhere")]
 pub enum Phase {
@@ -21,6 +21,8 @@ pub enum Phase {
     Lost,
     /// The executor did not take it; nothing ran.
     Refused,
+    /// It was stopped so that a graver job has its place.
+    Preempted,
     /// It was stopped.
     Cancelled,
     /// Its executor reported a failure, which a broker accepted.
@@ -35,7 +37,7 @@ impl Phase {
     pub const fn is_final(self) -> bool {
         match self {
             Self::Offered | Self::Leased | Self::Running | Self::Lost => false,
-            Self::Refused | Self::Cancelled | Self::Failed | Self::Finished => true,
+            Self::Refused | Self::Preempted | Self::Cancelled | Self::Failed | Self::Finished => true,
         }
     }
 
@@ -44,7 +46,7 @@ impl Phase {
     pub const fn is_live(self) -> bool {
         match self {
             Self::Offered | Self::Leased | Self::Running => true,
-            Self::Lost | Self::Refused | Self::Cancelled | Self::Failed | Self::Finished => false,
+            Self::Lost | Self::Refused | Self::Preempted | Self::Cancelled | Self::Failed | Self::Finished => false,
         }
     }
 }
@@ -108,7 +110,7 @@ mod tests {
     #[test]
     fn final_phases_stand_above_every_live_one() {
         let live = PhaseMark::new(Phase::Lost, u64::MAX);
-        for phase in [Phase::Refused, Phase::Cancelled, Phase::Failed, Phase::Finished] {
+        for phase in [Phase::Refused, Phase::Preempted, Phase::Cancelled, Phase::Failed, Phase::Finished] {
             assert!(PhaseMark::new(phase, 0) > live);
         }
         assert!(PhaseMark::new(Phase::Finished, 0) > PhaseMark::new(Phase::Failed, 9));

@@ -382,6 +382,11 @@ impl JobRecord {
         count(self.attempts_of_owner().filter(|attempt| attempt.phase() == Some(Phase::Failed)))
     }
 
+    /// How often it was preempted under its present owner.
+    pub(crate) fn preemptions(&self) -> u32 {
+        count(self.attempts_of_owner().filter(|attempt| attempt.phase() == Some(Phase::Preempted)))
+    }
+
     fn attempts_of_owner(&self) -> impl Iterator<Item = &AttemptRecord> {
         let owner = self.ownership().owner;
         self.attempts.iter().filter(move |(id, _)| id.owner == owner).map(|(_, record)| record)
@@ -455,7 +460,7 @@ impl JobRecord {
             JobStatus::Running
         } else if any(Phase::is_live) {
             JobStatus::Dispatched
-        } else if any(|phase| phase == Phase::Lost) {
+        } else if any(|phase| matches!(phase, Phase::Lost | Phase::Preempted)) {
             JobStatus::Redeploying
         } else {
             JobStatus::Waiting

@@ -24,7 +24,7 @@ pub enum JobStatus {
     Dispatched,
     /// An executor runs it.
     Running,
-    /// Its attempts were lost and none is at work.
+    /// Its attempts were lost or preempted and none is at work.
     Redeploying,
     /// All tries were used.
     Failed,
@@ -70,6 +70,8 @@ pub struct JobView {
     pub settled: bool,
     /// Why it is in quarantine, if it is.
     pub quarantine: Option<HoldReason>,
+    /// How often it was preempted under its present owner.
+    pub preempted: u32,
     /// Its attempts, in the order of their names.
     pub attempts: Vec<AttemptView>,
     /// The results that were judged, accepted or not.

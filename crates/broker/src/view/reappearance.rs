@@ -45,7 +45,7 @@ impl JobRecord {
     /// The attempt with the greatest token of those that were not stopped, and that their executors did not refuse.
     pub(crate) fn attempt_in_force(&self) -> Option<AttemptId> {
         let in_force = self.attempts.iter().filter(|(_, record)| {
-            record.phase().is_none_or(|phase| phase != Phase::Cancelled && phase != Phase::Refused)
+            !matches!(record.phase(), Some(Phase::Cancelled | Phase::Preempted | Phase::Refused))
         });
         in_force.map(|(attempt, _)| *attempt).max_by_key(|attempt| self.token(attempt))
     }

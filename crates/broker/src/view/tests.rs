@@ -56,6 +56,7 @@ fn mark() -> impl Strategy<Value = PhaseMark> {
         Phase::Running,
         Phase::Lost,
         Phase::Refused,
+        Phase::Preempted,
         Phase::Cancelled,
         Phase::Failed,
         Phase::Finished,

@@ -99,7 +99,7 @@ fn keep_original_stops_the_replacement() {
     let (world, first, second) = (&mut replaced.world, attempt(replaced.job, 1, 1, 1), attempt(replaced.job, 1, 1, 2));
     let stop = world.orders.last().unwrap();
     assert!(
-        matches!(stop, (_, to, Order::Stop { attempt, reason: StopReason::Replaced }) if *to == replaced.y && *attempt == second),
+        matches!(stop, (_, to, Order::Stop { attempt, reason: StopReason::Replaced, .. }) if *to == replaced.y && *attempt == second),
         "{stop:?}"
     );
     assert_eq!(

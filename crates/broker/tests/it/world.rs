@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene_broker::{
-    Command, CommandError, Config, Coordinator, Event, EventKind, Input, JobView, Output, Reply, StrategyKind,
+    Command, CommandError, Config, Coordinator, Event, EventKind, Input, JobView, Output, PeerMessage, Reply,
+    StrategyKind,
 };
 use reconvene_clock::{Counter, Dot, Height, Hlc, NodeId, Now, ReplicaId, Timestamp, WallTime};
 use reconvene_executor::message::{
@@ -47,6 +48,8 @@ pub struct Executor {
     pub progress: BTreeMap<AttemptId, u16>,
     /// The greatest token of each job.
     pub tokens: BTreeMap<JobId, FencingToken>,
+    /// When attempts that are drained are stopped.
+    pub draining: BTreeMap<AttemptId, u64>,
     refused: Vec<Refused>,
     /// Reachable, and sending heartbeats.
     pub alive: bool,
@@ -62,6 +65,14 @@ pub struct World {
     pub orders: Vec<(u64, usize, Order)>,
     pub verdicts: Vec<(u64, usize, AttemptId, HeldVerdict)>,
     pub answers: Vec<(u64, usize, usize, Answer)>,
+    /// What brokers said to each other, with who said it, lost or not.
+    pub said: Vec<(u64, usize, PeerMessage)>,
+    /// Answers between brokers are lost.
+    pub lose_answers: bool,
+    /// No fact reaches another broker.
+    pub hold_facts: bool,
+    /// So many messages between brokers are lost from now on.
+    pub lose_next: u32,
     pub replies: BTreeMap<u64, Result<Reply, CommandError>>,
     /// Everything that came out, in order.
     pub log: Vec<String>,
@@ -90,6 +101,10 @@ impl World {
             orders: Vec::new(),
             verdicts: Vec::new(),
             answers: Vec::new(),
+            said: Vec::new(),
+            lose_next: 0,
+            lose_answers: false,
+            hold_facts: false,
             replies: BTreeMap::new(),
             log: Vec::new(),
             ticket: 0,
@@ -191,7 +206,7 @@ impl World {
             let new = self.merge(index, &records);
             self.input(index, Input::Facts(new));
             for other in 0..self.brokers.len() {
-                if self.connected(index, other) && reached.insert(other) {
+                if !self.hold_facts && self.connected(index, other) && reached.insert(other) {
                     next.insert(0, other);
                 }
             }
@@ -226,11 +241,25 @@ impl World {
                     self.input(index, Input::Written { ticket });
                 }
                 Output::SendExecutor { to, message } => self.tell_executor(index, to, message),
+                Output::SendPeer { to, message } => self.tell_peer(index, to, message),
                 Output::Reply { ticket, reply } => {
                     self.replies.insert(ticket.0, reply);
                 }
                 Output::Notify(event) => self.events.push((self.now, index, event)),
             }
+        }
+    }
+
+    fn tell_peer(&mut self, from: usize, to: NodeId, message: PeerMessage) {
+        let index = self.brokers.iter().position(|broker| broker.identity.node == to).unwrap();
+        self.said.push((self.now, from, message.clone()));
+        let answer = matches!(message, PeerMessage::PlaceAnswer(_));
+        let lost = self.lose_next > 0 || (answer && self.lose_answers);
+        self.lose_next = self.lose_next.saturating_sub(1);
+        if !lost && self.connected(from, index) {
+            let message = PeerMessage::decode(&message.encode().unwrap()).unwrap();
+            let from = self.brokers[from].identity.node;
+            self.input(index, Input::FromPeer { from, message });
         }
     }
 
@@ -275,11 +304,14 @@ impl World {
             let deadlines = self.brokers.iter().filter_map(|broker| broker.coordinator.as_ref()?.next_deadline());
             let due = deadlines.map(Timestamp::as_millis).min().unwrap_or(u64::MAX).max(self.now);
             let beat = (self.now / (5 * SECOND) + 1) * 5 * SECOND;
-            let next = due.min(beat);
+            let drained = self.executors.iter().filter(|executor| executor.alive);
+            let drained = drained.flat_map(|executor| executor.draining.values()).copied().min().unwrap_or(u64::MAX);
+            let next = due.min(beat).min(drained.max(self.now));
             if next > until {
                 break;
             }
             self.now = next;
+            self.stop_drained();
             if next == beat {
                 self.beat();
             }
@@ -291,6 +323,22 @@ impl World {
             }
         }
         self.now = until;
+    }
+
+    /// Executors stop what had time to end by itself, and say so.
+    fn stop_drained(&mut self) {
+        for index in 0..self.executors.len() {
+            let now = self.now;
+            let executor = &mut self.executors[index];
+            if !executor.alive || executor.draining.values().all(|until| *until > now) {
+                continue;
+            }
+            let over: Vec<_> = executor.draining.extract_if(.., |_, until| *until <= now).collect();
+            let stopped = over.iter().filter(|(attempt, _)| executor.running.remove(attempt).is_some()).count();
+            if stopped > 0 {
+                self.heartbeat(index);
+            }
+        }
     }
 
     /// Every 5 s: brokers hear each other, executors send their heartbeats.
@@ -347,6 +395,7 @@ impl World {
             ordered: BTreeMap::new(),
             progress: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            draining: BTreeMap::new(),
             refused: Vec::new(),
             alive: true,
             submissions: 0,
@@ -398,7 +447,8 @@ impl World {
                 }
                 for order in orders {
                     self.orders.push((self.now, index, order.clone()));
-                    self.executors[index].obey(order, &mut self.specs);
+                    let now = self.now;
+                    self.executors[index].obey(order, &mut self.specs, now);
                 }
             }
             ToExecutor::AskSpec { attempt } => {
@@ -527,7 +577,7 @@ impl Executor {
         held.map(|(attempt, token, progress_bp)| HeldAttempt { attempt, token, progress_bp }).collect()
     }
 
-    fn obey(&mut self, order: Order, specs: &mut BTreeMap<JobId, SpecDigest>) {
+    fn obey(&mut self, order: Order, specs: &mut BTreeMap<JobId, SpecDigest>, now: u64) {
         match order {
             Order::Start { attempt, token, spec, .. } => {
                 specs.insert(attempt.job, spec.digest());
@@ -543,8 +593,13 @@ impl Executor {
                     self.running.insert(attempt, token);
                 }
             }
-            Order::Stop { attempt, .. } => {
-                self.running.remove(&attempt);
+            Order::Stop { attempt, drain_ms, .. } => {
+                let until = now + drain_ms;
+                if drain_ms == 0 {
+                    self.running.remove(&attempt);
+                } else if self.running.contains_key(&attempt) {
+                    self.draining.entry(attempt).and_modify(|known| *known = until.min(*known)).or_insert(until);
+                }
             }
         }
     }

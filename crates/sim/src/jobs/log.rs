@@ -208,6 +208,7 @@ impl LogReplay {
                     value: 1,
                     fenced: false,
                     emergency: false,
+                    elsewhere: false,
                 };
                 let (broker, _) = homes.get(&site).copied().unwrap_or((0, 0));
                 Step { at_ms, act: Act::Submit { broker, key: line, job } }

@@ -74,6 +74,8 @@ impl Placed {
 struct Admitted {
     spec: SpecDigest,
     fails: bool,
+    /// Whether it names an emergency and is in its region.
+    covered: bool,
     by: BTreeSet<usize>,
 }
 
@@ -189,7 +191,12 @@ impl Oracle {
     pub(super) fn admitted(&mut self, broker: usize, id: JobId, spec: SpecDigest, job: &JobPlan) {
         self.reach("jobs admitted");
         let entry = self.admitted.entry(id);
-        let known = entry.or_insert_with(|| Admitted { spec, fails: job.fails, by: BTreeSet::new() });
+        let known = entry.or_insert_with(|| Admitted {
+            spec,
+            fails: job.fails,
+            covered: job.emergency && !job.elsewhere,
+            by: BTreeSet::new(),
+        });
         if !known.by.insert(broker) || known.by.len() > 1 {
             self.reach("jobs asked for twice");
         }
@@ -392,6 +399,11 @@ impl Oracle {
             }
             EventKind::AttemptOffered { cause: AttemptCause::Redeployed, .. } => "jobs redeployed",
             EventKind::AttemptOffered { cause: AttemptCause::Retried, .. } => "jobs retried",
+            EventKind::JobPreempted { attempt, by, .. } => {
+                self.check_preemption(broker, *attempt, *by, at_ms)?;
+                "jobs preempted"
+            }
+            EventKind::PreemptionRefused { .. } => "preemptions refused",
             EventKind::OwnershipTaken { cause: OwnCause::TakenOver, .. } => "jobs taken over",
             EventKind::OwnershipTaken { cause: OwnCause::HandedOver, .. } => "jobs handed over",
             EventKind::ExecutorAdopted { .. } => "executors adopted",
@@ -440,6 +452,7 @@ impl Oracle {
                 told.at_work.insert(*attempt, *executor);
             }
             EventKind::AttemptLost { attempt, .. }
+            | EventKind::JobPreempted { attempt, .. }
             | EventKind::AttemptRefused { attempt, .. }
             | EventKind::AttemptFailed { attempt, .. } => {
                 told.at_work.remove(attempt);
@@ -466,6 +479,19 @@ impl Oracle {
                 told.at_work.retain(|_, at| at != executor);
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Who was preempted runs no more, and for a job that an emergency covers.
+    fn check_preemption(&self, broker: usize, attempt: AttemptId, by: JobId, at_ms: u64) -> Result<(), Violation> {
+        if self.running.get(&attempt.job).is_some_and(|running| running.contains(&attempt)) {
+            let what = format!("broker {broker} calls {attempt} preempted, and it runs");
+            return Err(Violation { promise: "who is preempted has stopped", at_ms, what });
+        }
+        if self.admitted.get(&by).is_some_and(|job| !job.covered) {
+            let what = format!("broker {broker} has stopped {attempt} for {by}, which no emergency covers");
+            return Err(Violation { promise: "S10", at_ms, what });
         }
         Ok(())
     }
@@ -529,6 +555,10 @@ impl Oracle {
     fn check_job(&mut self, world: &World, broker: usize, job: &JobView) -> Result<(), Violation> {
         let id = job.id;
         self.check_stable(world, broker, job)?;
+        if job.level > 0 && self.admitted.get(&id).is_some_and(|admitted| !admitted.covered) {
+            let what = format!("broker {broker} gives {id} level {}, and no emergency covers it", job.level);
+            return Err(violation(world, "S10", what));
+        }
         let Some(told) = self.brokers.get_mut(broker) else { return Ok(()) };
         let accepted = |submission: SubmissionId| {
             job.submissions.iter().find(|other| other.id == submission && other.accepted && other.success)

@@ -242,6 +242,8 @@ pub struct JobPlan {
     pub fenced: bool,
     /// Whether it names the emergency declared last.
     pub emergency: bool,
+    /// Whether it is where no emergency is.
+    pub elsewhere: bool,
 }
 
 impl Plan {
@@ -367,6 +369,7 @@ impl Drawn {
                 value: u32::try_from(chance.between(1, 1_000)).unwrap_or(1),
                 fenced: chance.one_in(8),
                 emergency: emergencies && chance.one_in(3),
+                elsewhere: key.is_multiple_of(4),
             };
             if self.chance.one_in(6) {
                 let (again, other) = (at.saturating_add(self.chance.log(1, 4_000)), self.chance.index(self.brokers));

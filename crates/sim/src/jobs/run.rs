@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reconvene_broker::{Command, CommandError, Config, HoldReason, JobView, NodeConfig, Policy, Reply};
+use reconvene_broker::{
+    Command, CommandError, Config, HoldReason, JobView, NodeConfig, Policy, PreemptionRules, Reply, StrategyKind,
+};
 use reconvene_clock::{Hlc, Timestamp};
 use reconvene_executor::{
     AgentConfig, EmergencyId, JobId, JobSpec, Resources, ResultDigest, SessionEpoch, Tag, ToBroker, ToExecutor,
@@ -62,6 +64,20 @@ enum Undo {
     Resume(Place),
 }
 
+/// Emergency first, with preemption as fast as all else here.
+fn preempting(seed: u64) -> Result<Policy, Violation> {
+    let rules = PreemptionRules {
+        min_run_ms: 300,
+        cool_down_ms: 2_000,
+        grace_ms: if seed.is_multiple_of(2) { 300 } else { 0 },
+        reserve_ms: 1_000,
+        refill_ms: 1_000,
+        ..PreemptionRules::default()
+    };
+    let policy = Policy::builder(StrategyKind::EmergencyFirst).preemption(rules).build();
+    policy.map_err(|error| broken("policies are accepted", 0, error.to_string()))
+}
+
 impl<'a> Run<'a> {
     fn new(scenario: &Scenario, watch: &'a mut dyn FnMut(&Happened)) -> Result<Self, Violation> {
         let plan = &scenario.plan;
@@ -78,6 +94,10 @@ impl<'a> Run<'a> {
             // In some runs so few losses are allowed that the budget is used up.
             if plan.seed.is_multiple_of(3) {
                 lifecycle.redeploys = 1;
+            }
+            // A policy's durations are its own, and do not shrink with the settings.
+            if *strategy == StrategyKind::EmergencyFirst {
+                lifecycle.policy = preempting(plan.seed)?;
             }
             // A job that was lost again and again does not wait for longer than a run lasts.
             lifecycle.redeploy_delay_ms = pace.sync_ms.saturating_mul(2);
@@ -236,8 +256,8 @@ impl<'a> Run<'a> {
             Act::Cancel { broker, key } => self.cancel(*broker, *key),
             Act::Declare { broker, level, lifetime_ms } => {
                 let (level, lifetime_ms) = (*level, *lifetime_ms);
-                let reply =
-                    self.command(*broker, Command::DeclareEmergency { level, region: String::new(), lifetime_ms });
+                let region = STRICKEN.to_owned();
+                let reply = self.command(*broker, Command::DeclareEmergency { level, region, lifetime_ms });
                 if let Some(Ok(Reply::EmergencyDeclared { id })) = reply? {
                     self.emergency = Some(id);
                 }
@@ -458,6 +478,7 @@ impl<'a> Run<'a> {
             .with_value(job.value)
             .with_estimate_ms(job.run_ms)
             .with_fenced(job.fenced)
+            .with_region(if job.elsewhere { ELSEWHERE } else { WITHIN })
             .with_demand(Resources::new(job.cpu_milli, 0, 0));
         if let Some(executor) = job.only {
             spec = spec.with_tag(only(executor)?);
@@ -539,3 +560,8 @@ const QUIET: u64 = 5;
 const PAIR_INPUTS: u64 = 500;
 /// What an executor and its home may say to each other meanwhile, ticks included: a heartbeat every 83 ms, its answer.
 const EXECUTOR_INPUTS: u64 = 350;
+/// Where emergencies are.
+const STRICKEN: &str = "north/harbour";
+/// A place within, and one that is not though its name begins alike.
+const WITHIN: &str = "north/harbour/pier-3";
+const ELSEWHERE: &str = "north/harbourside";

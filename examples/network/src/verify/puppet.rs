@@ -332,7 +332,7 @@ impl State {
                     self.running.insert(attempt);
                 }
             }
-            Order::Stop { attempt, reason } => {
+            Order::Stop { attempt, reason, .. } => {
                 self.running.remove(&attempt);
                 self.stopped.push((attempt, reason));
             }

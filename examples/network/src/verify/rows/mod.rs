@@ -18,5 +18,5 @@ pub(super) fn all() -> Vec<Row> {
 pub(super) const MISSING: &[Missing] = &[
     Missing { id: "BB12", what: "explanations: there is no `reconvene explain` yet; statistics are shown" },
     Missing { id: "SC1", what: "`Stable` after one more exchange" },
-    Missing { id: "SC6", what: "emergency across brokers: brokers do not preempt yet" },
+    Missing { id: "SC6", what: "emergency across brokers: held in the simulator, no row on real processes yet" },
 ];
