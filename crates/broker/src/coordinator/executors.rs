@@ -15,7 +15,7 @@ use crate::coordinator::suspicion::Gaps;
 use crate::coordinator::timers::Timer;
 use crate::fact::{ExecutorFact, ExecutorState, Phase};
 use crate::statistics::count;
-use crate::view::serves;
+use crate::view::{JobRecord, serves};
 use crate::{EventKind, ExecutorView, Fact, FactKey, LossCause, StrategyKind};
 
 /// An executor that takes its orders from this broker.
@@ -465,6 +465,14 @@ impl Coordinator {
         let progress_bp = self.note_progress(from, held);
         if self.mark(attempt, Phase::Running, registration, progress_bp) {
             self.notify(EventKind::AttemptStarted { attempt, executor: from });
+        }
+        // Another broker may have given it up while the executor was not heard here.
+        let given_up =
+            |job: &JobRecord| job.attempts.get(&attempt).and_then(|record| record.phase()) == Some(Phase::Lost);
+        if self.view.job(attempt.job).is_some_and(given_up)
+            && let Some(homed) = self.homed.get_mut(&from)
+        {
+            homed.must_register = true;
         }
         match successor {
             Some(successor) => lost.push(LeaseLost { attempt, successor: Some(successor) }),

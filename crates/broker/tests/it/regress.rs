@@ -118,3 +118,31 @@ fn regress_attempt_of_nobody_is_lost_when_its_executor_comes_without_it() {
     let (at, _, second) = world.starts(job)[1];
     assert_eq!((at, second.number), (100 * SECOND, 2));
 }
+
+/// Another broker gives up an attempt, and its home hears so while the executor is silent for a moment.
+#[test]
+fn regress_attempt_given_up_elsewhere_while_its_executor_was_suspect_is_alive_again() {
+    let mut world = World::new(2, StrategyKind::FirstComeFirstServed);
+    let x = world.add_executor(0, 1);
+    let job = world.submit_job(0, JobSpec::new(b"work".to_vec()));
+    world.run_to(10);
+    let (_, _, attempt) = world.starts(job)[0];
+    let phase = |world: &World| {
+        let attempts = world.job(0, job).attempts;
+        attempts.into_iter().find(|other| other.id == attempt).and_then(|attempt| attempt.phase)
+    };
+    world.cut(0, 1);
+    world.run_to(300);
+    world.executors[x].alive = false;
+    world.run_to(325);
+    world.heal(0, 1);
+    world.run_to(326);
+    assert_eq!(phase(&world), Some(Phase::Lost), "the other side has given it up");
+    world.executors[x].alive = true;
+    world.run_to(340);
+    assert_eq!(phase(&world), Some(Phase::Running));
+    // There is room for another attempt, and no reason.
+    world.add_executor(0, 1);
+    world.run_to(600);
+    assert_eq!(world.starts(job).len(), 1);
+}
