@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
 use reconvene_clock::{Counter, Dot, Hlc, Knowledge, ReplicaId};
-use reconvene_store::{Batch, Body, Class, Key, Version};
+use reconvene_store::{BLOCK, Batch, Body, Class, Key, Version};
 
 use super::Violation;
 
@@ -293,9 +293,20 @@ impl Oracle {
 
     /// Marks what no store accounts for any more as lost.
     fn mark_lost(&mut self) {
-        // A collected delete that no store has heard of any more is as lost as if it had never been collected.
-        for tombstones in self.settled.values_mut() {
-            tombstones.retain(|held| self.stores.iter().any(|store| store.knowledge.contains(held.dot)));
+        // A collected delete that no store has heard of any more, nor dropped anything for, is as lost as if it had never been
+        // collected.
+        for (key, tombstones) in &mut self.settled {
+            let of_key = self.by_key.get(key).map_or(&[] as &[Dot], Vec::as_slice);
+            tombstones.retain(|held| {
+                let ended = || of_key.iter().filter(|dot| held.replaces(**dot));
+                let dropped = |store: &Shadow, dot: Dot| {
+                    let live = store.records.get(key).map_or(&[] as &[Version], Vec::as_slice);
+                    store.knowledge.contains(dot) && !is_accounted(live, dot)
+                };
+                let shows =
+                    |store: &Shadow| store.knowledge.contains(held.dot) || ended().any(|dot| dropped(store, *dot));
+                self.stores.iter().any(shows)
+            });
         }
         let mut gone = Vec::new();
         for (dot, written) in self.versions.iter().filter(|(_, written)| !written.lost) {
@@ -609,6 +620,6 @@ fn list(dots: &[Dot]) -> String {
     format!("[{}]", dots.join(" "))
 }
 
-/// How far ahead of its own clock a broker may stamp, for having followed another's: the bound, and room for the carries
-/// of many writes at one moment.
-const MAX_AHEAD_MS: u64 = 60_000 + 10;
+/// How far ahead of its own clock a broker may stamp, for having followed another's: the bound, the stamps that a store
+/// reserves and a later incarnation begins above, and room for the carries of many writes at one moment.
+const MAX_AHEAD_MS: u64 = 60_000 + BLOCK + 10;
