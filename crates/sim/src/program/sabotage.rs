@@ -29,7 +29,7 @@ const fn of_jobs(id: u8, what: &'static str, breaks: &'static str) -> Entry {
     Entry { id, what, breaks, of_jobs: true }
 }
 
-const ENTRIES: [Entry; 47] = [
+const ENTRIES: [Entry; 49] = [
     entry(1, "an answer leaves before the batch it speaks of is durable", "S6"),
     entry(2, "Knowledge is stored a batch before the data", "S7"),
     entry(3, "the first arrival wins among siblings", "S3"),
@@ -65,6 +65,7 @@ const ENTRIES: [Entry; 47] = [
     entry(33, "the sender is read from the payload", "S10"),
     entry(34, "credit is ignored", "S12"),
     entry(35, "backoff gives up after ten attempts", "L4"),
+    of_jobs(36, "an emergency counts outside its scope", "S10"),
     entry(37, "an unknown class is dropped by a relay", "S1"),
     entry(38, "one bad frame stops all sessions", "L5"),
     entry(39, "the order of a hash map reaches outputs", "S14"),
@@ -77,11 +78,8 @@ const ENTRIES: [Entry; 47] = [
     of_jobs(46, "a result is called stable for acknowledgements that Knowledge does not cover", "S2"),
     of_jobs(47, "the storm guard is ended by executors that return, and by nothing else", "L3"),
     of_jobs(48, "an attempt's phases are ordered without the number of the registration", "L3"),
+    of_jobs(49, "a copy of a job that was forgotten is folded", "S5"),
 ];
-
-/// Rules of parts that are not there yet.
-#[cfg(reconvene_sabotage)]
-const NOT_BUILT_IN: &str = "X36, X49";
 
 /// Breaks one rule, or each. Fails if one is not found out.
 pub(crate) fn run(id: &str, seeds: &Seeds) -> Result<ExitCode, Failure> {
@@ -134,7 +132,7 @@ mod imp {
 
     use super::super::seeds::{self, Seeds, in_parallel};
     use super::super::write_json;
-    use super::{Entry, Failure, NOT_BUILT_IN};
+    use super::{Entry, Failure};
 
     /// The one rule that takes two runs to be seen broken.
     const DETERMINISM: u8 = 39;
@@ -187,11 +185,7 @@ mod imp {
         }
         let missed: Vec<&str> =
             figures.iter().filter(|figure| !figure.caught).map(|figure| figure.id.as_str()).collect();
-        println!(
-            "{} of {} caught; not caught: {missed:?}; not built in: {NOT_BUILT_IN}",
-            figures.len().saturating_sub(missed.len()),
-            figures.len(),
-        );
+        println!("{} of {} caught; not caught: {missed:?}", figures.len().saturating_sub(missed.len()), figures.len(),);
         Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
