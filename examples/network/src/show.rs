@@ -4,9 +4,7 @@ use std::{fmt::Write as _, io::Write as _};
 
 use anyhow::Context as _;
 use comfy_table::{Table, presets};
-use reconvene_broker::{
-    AttemptView, JobStatus, JobView, NodeStatus, Phase, ResultView, Statistics, SubmissionView, Verdict,
-};
+use reconvene_broker::{AttemptView, JobView, NodeStatus, Phase, ResultView, Statistics, SubmissionView, Verdict};
 use reconvene_executor::{Finality, Rejection};
 use reconvene_sync::PeerState;
 use serde_json::{Value, json};
@@ -36,7 +34,7 @@ pub(crate) fn print_json(value: &Value) -> Result<(), Failure> {
 pub(crate) fn job_json(job: &JobView) -> Value {
     json!({
         "id": job.id.to_string(),
-        "status": status_name(job.status),
+        "status": job.status.name(),
         "client": job.client,
         "key": job.client_key,
         "priority": job.priority,
@@ -97,7 +95,7 @@ pub(crate) fn job_text(job: &JobView) -> String {
         let _ = writeln!(text, "{name:<10} {value}");
     };
     line("job", &job.id);
-    line("status", &status_name(job.status));
+    line("status", &job.status.name());
     if !job.client.is_empty() {
         line("client", &format_args!("{}, key {}", shown(job.client.as_bytes()), job.client_key));
     }
@@ -137,7 +135,7 @@ pub(crate) fn jobs_text(jobs: &[JobView]) -> String {
         let digest = job.result.as_ref().map(|result| result.digest.to_string().chars().take(16).collect::<String>());
         table.add_row(vec![
             job.id.to_string(),
-            status_name(job.status).to_owned(),
+            job.status.name().to_owned(),
             job.priority.to_string(),
             job.owner.to_string(),
             job.attempts.len().to_string(),
@@ -223,21 +221,6 @@ pub(crate) fn text_of(table: &Table) -> String {
         text.push('\n');
         text
     })
-}
-
-/// The name of a status in JSON and for people.
-pub(crate) fn status_name(status: JobStatus) -> &'static str {
-    match status {
-        JobStatus::Waiting => "waiting",
-        JobStatus::Dispatched => "dispatched",
-        JobStatus::Running => "running",
-        JobStatus::Redeploying => "redeploying",
-        JobStatus::Failed => "failed",
-        JobStatus::Cancelled => "cancelled",
-        JobStatus::Quarantined => "quarantined",
-        JobStatus::Completed => "completed",
-        JobStatus::Unknown | _ => "unknown",
-    }
 }
 
 pub(crate) fn phase_name(phase: Phase) -> &'static str {

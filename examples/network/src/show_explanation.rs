@@ -3,14 +3,14 @@
 use reconvene_broker::{Explanation, Ground, Lead, Obstacle};
 use serde_json::{Map, Value, json};
 
-use crate::show::{finality_name, phase_name, status_name, verdict_name};
+use crate::show::{finality_name, phase_name, verdict_name};
 
 /// An explanation: each ground with its code, its words, and what it speaks of.
 pub(crate) fn json_of(explanation: &Explanation) -> Value {
     json!({
         "job": explanation.job.to_string(),
         "result": explanation.result.map(|result| result.to_string()),
-        "status": status_name(explanation.status),
+        "status": explanation.status.name(),
         "told_by": explanation.told_by.to_string(),
         "owner": explanation.owner.to_string(),
         "epoch": explanation.epoch.0,

@@ -7,14 +7,14 @@ use reconvene_resolve::Reason;
 
 use crate::explain::{Contest, EmergencyStanding, Explanation, Ground, Lead, Obstacle, ResultRule};
 use crate::fact::{AttemptCause, HoldReason, OwnCause, Phase, Verdict};
-use crate::{JobStatus, LossCause, WaitReason};
+use crate::{LossCause, WaitReason};
 
 impl Display for Explanation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if let Some(result) = self.result {
             write!(f, "result {result} of ")?;
         }
-        write!(f, "job {}: {}", self.job, status(self.status))?;
+        write!(f, "job {}: {}", self.job, self.status.name())?;
         write!(f, "\n  as broker {} knows it; owner {}, epoch {}", self.told_by, self.owner, self.epoch)?;
         for ground in &self.grounds {
             write!(f, "\n  {ground}")?;
@@ -310,20 +310,6 @@ const fn loss(cause: LossCause) -> &'static str {
         LossCause::Left => "its executor left",
         LossCause::HomeSilent => "the broker of its executor is silent",
         LossCause::ResultRefused => "its result could not be taken as it came",
-    }
-}
-
-const fn status(status: JobStatus) -> &'static str {
-    match status {
-        JobStatus::Unknown => "unknown",
-        JobStatus::Waiting => "waiting",
-        JobStatus::Dispatched => "dispatched",
-        JobStatus::Running => "running",
-        JobStatus::Redeploying => "redeploying",
-        JobStatus::Failed => "failed",
-        JobStatus::Cancelled => "cancelled",
-        JobStatus::Completed => "completed",
-        JobStatus::Quarantined => "quarantined",
     }
 }
 

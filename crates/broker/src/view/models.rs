@@ -36,6 +36,28 @@ pub enum JobStatus {
     Quarantined,
 }
 
+impl JobStatus {
+    /// Its name, for people and for JSON: one word in small letters.
+    ///
+    /// ```
+    /// assert_eq!(reconvene_broker::JobStatus::Waiting.name(), "waiting");
+    /// ```
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Waiting => "waiting",
+            Self::Dispatched => "dispatched",
+            Self::Running => "running",
+            Self::Redeploying => "redeploying",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Completed => "completed",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
 /// A job as the facts known here tell it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
