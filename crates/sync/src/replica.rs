@@ -331,7 +331,8 @@ impl Replica {
         self.blocked().map(|(_, by)| by)
     }
 
-    /// Deleted keys whose tombstones are still kept.
+    /// Deleted keys whose tombstones are still kept: until every member has them. One that stands for more than it names
+    /// one by one, above numbers of a retired replica that nobody has, stays for as long as nobody brings those.
     #[must_use]
     pub fn waiting_deletes(&self) -> usize {
         self.deletes.count()

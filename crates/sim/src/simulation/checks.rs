@@ -92,7 +92,7 @@ impl Run<'_> {
             return Err(Violation::new("L1", format!("{more} more versions were written though nobody wrote any")));
         }
         for node in 0..self.nodes.len() {
-            let left = self.oracle.tombstones(node);
+            let left = self.oracle.needless_tombstones(node);
             if !left.is_empty() {
                 return Err(Violation::new("L6", format!("broker {node} still holds tombstones at the end: {left}")));
             }

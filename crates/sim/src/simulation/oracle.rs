@@ -489,12 +489,24 @@ impl Oracle {
         !dots.is_empty() && dots.iter().all(|dot| self.stores[node].knowledge.contains(*dot))
     }
 
-    /// The tombstones that a store holds.
-    pub(super) fn tombstones(&self, node: usize) -> String {
+    /// The tombstones that a store holds without need: all but those which stand for numbers of a replica that is not in use
+    /// any more and that no store has.
+    pub(super) fn needless_tombstones(&self, node: usize) -> String {
         let live =
             self.stores[node].records.iter().flat_map(|(key, live)| live.iter().map(move |version| (key, version)));
-        let left = live.filter(|(_, version)| version.body == Body::Tombstone);
+        let left = live.filter(|(_, version)| version.body == Body::Tombstone && !self.has_unseen_end(version));
         left.map(|(key, version)| format!("{} of {key} ", version.dot)).collect()
+    }
+
+    /// Whether a collapsed part of a version's context reaches above a number that no store knows, of a replica that no
+    /// broker goes by.
+    fn has_unseen_end(&self, version: &Version) -> bool {
+        let in_use = |end: &Dot| self.stores.iter().any(|store| store.replica == Some(end.replica));
+        let is_known = |dot: Dot| self.stores.iter().any(|store| store.knowledge.contains(dot));
+        version.context.upto().iter().filter(|end| !in_use(end)).any(|end| {
+            let below = (1..=end.counter.get()).filter_map(Counter::new);
+            below.map(|counter| Dot::new(end.replica, counter)).any(|dot| !is_known(dot))
+        })
     }
 
     /// Whether everything that a store knows is live there or was replaced by something there.

@@ -290,10 +290,18 @@ impl Replica {
         }
     }
 
+    /// Whether a delete reaches above a hole of a retired replica. A copy of what is missing may still turn up, as a bundle or
+    /// an old store, and it would live again if the delete were forgotten: it stays, and no member is to blame.
+    fn is_kept_for_hole(&self, waiting: &Waiting) -> bool {
+        let prefix = self.head.knowledge().vector();
+        waiting.ends.iter().any(|end| self.members.is_retired(end.replica) && !prefix.contains(end))
+    }
+
     /// Since when the oldest delete has been waiting, and a member that holds it back: one that cannot be reached rather
     /// than one that can.
     pub(super) fn blocked(&self) -> Option<(Timestamp, ReplicaId)> {
-        let (dot, waiting) = self.deletes.waiting.iter().min_by_key(|(dot, waiting)| (waiting.since, **dot))?;
+        let held_back = self.deletes.waiting.iter().filter(|(_, waiting)| !self.is_kept_for_hole(waiting));
+        let (dot, waiting) = held_back.min_by_key(|(dot, waiting)| (waiting.since, **dot))?;
         let lacks = |dot| self.members.lacking(self.replica(), dot);
         let lacking: BTreeSet<ReplicaId> = std::iter::once(*dot).chain(waiting.ends.iter()).flat_map(lacks).collect();
         let absent = lacking.iter().find(|replica| {

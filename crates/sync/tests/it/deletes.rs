@@ -313,3 +313,32 @@ fn a_hole_that_nobody_can_fill_does_not_keep_a_delete() {
     assert_eq!(waiting(&world)[..2], [0, 0]);
     assert_eq!(values(&world, 1, "a"), [""; 0]);
 }
+
+/// A delete that stands for all earlier writes of a retired replica, some of which nobody has seen, waits for those: a late copy
+/// of one would live again if the delete were forgotten. It blames nobody, and goes once the copies have come.
+#[test]
+fn a_delete_of_what_nobody_has_seen_waits_for_it() {
+    let mut world = settled_with(28, 3, |_, config| config.blocked_after_ms = 300_000);
+    let lost = replica_of(&world, 2);
+    record(&mut world, |from, _, frame| from != 2 || frame[0] == PUSH);
+    for number in 0..12 {
+        world.write(2, vec![put("a", &number.to_string())]);
+    }
+    world.write(2, vec![NewWrite::new(key("a"), Class::URGENT, Body::Tombstone)]);
+    world.run_for(200);
+    for peer in 0..2 {
+        world.cut(2, peer, true);
+    }
+    world.set_tamper(|_, _, frame| Some(frame));
+    world.feed(0, Input::Retire { ticket: Ticket(1 << 40), replica: lost });
+    world.run_for(3_000_000);
+    assert_eq!(waiting(&world)[..2], [1, 1]);
+    assert_eq!(world.replica(0).blocked_by(), None);
+    let blocked = |event: &&Event| matches!(event, Event::CollectionBlocked { by, .. } if *by != lost);
+    assert_eq!(world.events(0).iter().filter(blocked).count(), 0);
+    world.heal_all();
+    world.run_for(900_000);
+    assert_eq!(waiting(&world), [0; 3]);
+    assert_eq!(values(&world, 0, "a"), [""; 0]);
+    world.check_converged().unwrap();
+}
