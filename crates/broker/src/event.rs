@@ -63,6 +63,8 @@ pub enum EventKind {
     JobCompacted {
         /// The job.
         job: JobId,
+        /// The result that was canonical; `None` if the job was cancelled.
+        result: Option<SubmissionId>,
     },
     /// A job owned here is not placed again until it is released.
     JobQuarantined {

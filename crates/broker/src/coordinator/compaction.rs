@@ -107,9 +107,11 @@ impl Coordinator {
                 continue;
             }
             *ranges = with;
-            keys.extend(self.view.job(*id).map(JobRecord::keys).unwrap_or_default());
+            let job = self.view.job(*id);
+            let result = job.and_then(JobRecord::canonical);
+            keys.extend(job.map(JobRecord::keys).unwrap_or_default());
             count(&mut self.statistics.compacted);
-            self.notify(EventKind::JobCompacted { job: *id });
+            self.notify(EventKind::JobCompacted { job: *id, result });
         }
         let own = self.own.replica;
         for (admitted_by, jobs) in done {

@@ -45,6 +45,10 @@ pub struct Oracle {
     held: BTreeMap<JobId, BTreeSet<usize>>,
     /// What some broker called stable.
     stable: BTreeMap<JobId, (Option<usize>, SubmissionId)>,
+    /// Jobs that some broker said to be stable or cancelled.
+    over: BTreeSet<JobId>,
+    /// Jobs that some broker has forgotten, with the result that counted; `None` for one that was cancelled.
+    forgotten: BTreeMap<JobId, Option<SubmissionId>>,
     /// Jobs that were given another policy, and whose results may change for that.
     repinned: BTreeSet<JobId>,
     /// Whether a broker came back as another incarnation, which nobody knew when results became stable.
@@ -90,6 +94,8 @@ struct Told {
     /// Changes of the canonical result, in order.
     changes: BTreeMap<JobId, Vec<(SubmissionId, SubmissionId)>>,
     completed: BTreeSet<JobId>,
+    /// Jobs that it has forgotten.
+    forgotten: BTreeSet<JobId>,
     /// Jobs that it said it owns.
     owned: BTreeSet<JobId>,
     /// Attempts that it heard to be at work on executors of its own.
@@ -166,6 +172,8 @@ impl Oracle {
             dead: BTreeSet::new(),
             held: BTreeMap::new(),
             stable: BTreeMap::new(),
+            over: BTreeSet::new(),
+            forgotten: BTreeMap::new(),
             repinned: BTreeSet::new(),
             membership_changed: false,
             placed: BTreeMap::new(),
@@ -377,7 +385,18 @@ impl Oracle {
                 self.repinned.insert(*job);
                 "jobs repinned"
             }
-            EventKind::FinalityChanged { to: Finality::Stable, .. } => "results stable",
+            EventKind::JobCancelled { job } => {
+                self.over.insert(*job);
+                return Ok(());
+            }
+            EventKind::JobCompacted { job, result } => {
+                self.check_forgotten(broker, *job, *result, at_ms)?;
+                "jobs forgotten"
+            }
+            EventKind::FinalityChanged { job, to: Finality::Stable, .. } => {
+                self.over.insert(*job);
+                "results stable"
+            }
             EventKind::FinalityChanged { job, .. } => {
                 // A pin may change it, and a broker from outside the membership of then.
                 if !self.repinned.contains(job) && !self.membership_changed {
@@ -504,7 +523,11 @@ impl Oracle {
             for job in node.coordinator().jobs() {
                 self.check_job(world, broker, &job)?;
             }
+            self.check_gone(world, broker, node)?;
             for (id, admitted) in &self.admitted {
+                if self.is_forgotten(node, *id) {
+                    continue;
+                }
                 let view = node.coordinator().job(*id);
                 if admitted.by.contains(&broker) && view.is_none_or(|view| view.spec != Some(admitted.spec)) {
                     return Err(violation(
@@ -516,6 +539,54 @@ impl Oracle {
             }
         }
         Ok(())
+    }
+
+    /// A broker forgets a job, and which of its results counted.
+    fn check_forgotten(
+        &mut self,
+        broker: usize,
+        job: JobId,
+        result: Option<SubmissionId>,
+        at_ms: u64,
+    ) -> Result<(), Violation> {
+        let violation = |promise, what| Err(Violation { promise, at_ms, what });
+        if !self.over.contains(&job) {
+            return violation("S1", format!("broker {broker} forgets {job}, which is not over"));
+        }
+        let may_change = self.membership_changed || self.repinned.contains(&job);
+        if let Some(before) = self.forgotten.insert(job, result).filter(|before| *before != result && !may_change) {
+            return violation("S2", format!("{job} is forgotten with {before:?} and with {result:?}"));
+        }
+        match (self.stable.get(&job), result) {
+            (Some((by, stable)), _) if Some(*stable) != result && !may_change => {
+                let what = format!("broker {by:?} called {stable} of {job} stable, it is forgotten with {result:?}");
+                violation("S2", what)
+            }
+            (None, Some(result)) => {
+                self.stable.insert(job, (Some(broker), result));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a broker has forgotten stays forgotten there, and somebody said so.
+    fn check_gone(&mut self, world: &World, broker: usize, node: &Node) -> Result<(), Violation> {
+        let Some(told) = self.brokers.get_mut(broker) else { return Ok(()) };
+        let gone = |job: &&JobId| node.coordinator().is_compacted(**job);
+        if let Some(job) = self.admitted.keys().filter(gone).find(|job| !self.forgotten.contains_key(job)) {
+            return Err(violation(world, "S1", format!("broker {broker} has forgotten {job}, and nobody said so")));
+        }
+        told.forgotten.extend(self.forgotten.keys().filter(gone));
+        match told.forgotten.iter().find(|job| node.coordinator().job(**job).is_some()) {
+            Some(job) => Err(violation(world, "S5", format!("broker {broker} knows {job}, which it had forgotten"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a job was rightly forgotten here.
+    fn is_forgotten(&self, node: &Node, job: JobId) -> bool {
+        self.forgotten.contains_key(&job) && node.coordinator().is_compacted(job)
     }
 
     fn check_clock(&mut self, world: &World, broker: usize, node: &Node) -> Result<(), Violation> {
@@ -612,7 +683,7 @@ impl Oracle {
         let mut root = None;
         for broker in up {
             let node = world.broker(broker)?;
-            for job in self.admitted.keys().filter(|job| !self.lost.contains(job)) {
+            for job in self.admitted.keys().filter(|job| !self.lost.contains(job) && !self.is_forgotten(node, **job)) {
                 let Some(view) = node.coordinator().job(*job).filter(|view| view.spec.is_some()) else {
                     return Some(format!("broker {broker} does not know {job}, which was acknowledged (S1)"));
                 };
@@ -643,6 +714,21 @@ impl Oracle {
             }
         }
         None
+    }
+
+    /// A job that is over and that somebody still knows, though every member could say so; `None` if there is none.
+    pub(super) fn left(&self, world: &World) -> Option<String> {
+        // A member that is gone for good, and that nobody has retired, is waited for.
+        if self.membership_changed || self.brokers.iter().any(|told| told.killed) {
+            return None;
+        }
+        let brokers = (0..world.counts().0).filter(|broker| world.runs(Place::Broker(*broker)));
+        let mut known = brokers.filter_map(|broker| {
+            let over = |job: &JobView| matches!(job.status, JobStatus::Completed | JobStatus::Cancelled);
+            let job = world.broker(broker)?.coordinator().jobs().find(over)?;
+            Some(format!("broker {broker} has not forgotten {}", brief(&job)))
+        });
+        known.next()
     }
 
     /// What must hold when all is done.
@@ -724,7 +810,8 @@ impl Oracle {
         let current =
             current.flat_map(|(by, told)| told.accepted.iter().map(move |(job, accepted)| (by, *job, accepted)));
         let former = self.former.iter().map(|(by, job, accepted)| (*by, *job, accepted));
-        for (by, job, accepted) in current.chain(former).filter(|(_, job, _)| !self.lost.contains(job)) {
+        let known = |job: &JobId| !self.lost.contains(job) && !self.is_forgotten(node, *job);
+        for (by, job, accepted) in current.chain(former).filter(|(_, job, _)| known(job)) {
             let view = node.coordinator().job(job);
             let listed = |accepted: &Accepted| {
                 let same = |other: &reconvene_broker::SubmissionView| {
@@ -746,7 +833,13 @@ impl Oracle {
             for (job, accepted) in told.accepted.iter().filter(|(job, _)| !self.lost.contains(job)) {
                 let view = node.coordinator().job(*job);
                 if number == broker {
-                    let canonical = view.as_ref().and_then(|view| view.result.as_ref()).map(|result| result.submission);
+                    let named = view.as_ref().and_then(|view| view.result.as_ref()).map(|result| result.submission);
+                    // What is forgotten was over when it was, and nobody's result is passed over for that.
+                    let canonical = match self.forgotten.get(job).filter(|_| self.is_forgotten(node, *job)) {
+                        Some(_) if self.membership_changed => continue,
+                        Some(result) => *result,
+                        None => named,
+                    };
                     let changes = told.changes.get(job).map_or(&[][..], Vec::as_slice);
                     let first = accepted.first().map(|accepted| accepted.submission);
                     check_reports(*job, first, changes, canonical)
@@ -758,7 +851,7 @@ impl Oracle {
                 return Err(violation(world, "S4", what));
             }
         }
-        for attempt in self.accepted.iter().filter(|attempt| !self.lost.contains(&attempt.job)) {
+        for attempt in self.accepted.iter().filter(|attempt| known(&attempt.job)) {
             let view = node.coordinator().job(attempt.job);
             let digest = self.produced.get(attempt);
             let listed = view.is_some_and(|view| {

@@ -42,6 +42,8 @@ struct Run<'a> {
     /// What clients were told their jobs are called.
     jobs: BTreeMap<u64, JobId>,
     emergency: Option<EmergencyId>,
+    /// Whether jobs are forgotten when they are over.
+    forgets: bool,
     disturbed: bool,
     /// When brokers were last looked into.
     checked: u64,
@@ -102,6 +104,10 @@ impl<'a> Run<'a> {
             // A job that was lost again and again does not wait for longer than a run lasts.
             lifecycle.redeploy_delay_ms = pace.sync_ms.saturating_mul(2);
             lifecycle.redeploy_delay_max_ms = pace.sync_ms.saturating_mul(8);
+            // In some runs what is over is forgotten before the run is.
+            if forgets(plan.seed) {
+                lifecycle.keep_results_ms = pace.sync_ms.saturating_mul(KEPT);
+            }
             let lifecycle = lifecycle.build().map_err(|error| broken("settings are accepted", 0, error.to_string()))?;
             world.add_broker(NodeConfig::new(sync, lifecycle))?;
         }
@@ -127,6 +133,7 @@ impl<'a> Run<'a> {
             dead: BTreeSet::new(),
             jobs: BTreeMap::new(),
             emergency: None,
+            forgets: forgets(plan.seed),
             disturbed: false,
             checked: 0,
         })
@@ -202,7 +209,19 @@ impl<'a> Run<'a> {
             self.pass_until(self.now().saturating_add(self.pace.poll_ms))?;
         }
         // What was decided last may still be told, and told back.
-        self.pass_until(self.now().saturating_add(self.pace.sync_ms.saturating_mul(SETTLING)))
+        self.pass_until(self.now().saturating_add(self.pace.sync_ms.saturating_mul(SETTLING)))?;
+        if !self.forgets {
+            return Ok(());
+        }
+        // What is over is forgotten, and that goes round as well.
+        let deadline = self.now().saturating_add(self.pace.sync_ms.saturating_mul(FORGETTING));
+        while let Some(left) = self.oracle.left(&self.world) {
+            if self.now() >= deadline {
+                return Err(broken("L6", self.now(), left));
+            }
+            self.pass_until(self.now().saturating_add(self.pace.poll_ms))?;
+        }
+        self.pass_until(self.now().saturating_add(self.pace.sync_ms.saturating_mul(COLLECTING)))
     }
 
     /// What an operator does about jobs that wait for one.
@@ -451,7 +470,8 @@ impl<'a> Run<'a> {
         match self.command(broker, Command::Cancel { job })? {
             Some(Ok(Reply::Cancelled { .. })) => self.oracle.cancelled(broker, job),
             // It has a result already, or this broker has not heard of it.
-            Some(Ok(Reply::TooLate { .. }) | Err(CommandError::UnknownJob { .. })) | None => {}
+            Some(Ok(Reply::TooLate { .. }) | Err(CommandError::UnknownJob { .. } | CommandError::Compacted { .. }))
+            | None => {}
             Some(other) => return Err(broken("a job can be cancelled", self.now(), format!("{other:?}"))),
         }
         Ok(())
@@ -462,7 +482,9 @@ impl<'a> Run<'a> {
         match self.command(broker, Command::Repin { job, policy: policy.id(), issuer_rank: 0 })? {
             // This broker has not heard of the one or of the other.
             None | Some(Ok(Reply::Repinned { .. })) => Ok(()),
-            Some(Err(CommandError::UnknownJob { .. } | CommandError::UnknownPolicy { .. })) => Ok(()),
+            Some(Err(
+                CommandError::UnknownJob { .. } | CommandError::Compacted { .. } | CommandError::UnknownPolicy { .. },
+            )) => Ok(()),
             Some(other) => Err(broken("a job can be repinned", self.now(), format!("{other:?}"))),
         }
     }
@@ -488,6 +510,11 @@ impl<'a> Run<'a> {
         }
         Ok(spec)
     }
+}
+
+/// Whether jobs are forgotten soon in the run of this seed.
+const fn forgets(seed: u64) -> bool {
+    seed % 4 == 1
 }
 
 fn is_fault(act: &Act) -> bool {
@@ -552,8 +579,15 @@ fn sabotage(world: &mut World, sabotage: Sabotage) {
     }
 }
 
+/// How many intervals a result is kept for where results are forgotten.
+const KEPT: u64 = 5;
 /// How many intervals the last news may take to have gone round.
 const SETTLING: u64 = 3;
+/// How many intervals it may take after that until what is over is forgotten: those that it is kept for, and as many again
+/// until it is looked at once more.
+const FORGETTING: u64 = 16;
+/// How many intervals the traces of what was forgotten stay.
+const COLLECTING: u64 = 6;
 /// How many intervals it must be quiet then.
 const QUIET: u64 = 5;
 /// What a pair of brokers may say to each other meanwhile, ticks included.

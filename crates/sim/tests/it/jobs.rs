@@ -90,7 +90,7 @@ const SEEDS: u64 = 60;
 /// So many runs must have met everything.
 const MANY: u64 = 1_000;
 
-const MUST_HAPPEN: [&str; 25] = [
+const MUST_HAPPEN: [&str; 26] = [
     "attempts lost",
     "attempts reappeared",
     "brokers killed",
@@ -102,6 +102,7 @@ const MUST_HAPPEN: [&str; 25] = [
     "jobs asked for twice",
     "jobs cancelled",
     "jobs failed",
+    "jobs forgotten",
     "jobs handed over",
     "jobs redeployed",
     "jobs repinned",
