@@ -290,7 +290,15 @@ impl Broker {
     /// # Errors
     /// If it is not taken.
     pub(super) async fn switch(&self, kind: StrategyKind, issuer_rank: u32) -> Result<()> {
-        let canonical = Policy::of(kind).canonical_bytes();
+        self.set_policy(&Policy::of(kind), issuer_rank).await
+    }
+
+    /// Switches the policy of the network.
+    ///
+    /// # Errors
+    /// If it is not taken.
+    pub(super) async fn set_policy(&self, policy: &Policy, issuer_rank: u32) -> Result<()> {
+        let canonical = policy.canonical_bytes();
         let reply = self.ask(Command::SetPolicy { canonical, issuer_rank }).await?;
         let Reply::PolicySet { .. } = reply else { bail!("{} answered {reply:?} to a policy", self.name) };
         Ok(())

@@ -62,7 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
     let pairs: Vec<(&Row, &Shown)> = chosen.iter().copied().zip(&shown).collect();
     if let Some(path) = &options.markdown {
-        write_file(path, report::markdown(&pairs, rows::MISSING, options.speed).as_bytes())?;
+        write_file(path, report::markdown(&pairs, options.speed).as_bytes())?;
     }
     let to_stdout = options.json.as_deref() == Some(Path::new("-"));
     if let Some(path) = &options.json {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::row::{Missing, Row};
+use super::row::Row;
 
 /// What came of one row.
 #[derive(Clone, Debug, Serialize)]
@@ -29,7 +29,7 @@ pub(crate) fn table(shown: &[Shown]) -> String {
 }
 
 /// The page of the documentation: what each row proves, and what came of it.
-pub(crate) fn markdown(rows: &[(&Row, &Shown)], missing: &[Missing], speed: u32) -> String {
+pub(crate) fn markdown(rows: &[(&Row, &Shown)], speed: u32) -> String {
     let mut page = format!(
         "# Conformance\n\nWritten by `reconvene verify --markdown docs/conformance.md`: brokers and executors as processes \
          of their own on loopback sockets, with redb stores, cut by a proxy between them; every duration of the design \
@@ -51,12 +51,6 @@ pub(crate) fn markdown(rows: &[(&Row, &Shown)], missing: &[Missing], speed: u32)
              {proof}\n- *Seen*: {}\n",
             shown.detail
         );
-    }
-    if !missing.is_empty() {
-        page.push_str("\n## What is not shown\n\nNothing of this is counted as held.\n\n| id | what |\n|---|---|\n");
-        for missing in missing {
-            let _ = writeln!(page, "| {} | {} |", missing.id, missing.what);
-        }
     }
     page.push_str(BROKEN_ON_PURPOSE);
     page

@@ -22,10 +22,3 @@ pub(crate) struct Row {
 
 /// A row that happens. It stays on the thread of its site.
 pub(crate) type Play<'a> = Pin<Box<dyn Future<Output = Result<String>> + 'a>>;
-
-/// Something of the list that this version has no row for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Missing {
-    pub(crate) id: &'static str,
-    pub(crate) what: &'static str,
-}

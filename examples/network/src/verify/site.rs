@@ -131,13 +131,26 @@ impl Site {
     /// # Errors
     /// If one does not start, or they do not find each other.
     pub(super) async fn brokers<const N: usize>(&self, strategy: StrategyKind) -> Result<[Broker; N]> {
+        let names = ["a", "b", "c", "d"].first_chunk().context("there are names for four brokers")?;
+        self.named_brokers(*names, strategy).await
+    }
+
+    /// Brokers of these names that have all found each other.
+    ///
+    /// # Errors
+    /// If one does not start, or they do not find each other.
+    pub(super) async fn named_brokers<const N: usize>(
+        &self,
+        names: [&str; N],
+        strategy: StrategyKind,
+    ) -> Result<[Broker; N]> {
         let mut brokers: Vec<Broker> = Vec::new();
-        for name in ["a", "b", "c", "d"].into_iter().take(N) {
+        for name in names {
             let peers: Vec<&Broker> = brokers.first().into_iter().collect();
             let settings = BrokerSettings { peers: &peers, ..BrokerSettings::new(strategy) };
             brokers.push(self.broker(name, settings).await?);
         }
-        let brokers: [Broker; N] = brokers.try_into().ok().context("there are names for four brokers")?;
+        let brokers: [Broker; N] = brokers.try_into().ok().context("one broker for each name")?;
         for broker in &brokers {
             for other in &brokers {
                 if other.node() != broker.node() {

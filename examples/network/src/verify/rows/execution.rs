@@ -5,6 +5,7 @@ use reconvene_broker::{CommandError, JobStatus, StrategyKind};
 use reconvene_clock::{SystemTimeSource, TimeSource as _};
 use reconvene_executor::{Answer, Rejection, Resources, Tag};
 
+use super::partitions::is_stable;
 use crate::{
     client::CallError,
     run_log::What,
@@ -68,7 +69,7 @@ pub(super) const ROWS: &[Row] = &[
         when: "one is given a job and falls silent, the other is given it anew and submits, and then the first comes \
                back with another result",
         then: "the first result in wins, the later one is answered `AlreadyAccepted` with its name, and the client is \
-               told the first",
+               told the first, which nobody can change: `Stable` at once",
         proof: "orders and answers are what the executors in the observer's hands received",
         run: |site| Box::pin(bb14(site)),
     },
@@ -219,6 +220,7 @@ async fn bb14(site: &Site) -> Result<String> {
     let accepted = y.submit(&a, second, &Claim::new(1, "from y")).await?;
     ensure!(matches!(accepted, Answer::Accepted { .. }), "the first result was answered {accepted:?}");
     let told = a.result(id).await?;
+    ensure!(is_stable(&told), "alone, a result is not stable at once: {:?}", told.result);
     x.register(&a).await?;
     let late = x.submit(&a, first, &Claim::new(1, "from x")).await?;
     let told = told.result.map(|result| result.submission);

@@ -1,7 +1,8 @@
 //! The rows, by what they are about.
 
-use super::row::{Missing, Row};
+use super::row::Row;
 
+mod emergencies;
 mod execution;
 mod metadata;
 mod partitions;
@@ -11,12 +12,14 @@ mod strategies;
 
 /// Every row, in the order in which it is shown.
 pub(super) fn all() -> Vec<Row> {
-    [execution::ROWS, strategies::ROWS, results::ROWS, metadata::ROWS, partitions::ROWS, storms::ROWS].concat()
+    let rows = [
+        execution::ROWS,
+        strategies::ROWS,
+        results::ROWS,
+        metadata::ROWS,
+        partitions::ROWS,
+        emergencies::ROWS,
+        storms::ROWS,
+    ];
+    rows.concat()
 }
-
-/// What has no row here, and why.
-pub(super) const MISSING: &[Missing] = &[
-    Missing { id: "BB12", what: "explanations: there is no `reconvene explain` yet; statistics are shown" },
-    Missing { id: "SC1", what: "`Stable` after one more exchange" },
-    Missing { id: "SC6", what: "emergency across brokers: held in the simulator, no row on real processes yet" },
-];

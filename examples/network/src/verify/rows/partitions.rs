@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use reconvene_broker::{JobView, StrategyKind};
-use reconvene_executor::{Answer, AttemptId, JobId, Rejection, SubmissionId};
+use reconvene_executor::{Answer, AttemptId, Finality, JobId, Rejection, SubmissionId};
 
 use super::results::{expect, given_to_one};
 use crate::{
@@ -24,8 +24,8 @@ pub(super) const ROWS: &[Row] = &[
         when: "`b` takes the job over and gives it to an executor of its own, both executors submit, `a` hears its result \
                first, and the cut heals; later it is cut and heals once more",
         then: "both results were accepted and are kept on both sides, the earlier is the job's on both, the client of `b` \
-               is told of the change once and the client of `a` never; of a second job with equal results both agree, and \
-               `b` says so once",
+               is told of the change once and the client of `a` never, and it is `Stable` at last; of a second job with \
+               equal results both agree, and `b` says so once",
         proof: "both executors are in the observer's hands and were answered `Accepted`; clients of both brokers are asked \
                 before and after; the notices are counted in the logs of both brokers",
         run: |site| Box::pin(sc1(site)),
@@ -148,8 +148,16 @@ async fn sc1(site: &Site) -> Result<String> {
     }
     for broker in [&a, &b] {
         ensure!(told(broker, id).await? == told_at_a, "{} has changed its mind", broker.name());
+        broker.job_when(id, "the result is stable", is_stable).await?;
     }
-    Ok("b told its client its own result, and after the heal that of a, with one notice; a none; two equal results: one confirmation".to_owned())
+    Ok("b told its client its own result, and after the heal that of a, with one notice, stable; a none; two equal results: one \
+        confirmation"
+        .to_owned())
+}
+
+/// Whether the broker says that no member can bring a better one any more.
+pub(super) fn is_stable(view: &JobView) -> bool {
+    view.result.as_ref().is_some_and(|result| result.finality == Finality::Stable)
 }
 
 async fn sc2(site: &Site) -> Result<String> {
