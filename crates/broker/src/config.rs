@@ -68,6 +68,15 @@ pub struct Config {
     pub storm_min_executors: u32,
     /// How long the guard is on at most: executors that are gone for good must not hold their jobs for ever.
     pub storm_hold_ms: u64,
+    /// Executors that have registered here, above which no more are taken: a further one takes the place of one that left or
+    /// was given up, or gets no answer and looks for another broker.
+    pub max_executors: usize,
+    /// Attempts that executors name here and that no owner's fact attests: so many are noted, a sixteenth of them of one
+    /// executor and 64 of one job. Of others the executor is told to go on, and nothing is written down.
+    pub max_unattested: usize,
+    /// Results of one job that are written down although they do not count. Of others the executor gets the same answer.
+    /// Sixteen may be accepted here, one over the other, until the job is settled; a further one is to wait.
+    pub max_submissions: usize,
     /// Results kept for jobs not known here.
     pub parked_limit: usize,
     /// Bytes of results kept for jobs not known here.
@@ -124,6 +133,9 @@ impl Config {
             storm_window_ms: 60_000,
             storm_min_executors: 3,
             storm_hold_ms: 600_000,
+            max_executors: 4_096,
+            max_unattested: 4_096,
+            max_submissions: 256,
             parked_limit: 4_096,
             parked_bytes: 64 * 1024 * 1024,
             parked_ttl_ms: 7 * 24 * 3_600_000,
@@ -259,6 +271,26 @@ impl Config {
         Ok(self)
     }
 
+    /// What executors can make a coordinator hold in memory, in bytes, whatever they send: for each of
+    ///
+    /// * the executors: 32 KiB, with the most and the longest tags and the most orders to stop;
+    /// * the attempts that nobody attests: 4 KiB;
+    /// * the `jobs` known here: 1 KiB for each result, and the inlined bytes of those that may be accepted;
+    /// * the results of unknown jobs, and again as much for specifications that executors gave back: 2 KiB and their bytes;
+    ///
+    /// and 16 MiB for messages on their way. A test with an allocator that counts holds it against what a million hostile
+    /// messages leave behind.
+    #[must_use]
+    pub fn executors_memory_bytes(&self, jobs: usize) -> usize {
+        let executors = self.max_executors.saturating_mul(32 << 10);
+        let attempts = self.max_unattested.saturating_mul(4 << 10);
+        let accepted = self.inline_result_max.saturating_mul(ACCEPTED);
+        let of_job = self.max_submissions.saturating_mul(1 << 10).saturating_add(accepted);
+        let kept = self.parked_bytes.saturating_add(self.parked_limit.saturating_mul(2 << 10));
+        let parts = [executors, attempts, of_job.saturating_mul(jobs), kept.saturating_mul(2), 16 << 20];
+        parts.into_iter().fold(0, usize::saturating_add)
+    }
+
     /// How long after the last answer that offered or renewed an attempt the attempt is lost: the lease, the drift of
     /// clocks and the grace together.
     #[must_use]
@@ -269,6 +301,9 @@ impl Config {
 
 /// Ten years, so that sums of durations and a date stay far from overflow.
 const DURATION_MAX_MS: u64 = 10 * 366 * 24 * 3_600_000;
+
+/// Results of one job that may be accepted here, one over the other, until it is settled.
+pub(crate) const ACCEPTED: usize = 16;
 
 /// A fact with a result of this size still fits the limit of a fact.
 const INLINE_LIMIT: usize = 512 * 1024;

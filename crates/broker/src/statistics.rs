@@ -93,6 +93,8 @@ pub struct Statistics {
     pub yielded: u64,
     /// Executors that registered here.
     pub registrations: u64,
+    /// Registrations, attempts and results that were not noted because of a limit.
+    pub over_limits: u64,
     /// Executors that registered here after their home fell silent.
     pub adopted: u64,
     /// Emergencies declared here.

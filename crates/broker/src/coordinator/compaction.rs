@@ -140,6 +140,7 @@ impl Coordinator {
         }
         self.dirty.remove(&id);
         self.locals.remove(&id);
+        self.attest(id);
         self.ladder.forget(id);
         self.compaction.remove(id);
     }

@@ -11,6 +11,7 @@ use reconvene_executor::{AttemptId, FencingToken, JobId, OwnershipEpoch, Resourc
 
 use crate::coordinator::Coordinator;
 use crate::coordinator::jobs::RefusedBy;
+use crate::coordinator::limits::Noting;
 use crate::coordinator::suspicion::Gaps;
 use crate::coordinator::timers::Timer;
 use crate::fact::{ExecutorFact, ExecutorState, Phase};
@@ -35,6 +36,8 @@ pub(super) struct Homed {
     /// It takes no more work until it registers again.
     pub(super) draining: bool,
     gone: bool,
+    /// It runs more than could be noted here.
+    unnoted: bool,
     pub(super) heard: Timestamp,
     gaps: Gaps,
     /// Of the last heartbeat.
@@ -70,6 +73,14 @@ pub(super) enum HeldState {
     },
     /// Told to stop.
     Stopping(StopReason),
+}
+
+/// What the answer to a heartbeat says beside its orders.
+#[derive(Debug, Default)]
+struct BeatAnswer {
+    renewed: Vec<AttemptId>,
+    lost: Vec<LeaseLost>,
+    roster: Vec<RosterEntry>,
 }
 
 impl Homed {
@@ -133,6 +144,11 @@ impl Coordinator {
                 return;
             }
         }
+        // It looks for another broker when it gets no answer.
+        if !self.may_register(from) {
+            count(&mut self.statistics.over_limits);
+            return;
+        }
         let own = self.own.replica;
         self.linked.insert(from);
         let news = known.as_ref().is_none_or(|(home, fact)| {
@@ -193,6 +209,7 @@ impl Coordinator {
             must_register: false,
             draining: false,
             gone: false,
+            unnoted: false,
             heard,
             gaps: Gaps::new(self.config.heartbeat_ms),
             sequence: 0,
@@ -207,6 +224,7 @@ impl Coordinator {
         entry.must_register = false;
         entry.draining = false;
         entry.gone = false;
+        entry.unnoted = false;
         entry.heard = heard;
         entry.sequence = 0;
         entry.attempts.values_mut().for_each(|held| held.sent = None);
@@ -232,7 +250,9 @@ impl Coordinator {
             verdicts.push((held.attempt, verdict));
         }
         for attempt in &register.kept {
-            self.renew(from, *attempt, None, HeldState::Ended);
+            if self.noting(from, *attempt) == Noting::Yes {
+                self.renew(from, *attempt, None, HeldState::Ended);
+            }
         }
         // What it was given and does not name any more will not run. An order of ours that is on its way is repeated.
         let missing: Vec<_> = self.view.working_on(from).collect();
@@ -269,6 +289,10 @@ impl Coordinator {
         }
         let unknown = job.is_none_or(|job| job.spec.is_none());
         let was_lost = record.and_then(|record| record.phase()) == Some(Phase::Lost);
+        if self.noting(from, attempt) != Noting::Yes {
+            self.leave_unnoted(from);
+            return HeldVerdict::Continue;
+        }
         self.renew(from, attempt, Some(held.token), HeldState::Running);
         let progress_bp = self.note_progress(from, held);
         if unknown {
@@ -347,7 +371,7 @@ impl Coordinator {
         let missing = |attempt: AttemptId| {
             let record = job.attempts.get(&attempt)?;
             let (executor, session) = record.given_to()?;
-            let homed = self.homed.get(&executor).filter(|homed| !homed.must_register)?;
+            let homed = self.homed.get(&executor).filter(|homed| !homed.must_register && !homed.unnoted)?;
             if homed.attempts.contains_key(&attempt) {
                 return None;
             }
@@ -405,6 +429,7 @@ impl Coordinator {
         }
         homed.sequence = heartbeat.sequence;
         homed.heard = at;
+        let left_unnoted = core::mem::replace(&mut homed.unnoted, false);
         let session = homed.session;
         if core::mem::replace(&mut homed.suspect, false) {
             homed.silent_since = None;
@@ -415,28 +440,23 @@ impl Coordinator {
         for refused in &heartbeat.refused {
             self.refused(from, refused.attempt, refused.reason);
         }
-        let mut renewed = Vec::new();
-        let mut lost = Vec::new();
+        let mut answer = BeatAnswer::default();
         for held in &heartbeat.running {
-            self.hear_running(from, held, heartbeat.registration, &mut renewed, &mut lost);
+            self.hear_running(from, held, heartbeat.registration, &mut answer);
         }
         for attempt in &heartbeat.kept {
             self.hear_kept(from, *attempt);
         }
         self.hear_missing(from, &heartbeat);
+        if left_unnoted && self.homed.get(&from).is_some_and(|homed| !homed.unnoted) {
+            self.dirty.extend(self.view.working_on(from).map(|attempt| attempt.job));
+        }
         self.watch(from);
-        let roster = self.roster();
-        self.answer(from, renewed, lost, roster);
+        answer.roster = self.roster();
+        self.answer(from, answer);
     }
 
-    fn hear_running(
-        &mut self,
-        from: NodeId,
-        held: &HeldAttempt,
-        registration: u64,
-        renewed: &mut Vec<AttemptId>,
-        lost: &mut Vec<LeaseLost>,
-    ) {
+    fn hear_running(&mut self, from: NodeId, held: &HeldAttempt, registration: u64, answer: &mut BeatAnswer) {
         let attempt = held.attempt;
         let state = self.homed.get(&from).and_then(|homed| homed.attempts.get(&attempt)).map(|held| held.state);
         let job = self.view.job(attempt.job).filter(|job| job.spec.is_some());
@@ -444,16 +464,16 @@ impl Coordinator {
             return;
         }
         if self.view.is_done(attempt.job) {
-            self.renew(from, attempt, Some(held.token), HeldState::Stopping(StopReason::Completed));
+            self.stop_running(from, held, StopReason::Completed);
             return;
         }
         if let Some(job) = job.filter(|job| job.is_over(self.config.retries)) {
             let reason = if job.canonical().is_some() { StopReason::Completed } else { StopReason::Cancelled };
-            self.renew(from, attempt, Some(held.token), HeldState::Stopping(reason));
+            self.stop_running(from, held, reason);
             return;
         }
         if job.is_some_and(|job| job.is_replaced(&attempt)) {
-            self.renew(from, attempt, Some(held.token), HeldState::Stopping(StopReason::Replaced));
+            self.stop_running(from, held, StopReason::Replaced);
             return;
         }
         // Our own attempts replace each other in the order of their tokens; an older one goes on without a lease.
@@ -461,6 +481,16 @@ impl Coordinator {
             .and_then(|job| job.attempt_in_force().map(|current| (current, job.token(&current))))
             .filter(|(_, token)| *token > held.token)
             .map(|(current, _)| current);
+        match self.noting(from, attempt) {
+            Noting::Yes => {}
+            // It may well run. Nothing is concluded here from its silence.
+            Noting::Full => {
+                self.leave_unnoted(from);
+                return answer.renewed.push(attempt);
+            }
+            // Somebody else was given it. Without a lease it comes to its end.
+            Noting::Foreign => return,
+        }
         self.renew(from, attempt, Some(held.token), HeldState::Running);
         let progress_bp = self.note_progress(from, held);
         if self.mark(attempt, Phase::Running, registration, progress_bp) {
@@ -475,8 +505,26 @@ impl Coordinator {
             homed.must_register = true;
         }
         match successor {
-            Some(successor) => lost.push(LeaseLost { attempt, successor: Some(successor) }),
-            None => renewed.push(attempt),
+            Some(successor) => answer.lost.push(LeaseLost { attempt, successor: Some(successor) }),
+            None => answer.renewed.push(attempt),
+        }
+    }
+
+    /// That an attempt is not noted here says nothing about whether it runs.
+    fn leave_unnoted(&mut self, from: NodeId) {
+        if let Some(homed) = self.homed.get_mut(&from) {
+            homed.unnoted = true;
+        }
+    }
+
+    /// The executor runs something that nobody needs.
+    fn stop_running(&mut self, from: NodeId, held: &HeldAttempt, reason: StopReason) {
+        let Some(homed) = self.homed.get(&from) else { return };
+        let stopping = |held: &&Held| matches!(held.state, HeldState::Stopping(_));
+        // No more than one answer holds: it is told of the rest when it names them again.
+        let full = || homed.attempts.values().filter(stopping).nth(limits::ORDERS.saturating_sub(1)).is_some();
+        if homed.attempts.contains_key(&held.attempt) || !full() {
+            self.renew(from, held.attempt, Some(held.token), HeldState::Stopping(reason));
         }
     }
 
@@ -568,10 +616,11 @@ impl Coordinator {
     }
 
     /// Sends renewals and the orders that are due.
-    fn answer(&mut self, to: NodeId, renewed: Vec<AttemptId>, lost: Vec<LeaseLost>, roster: Vec<RosterEntry>) {
+    fn answer(&mut self, to: NodeId, answer: BeatAnswer) {
         let orders = self.orders(to);
         let Some(homed) = self.homed.get(&to) else { return };
         let (session, registration, sequence) = (homed.session, homed.registration, homed.sequence);
+        let BeatAnswer { renewed, lost, roster } = answer;
         let message = ToExecutor::HeartbeatAnswer { session, registration, sequence, renewed, lost, orders, roster };
         self.send(to, message);
     }
@@ -579,7 +628,7 @@ impl Coordinator {
     /// Sends new orders without waiting for the next heartbeat. They count from the last one, which is the safe side.
     pub(super) fn order_now(&mut self, to: NodeId) {
         if self.linked.contains(&to) && self.homed.get(&to).is_some_and(|homed| !homed.must_register) {
-            self.answer(to, Vec::new(), Vec::new(), Vec::new());
+            self.answer(to, BeatAnswer::default());
         }
     }
 
@@ -762,6 +811,7 @@ impl Coordinator {
 
     /// An executor's fact has changed, here or elsewhere.
     pub(super) fn executor_changed(&mut self, executor: NodeId) {
+        self.note_departure(executor);
         let Some((home, fact)) = self.view.executor(executor) else { return };
         if serves(fact) {
             self.handing = true;
@@ -813,6 +863,7 @@ impl Coordinator {
                 must_register: true,
                 draining: false,
                 gone: false,
+                unnoted: false,
                 heard: at,
                 gaps: Gaps::new(self.config.heartbeat_ms),
                 sequence: 0,
@@ -851,7 +902,7 @@ impl Coordinator {
 }
 
 /// The least and the greatest name of an attempt of this job.
-fn attempts_of(job: JobId) -> (AttemptId, AttemptId) {
+pub(super) fn attempts_of(job: JobId) -> (AttemptId, AttemptId) {
     let owner = |id| ReplicaId::new(id).expect("not zero");
     let first = AttemptId { job, epoch: OwnershipEpoch(0), owner: owner(1), number: 0 };
     let last = AttemptId { job, epoch: OwnershipEpoch(u32::MAX), owner: owner(u64::MAX), number: u32::MAX };

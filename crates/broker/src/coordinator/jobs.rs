@@ -65,6 +65,7 @@ pub(super) struct RefusedBy {
 impl Coordinator {
     /// Acts on whatever has changed about a job. Acting twice does nothing new.
     pub(super) fn refresh(&mut self, id: JobId) {
+        self.attest(id);
         let Some(job) = self.view.job(id) else { return };
         if job.spec.is_none() {
             return;

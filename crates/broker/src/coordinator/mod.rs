@@ -9,6 +9,7 @@ mod executors;
 mod explain;
 mod finality;
 mod jobs;
+mod limits;
 mod outbox;
 mod ownership;
 mod parked;
@@ -39,6 +40,7 @@ use self::compaction::Compaction;
 use self::executors::Homed;
 use self::finality::Ladder;
 use self::jobs::Local;
+use self::limits::{Recovered, Unattested};
 use self::outbox::{Effect, Next, Outbox};
 use self::ownership::{Owner, Peer};
 use self::parked::Parked;
@@ -247,6 +249,10 @@ pub struct Coordinator {
     /// While the store's records are folded at the opening.
     loading: bool,
     parked: Parked,
+    unattested: Unattested,
+    recovered: Recovered,
+    /// Executors that had their home here and do not serve here any more.
+    departed: BTreeSet<NodeId>,
     storm: StormGuard,
     lately_lost: Lately,
     in_force: InForce,
@@ -313,6 +319,9 @@ impl Coordinator {
             learning: false,
             loading: true,
             parked: Parked::default(),
+            unattested: Unattested::default(),
+            recovered: Recovered::default(),
+            departed: BTreeSet::new(),
             storm: StormGuard::default(),
             lately_lost: Lately::default(),
             in_force,
@@ -336,6 +345,7 @@ impl Coordinator {
             let alone = self.config.discovery_interval_ms.saturating_mul(2);
             self.arm(Timer::Alone, alone);
         }
+        self.count_recovered();
         self.resume_homes();
         self.repeat_notices();
         self.settle_down();
@@ -495,6 +505,13 @@ impl Coordinator {
                 && let Some(version) = record.siblings().last()
             {
                 self.ladder.note_member(member.replica, version.dot);
+            }
+            // Our own were forgotten before this came.
+            if record.values().next().is_none()
+                && let Some(FactKey::Executor { executor, home }) = FactKey::parse(record.key())
+                && home != self.own.replica
+            {
+                view.forget_executor(executor, home);
             }
             view.apply_record(record, &mut changes, |key, fact, dot| {
                 self.observe(key, fact);

@@ -42,6 +42,10 @@ impl Lately {
         while self.0.front().is_some_and(|(oldest, _)| at.saturating_since(*oldest) > keep_ms) {
             self.0.pop_front();
         }
+        // One that crashes again and again is one of those that were lost, not many.
+        if self.0.len() >= LATELY {
+            self.0.pop_front();
+        }
         self.0.push_back((at, executor));
     }
 
@@ -222,5 +226,7 @@ impl Loss {
     }
 }
 
+/// Losses of executors that are remembered at most.
+const LATELY: usize = 1_024;
 /// So many executors crash under one job before it is suspected.
 const CRASHES: usize = 2;

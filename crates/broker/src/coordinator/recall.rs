@@ -51,6 +51,10 @@ impl Coordinator {
         if !holds || !self.lacks_spec(id) || spec.validate().is_err() {
             return;
         }
+        if !self.may_recover(id, spec.payload.len()) {
+            count(&mut self.statistics.over_limits);
+            return;
+        }
         let (policy, rules) = (self.in_force.id, self.in_force.policy.clone());
         self.define(policy, &rules);
         let reappearance = spec.reappearance.unwrap_or(self.config.reappearance);

@@ -42,7 +42,9 @@ impl Judgement {
 
 impl Coordinator {
     pub(super) fn submitted(&mut self, from: NodeId, submit: Submit) {
-        self.linked.insert(from);
+        if self.linked.len() < self.config.max_executors {
+            self.linked.insert(from);
+        }
         let id = submit.attempt.job;
         let known = self.view.job(id).is_some_and(|job| job.spec.is_some());
         if known || self.view.is_done(id) {
@@ -147,8 +149,16 @@ impl Coordinator {
         let Judgement { answer, counter, kept, again } = judgement;
         count(counter(&mut self.statistics));
         let (attempt, digest) = (submit.attempt, submit.digest);
+        let full = kept && !again && !self.may_record(id, matches!(answer, Answer::Accepted { .. }));
+        if full {
+            count(&mut self.statistics.over_limits);
+        }
         match answer {
             _ if again => {}
+            // Nothing is acknowledged that is not written down. The first success always is.
+            Answer::Accepted { .. } | Answer::AcceptedFailure if full && (challenges || !candidate.success) => {
+                return Answer::Busy { retry_after_ms: self.config.sync_interval_ms };
+            }
             Answer::Accepted { .. } if kept => {
                 if challenges {
                     count(&mut self.statistics.accepted);
@@ -164,7 +174,7 @@ impl Coordinator {
                 self.notify(EventKind::AttemptFailed { attempt, error });
             }
             Answer::Rejected(rejection) => {
-                if kept {
+                if kept && !full {
                     let wasted = &mut self.statistics.wasted_resource_ms;
                     *wasted = wasted.saturating_add(candidate.cost_resource_ms);
                     self.record(SubmissionFact { verdict: Verdict::Refused(rejection), ..candidate });

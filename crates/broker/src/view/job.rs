@@ -236,6 +236,16 @@ impl JobRecord {
         (true, fault)
     }
 
+    /// Whether the specification is what the admitting broker wrote, and no copy.
+    pub(crate) const fn is_original(&self) -> bool {
+        self.original
+    }
+
+    /// What this broker recovered from an executor.
+    pub(crate) fn copy_by(&self, by: ReplicaId) -> Option<&SpecFact> {
+        self.copies.get(&by).map(|copy| copy.fact.as_ref())
+    }
+
     fn join_claim(&mut self, epoch: OwnershipEpoch, fact: OwnFact) -> bool {
         let tie = strategy::owner_tie(self.id, fact.owner);
         raise(&mut self.claims, Ownership { epoch, tie, owner: fact.owner, cause: Some(fact.cause), at: fact.at })

@@ -36,6 +36,8 @@ pub(crate) struct View {
     retries: u32,
     jobs: BTreeMap<JobId, JobRecord>,
     executors: BTreeMap<NodeId, BTreeMap<ReplicaId, ExecutorFact>>,
+    /// How many of these facts each broker has written.
+    homes: BTreeMap<ReplicaId, usize>,
     emergencies: BTreeMap<EmergencyId, EmergencyFact>,
     data: DataIndex,
     members: BTreeMap<ReplicaId, Member>,
@@ -99,6 +101,7 @@ impl View {
             retries,
             jobs: BTreeMap::new(),
             executors: BTreeMap::new(),
+            homes: BTreeMap::new(),
             emergencies: BTreeMap::new(),
             data: DataIndex::default(),
             members: BTreeMap::new(),
@@ -169,7 +172,10 @@ impl View {
             (FactKey::Executor { executor, home }, Fact::Executor(fact)) => {
                 let known = self.executors.entry(executor).or_default();
                 if known.get(&home).is_none_or(|known| *known < fact) {
-                    known.insert(home, fact);
+                    if known.insert(home, fact).is_none() {
+                        let count = self.homes.entry(home).or_default();
+                        *count = count.saturating_add(1);
+                    }
                     changes.push(Change::Executor(executor));
                 }
             }
@@ -378,6 +384,28 @@ impl View {
         let homes = self.executors.get(&id)?;
         let latest = homes.iter().max_by_key(|(home, fact)| (fact.session, fact.registration, **home))?;
         Some((*latest.0, latest.1))
+    }
+
+    /// How many executors have ever registered at this broker and are not forgotten.
+    pub(crate) fn executors_of(&self, home: ReplicaId) -> usize {
+        self.homes.get(&home).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn registered_at(&self, executor: NodeId, home: ReplicaId) -> bool {
+        self.executors.get(&executor).is_some_and(|homes| homes.contains_key(&home))
+    }
+
+    /// Forgets that an executor was at this broker.
+    pub(crate) fn forget_executor(&mut self, executor: NodeId, home: ReplicaId) {
+        let Some(homes) = self.executors.get_mut(&executor) else { return };
+        if homes.remove(&home).is_some()
+            && let Some(count) = self.homes.get_mut(&home)
+        {
+            *count = count.saturating_sub(1);
+        }
+        if homes.is_empty() {
+            self.executors.remove(&executor);
+        }
     }
 
     pub(crate) fn executors(&self) -> impl Iterator<Item = (NodeId, ReplicaId, &ExecutorFact)> {

@@ -20,6 +20,7 @@ mod emergencies;
 mod explain;
 mod finality;
 mod laws;
+mod limits;
 mod placement;
 mod policies;
 mod preemption;
