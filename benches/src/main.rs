@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release -p reconvene-benches -- resolve --traces FOLDER --packing FOLDER --json FILE
+//! cargo run --release -p reconvene-benches -- broker --jobs 1000000 --json FILE
 //! ```
 #![expect(
     clippy::arithmetic_side_effects,
@@ -14,6 +15,7 @@
 )]
 
 mod resolve;
+mod throughput;
 
 use clap::{Parser, Subcommand};
 use reconvene_benches::numbers;
@@ -30,10 +32,13 @@ struct Arguments {
 enum Command {
     /// Strategies on real workloads: waiting times, packing, ranking, placement
     Resolve(resolve::Options),
+    /// Jobs a second in one broker, in memory and with redb, beside their commits alone
+    Broker(throughput::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Resolve(options) => resolve::run(&options),
+        Command::Broker(options) => throughput::run(&options),
     }
 }
