@@ -9,6 +9,7 @@ mod log;
 mod oracle;
 mod plan;
 mod run;
+mod stories;
 
 use std::fmt::{self, Display};
 

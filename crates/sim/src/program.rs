@@ -93,6 +93,12 @@ pub(crate) enum Failure {
         /// Why not.
         source: serde_json::Error,
     },
+    /// A run of jobs is asked for by something else than its seed.
+    #[error("{found} is no seed; runs of jobs have no plans in files")]
+    NoSeed {
+        /// What was given.
+        found: String,
+    },
     /// A log could not be read.
     #[error(transparent)]
     Log(#[from] reconvene_sim::swf::SwfError),

@@ -192,7 +192,7 @@ impl LogReplay {
             known.dedup();
             // Three quarters of what would run at once if nobody ever waited.
             let slots = u32::try_from(most_at_once(runs).saturating_mul(3) / 4).unwrap_or(u32::MAX);
-            ExecutorPlan { slots: slots.clamp(2, 1_024), traits: ExecutorTraits::default(), brokers: known }
+            ExecutorPlan { slots: slots.clamp(2, 1_024), traits: ExecutorTraits::default(), brokers: known, also: None }
         });
         let executors: Vec<ExecutorPlan> = executors.collect();
         let mut steps: Vec<Step> = jobs
@@ -223,6 +223,7 @@ impl LogReplay {
             executors,
             pace,
             links: LinkFaults { delay_ms: 1..=80, loss_per_mille: 2, duplicate_per_mille: 2 },
+            forgets: false,
             steps,
         }
     }

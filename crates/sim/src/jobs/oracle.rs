@@ -192,6 +192,11 @@ impl Oracle {
         self.reached.note(what, count);
     }
 
+    /// Brokers may not have met before there were results.
+    pub(super) const fn kept_apart(&mut self) {
+        self.membership_changed = true;
+    }
+
     pub(super) const fn disturbed(&mut self, at_ms: u64) {
         self.disturbed_ms = at_ms;
     }

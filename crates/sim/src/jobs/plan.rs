@@ -6,6 +6,7 @@ use reconvene_broker::{Policy, StrategyKind};
 use reconvene_resolve::HeadStartMinutes;
 use reconvene_sync::memory::LinkFaults;
 
+use super::stories::Story;
 use crate::world::rng::Rng;
 use crate::world::{ExecutorTraits, Place};
 
@@ -25,6 +26,8 @@ pub struct Plan {
     pub pace: Pace,
     /// What links do while there are faults.
     pub links: LinkFaults,
+    /// Whether jobs that are over are forgotten before the run is.
+    pub forgets: bool,
     /// What is done, by time.
     pub steps: Vec<Step>,
 }
@@ -77,6 +80,8 @@ pub struct ExecutorPlan {
     pub traits: ExecutorTraits,
     /// The brokers that it is told of, in the order in which it tries them.
     pub brokers: Vec<usize>,
+    /// The executor whose jobs it can run beside its own.
+    pub also: Option<usize>,
 }
 
 /// Something that is done at a time.
@@ -247,7 +252,8 @@ pub struct JobPlan {
 }
 
 impl Plan {
-    /// The plan of this seed. Each class of faults is in it with probability 1/2, at a rate drawn log-uniformly.
+    /// The plan of this seed. Each class of faults is in it with probability 1/2, at a rate drawn log-uniformly; but one seed
+    /// of eight tells a story of its own.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self::drawn(seed, false)
@@ -261,6 +267,9 @@ impl Plan {
 
     fn drawn(seed: u64, backups: bool) -> Self {
         let mut chance = Chance(Rng::new(seed));
+        if let Some(story) = Story::of(seed).filter(|_| !backups) {
+            return story.plan(seed, &mut chance);
+        }
         let brokers = chance.index(4).saturating_add(2);
         let executors = chance.index(5).saturating_add(2);
         let survivor = chance.index(brokers);
@@ -283,7 +292,7 @@ impl Plan {
             let mut known = vec![home];
             // A restarted executor knows only what it is told: one of them stays for ever.
             known.extend((0..brokers).filter(|broker| *broker != home && (*broker == survivor || chance.one_in(2))));
-            ExecutorPlan { slots, traits, brokers: known }
+            ExecutorPlan { slots, traits, brokers: known, also: None }
         });
         let executor_plans: Vec<_> = executor_plans.collect();
         let delay = if chance.one_in(2) { chance.log(5, 120) } else { 3 };
@@ -308,7 +317,16 @@ impl Plan {
             drawn.backups();
         }
         let steps = drawn.steps.into_iter().map(|((at_ms, _), act)| Step { at_ms, act }).collect();
-        Self { seed, skew_ms, brokers: strategies, executors: executor_plans, pace: Pace::FAST, links, steps }
+        Self {
+            seed,
+            skew_ms,
+            brokers: strategies,
+            executors: executor_plans,
+            pace: Pace::FAST,
+            links,
+            forgets: seed % 4 == 1,
+            steps,
+        }
     }
 }
 

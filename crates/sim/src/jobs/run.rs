@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
             lifecycle.redeploy_delay_ms = pace.sync_ms.saturating_mul(2);
             lifecycle.redeploy_delay_max_ms = pace.sync_ms.saturating_mul(8);
             // In some runs what is over is forgotten before the run is.
-            if forgets(plan.seed) {
+            if plan.forgets {
                 lifecycle.keep_results_ms = pace.sync_ms.saturating_mul(KEPT);
             }
             let lifecycle = lifecycle.build().map_err(|error| broken("settings are accepted", 0, error.to_string()))?;
@@ -116,7 +116,9 @@ impl<'a> Run<'a> {
             let mut config = AgentConfig::new(session, 0).scaled(pace.sync_ms);
             config.slots = drawn.slots;
             config.capacity = Resources::new(u64::from(drawn.slots).saturating_mul(1_000), 0, 0);
-            config.tags.insert(only(executor)?);
+            for whose in [Some(executor), drawn.also].into_iter().flatten() {
+                config.tags.insert(only(whose)?);
+            }
             world.add_executor(config, &drawn.brokers)?;
             world.set_traits(executor, drawn.traits);
         }
@@ -133,7 +135,7 @@ impl<'a> Run<'a> {
             dead: BTreeSet::new(),
             jobs: BTreeMap::new(),
             emergency: None,
-            forgets: forgets(plan.seed),
+            forgets: plan.forgets,
             disturbed: false,
             checked: 0,
         })
@@ -176,11 +178,20 @@ impl<'a> Run<'a> {
     }
 
     fn faults(&mut self, scenario: &Scenario) -> Result<(), Violation> {
-        self.pass_until(self.pace.warm_up_ms().saturating_sub(1))?;
+        let warm_up_ms = self.pace.warm_up_ms().saturating_sub(1);
+        let (early, steps): (Vec<_>, Vec<_>) = scenario.plan.steps.iter().partition(|step| step.at_ms < warm_up_ms);
+        for step in early {
+            self.pass_until(step.at_ms)?;
+            self.act(&step.act)?;
+            if let Act::Cut { a: Place::Broker(_), b: Place::Broker(_), .. } = step.act {
+                self.oracle.kept_apart();
+            }
+        }
+        self.pass_until(warm_up_ms)?;
         let links = &scenario.plan.links;
         self.disturbed = links.loss_per_mille > 0 || links.duplicate_per_mille > 0 || *links.delay_ms.end() > 3;
         self.world.set_faults(links.clone());
-        for step in &scenario.plan.steps {
+        for step in steps {
             self.pass_until(step.at_ms)?;
             self.act(&step.act)?;
             if self.disturbed || !self.undo.is_empty() || is_fault(&step.act) {
@@ -510,11 +521,6 @@ impl<'a> Run<'a> {
         }
         Ok(spec)
     }
-}
-
-/// Whether jobs are forgotten soon in the run of this seed.
-const fn forgets(seed: u64) -> bool {
-    seed % 4 == 1
 }
 
 fn is_fault(act: &Act) -> bool {

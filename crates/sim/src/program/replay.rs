@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use reconvene_sim::Plan;
+use reconvene_sim::jobs::Scenario;
 use reconvene_sim::simulation::{run_plan, shrink};
 
 use super::{Failure, seeds};
@@ -19,6 +20,9 @@ pub(crate) struct Replay {
     /// Damage stores as well, as the run of the seed did.
     #[arg(long)]
     damage: bool,
+    /// The run of this seed with executors and jobs, as `--jobs` makes it; with `--shrink`, the steps that are left are told.
+    #[arg(long)]
+    jobs: bool,
     /// Tell everything that happens.
     #[arg(long)]
     trace: bool,
@@ -31,6 +35,9 @@ pub(crate) struct Replay {
 }
 
 pub(crate) fn run(args: &Replay) -> Result<ExitCode, Failure> {
+    if args.jobs {
+        return jobs(args);
+    }
     let mut plan = match args.run.parse::<u64>() {
         Ok(seed) => seeds::sim(seed, args.minutes, args.damage).plan(),
         Err(_) => read(&args.run)?,
@@ -48,6 +55,35 @@ pub(crate) fn run(args: &Replay) -> Result<ExitCode, Failure> {
         println!("broken: {violation}");
     }
     Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The same of a run with executors and jobs.
+fn jobs(args: &Replay) -> Result<ExitCode, Failure> {
+    let seed = args.run.parse().map_err(|_| Failure::NoSeed { found: args.run.clone() })?;
+    let mut scenario = if args.damage { Scenario::with_backups(seed) } else { Scenario::new(seed) };
+    if args.shrink.is_some() {
+        scenario = scenario.smaller(args.runs);
+    }
+    let plan = &scenario.plan;
+    println!("{:?}\n{:?}\n{:?}, forgets: {}", plan.brokers, plan.executors, plan.links, plan.forgets);
+    for step in &plan.steps {
+        println!("{:>8} {:?}", step.at_ms, step.act);
+    }
+    let outcome = scenario.watch(|happened| {
+        if args.trace {
+            println!("{:>8} {:?}", happened.at.as_millis(), happened.what);
+        }
+    });
+    match outcome {
+        Ok(reached) => {
+            reached.iter().for_each(|(what, count)| println!("{count:>8}  {what}"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(violation) => {
+            println!("broken: {violation}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 fn read(path: &str) -> Result<Plan, Failure> {

@@ -195,7 +195,7 @@ fn replay_of(seed: u64, args: &Seeds) -> String {
     let minutes = if args.minutes == 90 { String::new() } else { format!(" --minutes {}", args.minutes) };
     let damage = if args.damage { " --damage" } else { "" };
     match args.jobs {
-        true => format!("cargo run --release -p reconvene-sim -- --jobs{damage} --from {seed} --seeds 1"),
+        true => format!("cargo run --release -p reconvene-sim -- replay {seed} --jobs{damage}"),
         false => {
             format!("cargo run --release -p reconvene-sim -- replay {seed}{minutes}{damage}")
         }
