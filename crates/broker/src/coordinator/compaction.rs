@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene_clock::{ReplicaId, WallTime};
-use reconvene_executor::JobId;
 use reconvene_executor::message::StopReason;
+use reconvene_executor::{JobId, SubmissionId};
 
 use crate::coordinator::Coordinator;
 use crate::coordinator::timers::Timer;
@@ -18,6 +18,16 @@ use crate::{CommandError, EventKind, Fact, FactKey};
 pub(super) struct Compaction {
     due: BTreeSet<(WallTime, JobId)>,
     places: BTreeMap<JobId, WallTime>,
+    /// Jobs of which it is being written that they are done. They are forgotten, and their facts deleted, when that is
+    /// durable; the store may refuse it.
+    forgetting: BTreeMap<JobId, Forgotten>,
+}
+
+#[derive(Debug)]
+struct Forgotten {
+    /// Of all its facts.
+    keys: Vec<FactKey>,
+    result: Option<SubmissionId>,
 }
 
 impl Compaction {
@@ -60,6 +70,10 @@ impl Coordinator {
 
     /// Forgets the jobs that are due here, as many as one batch should hold.
     pub(super) fn compact(&mut self) {
+        // What is written next is to hold what is being written.
+        if !self.compaction.forgetting.is_empty() {
+            return;
+        }
         let (wall, again_ms) = (self.at.wall, self.config.owner_timeout_ms);
         let mut due = BTreeSet::new();
         for _ in 0..LOOKED_AT_ONCE {
@@ -92,11 +106,10 @@ impl Coordinator {
             && job.notices_pending().all(|broker| broker != self.own.replica && self.gone_since(broker).is_some())
     }
 
-    /// Writes that these jobs are done and deletes what is known of them, in this order. Those that found no place.
+    /// Writes that these jobs are done. Those that found no place.
     fn forget_jobs(&mut self, jobs: &BTreeSet<JobId>) -> Vec<JobId> {
         let mut left = Vec::new();
         let mut done: BTreeMap<ReplicaId, Ranges> = BTreeMap::new();
-        let mut keys = Vec::new();
         for id in jobs {
             let known = || self.view.done(id.admitted_by).cloned().unwrap_or_default();
             let ranges = done.entry(id.admitted_by).or_insert_with(known);
@@ -108,23 +121,37 @@ impl Coordinator {
             }
             *ranges = with;
             let job = self.view.job(*id);
-            let result = job.and_then(JobRecord::canonical);
-            keys.extend(job.map(JobRecord::keys).unwrap_or_default());
-            count(&mut self.statistics.compacted);
-            self.notify(EventKind::JobCompacted { job: *id, result });
+            let (keys, result) = (job.map(JobRecord::keys).unwrap_or_default(), job.and_then(JobRecord::canonical));
+            self.compaction.forgetting.insert(*id, Forgotten { keys, result });
         }
         let own = self.own.replica;
         for (admitted_by, jobs) in done {
-            self.write(FactKey::Done { admitted_by, by: own }, Fact::Done(DoneFact { jobs }));
-        }
-        for key in keys {
-            self.outbox.delete(key);
+            // Folded when it is durable, as no other fact of ours is: what it says cannot be taken back.
+            self.outbox.write(FactKey::Done { admitted_by, by: own }, Fact::Done(DoneFact { jobs }));
         }
         left
     }
 
+    /// The store has refused to write that jobs admitted by this incarnation are done. They stay, and are tried again.
+    pub(super) fn not_forgotten(&mut self, admitted_by: ReplicaId) {
+        let again = self.at.wall.saturating_add(self.config.owner_timeout_ms.max(1));
+        let kept: Vec<_> = self.compaction.forgetting.extract_if(.., |id, _| id.admitted_by == admitted_by).collect();
+        for (id, _) in kept {
+            self.compaction.set(id, again);
+        }
+        self.await_compaction();
+    }
+
     /// A job is done: nothing is remembered of it but that.
     pub(super) fn job_done(&mut self, id: JobId) {
+        if let Some(Forgotten { keys, result }) = self.compaction.forgetting.remove(&id) {
+            count(&mut self.statistics.compacted);
+            self.notify(EventKind::JobCompacted { job: id, result });
+            for key in keys {
+                self.outbox.delete(key);
+            }
+            self.await_compaction();
+        }
         self.stop_attempts(id, StopReason::Completed);
         self.unqueue(id);
         for timer in [

@@ -610,9 +610,13 @@ impl Coordinator {
     }
 
     fn write_refused(&mut self, ticket: Ticket, error: &PlanError) {
-        for job in self.outbox.refused(ticket, error) {
+        let refused = self.outbox.refused(ticket, error);
+        for job in refused.admitted {
             self.view.withdraw(job);
             self.forget(job);
+        }
+        for admitted_by in refused.done {
+            self.not_forgotten(admitted_by);
         }
     }
 

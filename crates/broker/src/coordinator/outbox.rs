@@ -21,8 +21,17 @@ pub(super) struct Outbox {
     effects: Vec<Effect>,
     writes: VecDeque<Output>,
     steps: VecDeque<Step>,
-    outstanding: BTreeMap<Ticket, Vec<JobId>>,
+    outstanding: BTreeMap<Ticket, Batch>,
     last_ticket: u64,
+}
+
+/// What depends on a write, should the store refuse it.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Jobs that it admits.
+    pub(super) admitted: Vec<JobId>,
+    /// Incarnations of which it says which of their jobs are done.
+    pub(super) done: Vec<ReplicaId>,
 }
 
 #[derive(Debug)]
@@ -81,47 +90,50 @@ impl Outbox {
     /// Turns the facts collected so far into writes, and queues the effects behind them.
     pub(super) fn flush(&mut self) {
         let mut writes = Vec::new();
-        let mut admitted = Vec::new();
+        let mut batch = Batch::default();
         let mut bytes = 0_usize;
         for (key, fact) in core::mem::take(&mut self.pending) {
             let body = fact.encode().expect("every part of a fact is bounded so that the fact fits its limit");
             if writes.len() >= WRITES || bytes.saturating_add(body.len()) > WRITE_BYTES {
-                self.emit(core::mem::take(&mut writes), core::mem::take(&mut admitted));
+                self.emit(core::mem::take(&mut writes), core::mem::take(&mut batch));
                 bytes = 0;
             }
             bytes = bytes.saturating_add(body.len());
             writes.push(NewWrite::new(key.to_key(), fact.class(), Body::of(body)));
             if let FactKey::Spec(job) = key {
-                admitted.push(job);
+                batch.admitted.push(job);
+            }
+            if let FactKey::Done { admitted_by, .. } = key {
+                batch.done.push(admitted_by);
             }
         }
         for key in core::mem::take(&mut self.deletes) {
             if writes.len() >= WRITES {
-                self.emit(core::mem::take(&mut writes), core::mem::take(&mut admitted));
+                self.emit(core::mem::take(&mut writes), core::mem::take(&mut batch));
             }
             writes.push(NewWrite::new(key.to_key(), Class::NORMAL, Body::Tombstone));
         }
-        self.emit(writes, admitted);
+        self.emit(writes, batch);
         for replica in core::mem::take(&mut self.retiring) {
-            let ticket = self.await_ticket(Vec::new());
+            let ticket = self.await_ticket(Batch::default());
             self.writes.push_back(Output::Retire { ticket, replica });
         }
         self.steps.extend(self.effects.drain(..).map(Step::Effect));
     }
 
-    fn emit(&mut self, writes: Vec<NewWrite>, admitted: Vec<JobId>) {
+    fn emit(&mut self, writes: Vec<NewWrite>, batch: Batch) {
         if writes.is_empty() {
             return;
         }
-        let ticket = self.await_ticket(admitted);
+        let ticket = self.await_ticket(batch);
         self.writes.push_back(Output::Write { ticket, writes });
     }
 
     /// A ticket whose answer everything that follows waits for.
-    fn await_ticket(&mut self, admitted: Vec<JobId>) -> Ticket {
+    fn await_ticket(&mut self, batch: Batch) -> Ticket {
         self.last_ticket = self.last_ticket.checked_add(1).expect("2^64 writes are never made");
         let ticket = Ticket(self.last_ticket);
-        self.outstanding.insert(ticket, admitted);
+        self.outstanding.insert(ticket, batch);
         self.steps.push_back(Step::Wait(ticket));
         ticket
     }
@@ -130,9 +142,9 @@ impl Outbox {
         self.outstanding.remove(&ticket);
     }
 
-    /// Turns what waited for a write that was refused into refusals, and names the jobs that were not admitted.
-    pub(super) fn refused(&mut self, ticket: Ticket, error: &PlanError) -> Vec<JobId> {
-        let Some(admitted) = self.outstanding.remove(&ticket) else { return Vec::new() };
+    /// Turns what waited for a write that was refused into refusals, and says what has not come about.
+    pub(super) fn refused(&mut self, ticket: Ticket, error: &PlanError) -> Batch {
+        let Some(batch) = self.outstanding.remove(&ticket) else { return Batch::default() };
         let mut steps = VecDeque::with_capacity(self.steps.len());
         let mut state = State::Before;
         for step in self.steps.drain(..) {
@@ -152,7 +164,7 @@ impl Outbox {
             }
         }
         self.steps = steps;
-        admitted
+        batch
     }
 
     pub(super) fn poll(&mut self) -> Option<Next> {

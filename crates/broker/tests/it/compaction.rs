@@ -85,6 +85,25 @@ fn a_job_is_forgotten_when_it_is_stable_and_old() {
 }
 
 #[test]
+fn regress_a_job_whose_forgetting_the_store_refuses_is_not_forgotten() {
+    let mut world = world(2);
+    let (_, job) = finished(&mut world);
+    world.refuse_writes = (1, "done/");
+    world.run_to(611);
+    assert_eq!(world.refuse_writes.0, 0, "it was tried");
+    assert_eq!((compacted(&world, A), world.coordinator(A).statistics().compacted), (0, 0));
+    assert_eq!(world.job(A, job).status, JobStatus::Completed);
+    assert!(!live(&world, A, job).is_empty());
+    // It is tried again, and not at every moment.
+    world.run_to(1_000);
+    assert_eq!((compacted(&world, A), world.coordinator(A).statistics().compacted), (1, 1));
+    for broker in [A, B] {
+        assert!(world.coordinator(broker).is_compacted(job));
+        assert_eq!(live(&world, broker, job), []);
+    }
+}
+
+#[test]
 fn what_is_not_stable_is_kept() {
     let mut world = world(2);
     let x = world.add_executor(A, 2);

@@ -13,7 +13,7 @@ use reconvene_executor::message::{
 use reconvene_executor::{
     Answer, AttemptId, FencingToken, JobId, JobSpec, Outcome, Resources, ResultDigest, SessionEpoch, SpecDigest, Tag,
 };
-use reconvene_store::{Body, Class, Identity, Key, KeyContext, Record, Version};
+use reconvene_store::{Body, Class, Identity, Key, KeyContext, PlanError, Record, Version};
 use reconvene_sync::{NewWrite, Ticket};
 
 pub const SECOND: u64 = 1_000;
@@ -69,6 +69,8 @@ pub struct World {
     pub said: Vec<(u64, usize, PeerMessage)>,
     /// Answers between brokers are lost.
     pub lose_answers: bool,
+    /// So many writes of keys that begin like this are refused by the stores.
+    pub refuse_writes: (u32, &'static str),
     /// No fact reaches another broker.
     pub hold_facts: bool,
     /// So many messages between brokers are lost from now on.
@@ -105,6 +107,7 @@ impl World {
             lose_next: 0,
             lose_answers: false,
             hold_facts: false,
+            refuse_writes: (0, ""),
             replies: BTreeMap::new(),
             log: Vec::new(),
             ticket: 0,
@@ -230,6 +233,10 @@ impl World {
             let Some(output) = coordinator.poll_output() else { return };
             self.log.push(format!("{} {index} {output:?}", self.now));
             match output {
+                Output::Write { ticket, writes } if self.refuses(&writes) => {
+                    let error = PlanError::ValueTooLarge { key: writes[0].key.clone(), len: 9, limit: 8 };
+                    self.input(index, Input::WriteRefused { ticket, error });
+                }
                 Output::Write { ticket, writes } => {
                     let records = writes.into_iter().map(|write| self.record(index, write)).collect();
                     self.spread(index, records);
@@ -248,6 +255,13 @@ impl World {
                 Output::Notify(event) => self.events.push((self.now, index, event)),
             }
         }
+    }
+
+    fn refuses(&mut self, writes: &[NewWrite]) -> bool {
+        let (left, prefix) = self.refuse_writes;
+        let refused = left > 0 && writes.iter().any(|write| write.key.to_string().starts_with(prefix));
+        self.refuse_writes.0 -= u32::from(refused);
+        refused
     }
 
     fn tell_peer(&mut self, from: usize, to: NodeId, message: PeerMessage) {
