@@ -470,6 +470,8 @@ pub enum WaitReason {
     Recovering,
     /// Its last attempt was lost, and this broker takes itself for cut off.
     StormGuard,
+    /// Another broker has given up its attempt, which an executor of this one still has.
+    Reappearing,
 }
 
 /// What ended the storm guard.

@@ -311,6 +311,8 @@ impl Coordinator {
     pub(super) fn give_up(&mut self, executor: NodeId, attempt: AttemptId, cause: LossCause) {
         let Some(homed) = self.homed.get_mut(&executor) else { return };
         let Some(held) = homed.attempts.remove(&attempt) else { return };
+        // Another broker may have given it up before, and the job have waited for this.
+        self.dirty.insert(attempt.job);
         if matches!(held.state, HeldState::Stopping(_)) {
             return;
         }

@@ -123,6 +123,10 @@ impl Coordinator {
             grounds.push(Ground::Held { reason: WaitReason::Crashed, for_ms: left(until) });
             return;
         }
+        if self.is_given_up_in_error(job) {
+            grounds.push(Ground::Held { reason: WaitReason::Reappearing, for_ms: None });
+            return;
+        }
         if self.queue.contains(id) {
             self.why_queued(job, grounds);
         }

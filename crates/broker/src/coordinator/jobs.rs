@@ -166,7 +166,7 @@ impl Coordinator {
         // X30: who has placed it before goes on placing it.
         let stubborn = || sabotage::on(30) && job.attempts.keys().any(|attempt| attempt.owner == self.own.replica);
         let mine = job.ownership().owner == self.own.replica || stubborn();
-        if !mine || job.live_attempts().next().is_some() || self.learning {
+        if !mine || job.live_attempts().next().is_some() || self.is_given_up_in_error(job) || self.learning {
             self.unqueue(id);
             return;
         }

@@ -10,6 +10,7 @@ use crate::coordinator::Coordinator;
 use crate::coordinator::executors::HeldState;
 use crate::fact::{Phase, PhaseMark};
 use crate::statistics::count;
+use crate::view::JobRecord;
 
 impl Coordinator {
     /// Follows the reappearance policy of a job that is not over: its owner decides by the facts which attempts are one
@@ -35,6 +36,16 @@ impl Coordinator {
         if !replaced.is_empty() {
             self.stop_where(id, StopReason::Replaced, |attempt| replaced.contains(attempt));
         }
+    }
+
+    /// Whether another broker has given up an attempt that an executor of ours has, and has not been silent about for as
+    /// long as it takes to be given up here. Nothing is to be placed beside it.
+    pub(super) fn is_given_up_in_error(&self, job: &JobRecord) -> bool {
+        let lost = job.attempts.iter().filter(|(_, record)| record.phase() == Some(Phase::Lost));
+        lost.map(|(attempt, _)| attempt).any(|attempt| {
+            let held = self.homed.values().find_map(|homed| homed.attempts.get(attempt));
+            held.is_some_and(|held| !matches!(held.state, HeldState::Stopping(_)))
+        })
     }
 
     /// Another broker has given up an attempt that runs here: its executor is to register again, which says otherwise.

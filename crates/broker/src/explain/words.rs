@@ -299,6 +299,7 @@ const fn held(reason: WaitReason) -> &'static str {
         WaitReason::Crashed => "executors crashed under it: waits until it is clear whether others did too",
         WaitReason::Recovering => "taken over: its attempts under the owner before may still be at work",
         WaitReason::StormGuard => "its last attempt was lost while this broker takes itself for cut off (storm guard)",
+        WaitReason::Reappearing => "another broker has given up its attempt, which an executor here still has",
     }
 }
 

@@ -1,7 +1,7 @@
 //! What simulated histories found, as short stories.
 
 use reconvene_broker::{EventKind, JobStatus, LossCause, Phase, StrategyKind};
-use reconvene_executor::{AttemptId, FencingToken, JobSpec, OwnershipEpoch, Resources, SessionEpoch, Tag};
+use reconvene_executor::{AttemptId, FencingToken, JobId, JobSpec, OwnershipEpoch, Resources, SessionEpoch, Tag};
 
 use crate::world::{SECOND, World, replica};
 
@@ -145,4 +145,41 @@ fn regress_attempt_given_up_elsewhere_while_its_executor_was_suspect_is_alive_ag
     world.add_executor(0, 1);
     world.run_to(600);
     assert_eq!(world.starts(job).len(), 1);
+}
+
+/// A job that runs on the first broker's only executor, and that the other side of a cut has taken over and given up. The
+/// first hears that the attempt is lost, and not yet that it does not own the job. It has room on another executor.
+fn given_up_by_the_other_side() -> (World, usize, JobId) {
+    let mut world = World::new(2, StrategyKind::FirstComeFirstServed);
+    let x = world.add_executor(0, 1);
+    let job = world.submit_job(0, JobSpec::new(b"work".to_vec()));
+    world.run_to(10);
+    world.cut(0, 1);
+    world.run_to(299);
+    assert_eq!(world.job(1, job).attempts[0].phase, Some(Phase::Lost), "the other side has given it up");
+    world.add_executor(0, 1);
+    world.run_to(300);
+    world.exchange_some(1, 0, |key| key.contains("/seen/"));
+    assert_eq!((world.job(0, job).owner, world.job(0, job).status), (replica(1), JobStatus::Redeploying));
+    (world, x, job)
+}
+
+#[test]
+fn regress_attempt_given_up_elsewhere_is_not_replaced_by_the_broker_that_hears_it() {
+    let (mut world, _, job) = given_up_by_the_other_side();
+    assert_eq!(world.starts(job).len(), 1);
+    // Its executor registers again, which says more than the other side knows.
+    world.run_to(310);
+    assert_eq!((world.job(0, job).status, world.starts(job).len()), (JobStatus::Running, 1));
+}
+
+#[test]
+fn regress_attempt_given_up_elsewhere_is_replaced_when_it_is_silent_here_too() {
+    let (mut world, x, job) = given_up_by_the_other_side();
+    world.executors[x].alive = false;
+    world.run_to(330);
+    assert_eq!(world.starts(job).len(), 1);
+    // 42 s after it was heard last.
+    world.run_to(345);
+    assert_eq!(world.starts(job).len(), 2);
 }

@@ -185,6 +185,14 @@ impl World {
         }
     }
 
+    /// Brings some rows to another broker, as a sync does that is cut off in the middle.
+    pub fn exchange_some(&mut self, from: usize, to: usize, wanted: impl Fn(&str) -> bool) {
+        let wanted = |record: &&Record| wanted(&record.key().to_string());
+        let records: Vec<_> = self.brokers[from].store.values().filter(wanted).cloned().collect();
+        let new = self.merge(to, &records);
+        self.input(to, Input::Facts(new));
+    }
+
     /// The rows that change when these arrive.
     fn merge(&mut self, to: usize, records: &[Record]) -> Vec<Record> {
         let store = &mut self.brokers[to].store;
