@@ -214,9 +214,7 @@ impl Node {
             NodeInput::Tick => {
                 self.replica.handle(now, sync::Input::Tick);
                 self.coordinator.handle(now, coordinator::Input::Tick);
-                let interval_ms = self.coordinator.config().heartbeat_ms;
-                let asked = self.stability_asked.map(|asked| asked.saturating_add(interval_ms));
-                if asked.is_none_or(|due| due <= now.mono) {
+                if self.stability_is_due(self.coordinator.config().heartbeat_ms) {
                     self.ask_stability();
                 }
             }
@@ -347,6 +345,11 @@ impl Node {
         self.refused_frames
     }
 
+    fn stability_is_due(&self, interval_ms: u64) -> bool {
+        let asked = self.stability_asked.map(|asked| asked.saturating_add(interval_ms));
+        asked.is_none_or(|due| due <= self.now.mono)
+    }
+
     /// Tells the coordinator what every member has, if it waits for that.
     fn ask_stability(&mut self) {
         if self.coordinator.awaits_stability() {
@@ -433,7 +436,10 @@ impl Node {
                 }
                 if let sync::Event::SessionDone { peer, .. } = &event {
                     self.coordinator.handle(self.now, coordinator::Input::PeerSynced { node: *peer });
-                    self.ask_stability();
+                    // Sessions may come many a second, and each costs a look at all members.
+                    if self.stability_is_due(self.coordinator.config().heartbeat_ms / 10) {
+                        self.ask_stability();
+                    }
                 }
                 Some(NodeOutput::Notify(NodeEvent::Sync(event)))
             }

@@ -244,8 +244,9 @@ impl Replica {
         }
         self.freeze_if_noted();
         self.wake_at = self.deadlines().min();
-        self.run_timers();
-        self.wake_at = self.deadlines().min();
+        if self.run_timers() {
+            self.wake_at = self.deadlines().min();
+        }
     }
 
     /// The next thing to do, or `None` until the next input. Asking says that the one before was performed.

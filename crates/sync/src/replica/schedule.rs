@@ -78,18 +78,19 @@ impl Replica {
         }
     }
 
-    /// Does everything that is due by now.
-    pub(super) fn run_timers(&mut self) {
+    /// Does everything that is due by now, and says whether deadlines may have changed.
+    pub(super) fn run_timers(&mut self) -> bool {
         if self.wake_at.is_none_or(|at| at > self.now) {
+            let waits = !self.schedule.wanted.is_empty();
             self.fill_slots();
-            return;
+            return waits;
         }
         self.watch_sessions();
         self.watch_bundles();
         self.watch_peers();
         self.dial();
         if self.leaving {
-            return;
+            return true;
         }
         if self.schedule.next_round <= self.now {
             let wait = jittered(self.config.sync_interval_ms, &mut self.rng);
@@ -105,6 +106,7 @@ impl Replica {
             self.cascade_round();
         }
         self.fill_slots();
+        true
     }
 
     /// All timers.

@@ -66,10 +66,10 @@ impl Replica {
 
     /// When silence will change what is known of a peer, or others are to be asked about it.
     pub(super) fn next_watch(&self, peer: &Peer) -> Option<Timestamp> {
-        let gone = self.unreachable_after(peer);
         match peer.state {
             PeerState::Alive => Some(peer.last_heard.saturating_add(self.suspect_after(peer))),
             PeerState::Suspect => {
+                let gone = self.unreachable_after(peer);
                 let drop = peer.linked.then(|| peer.last_heard.saturating_add(gone));
                 let give_up = peer.last_heard.max(peer.vouched.unwrap_or_default()).saturating_add(gone);
                 let ask = peer.asked_at.map_or(self.now, |at| at.saturating_add(self.config.probe_interval_ms));
