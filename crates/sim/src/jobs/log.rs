@@ -32,6 +32,9 @@ pub struct LogReplay {
     pub seed: u64,
     /// What runs longer than this is cut to it, in milliseconds.
     pub longest_ms: u64,
+    /// Whether brokers forget jobs five minutes after all of them know that they are over. If so, the run ends when all
+    /// are forgotten.
+    pub forgets: bool,
 }
 
 /// What came of a replay in which no promise was broken.
@@ -66,6 +69,8 @@ pub struct LogReport {
     pub supersessions: u64,
     /// Changes to an equal result.
     pub confirmations: u64,
+    /// Jobs that were forgotten.
+    pub forgotten: u64,
     /// How long jobs waited for their first start, by how long they run.
     pub waiting: Vec<Waiting>,
 }
@@ -223,7 +228,7 @@ impl LogReplay {
             executors,
             pace,
             links: LinkFaults { delay_ms: 1..=80, loss_per_mille: 2, duplicate_per_mille: 2 },
-            forgets: false,
+            forgets: self.forgets,
             steps,
         }
     }
@@ -297,6 +302,7 @@ impl Tally {
             EventKind::ResultRejected { .. } => &mut report.duplicates,
             EventKind::ResultSuperseded { .. } => &mut report.supersessions,
             EventKind::ResultConfirmed { .. } => &mut report.confirmations,
+            EventKind::JobCompacted { .. } => &mut report.forgotten,
             _ => return,
         };
         *counter = counter.saturating_add(1);

@@ -7,7 +7,7 @@ use reconvene_broker::{
 };
 use reconvene_clock::{Counter, NodeId, ReplicaId};
 use reconvene_executor::{
-    self as executor, Answer, AttemptId, Finality, JobId, ResultDigest, SpecDigest, SubmissionId,
+    self as executor, Answer, AttemptId, Finality, JobId, OwnershipEpoch, ResultDigest, SpecDigest, SubmissionId,
 };
 use reconvene_store::{Cursor, MemoryStore, MetadataStore, Prefix, Record, Snapshot, ready};
 
@@ -109,7 +109,8 @@ impl Told {
         if !self.owned.contains(&job) {
             return Some(format!("broker {broker} places {attempt} of a job that it does not own"));
         }
-        let other = self.at_work.keys().find(|other| other.job == job)?;
+        let first = AttemptId { job, epoch: OwnershipEpoch(0), owner: attempt.owner, number: 0 };
+        let (other, _) = self.at_work.range(first..).next().filter(|(other, _)| other.job == job)?;
         Some(format!("broker {broker} places {attempt}, and has heard that {other} is at work"))
     }
 }

@@ -33,6 +33,9 @@ pub(crate) struct Lcg {
     /// What runs longer is cut to so many hours.
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     longest_hours: u64,
+    /// Brokers forget a job five minutes after all of them know that it is over; the run ends when all are forgotten.
+    #[arg(long)]
+    forget: bool,
     /// Tell all that happens between these two milliseconds.
     #[arg(long, value_name = "FROM..UNTIL", value_parser = range)]
     trace: Option<Range<u64>>,
@@ -67,7 +70,7 @@ pub(crate) fn run(args: &Lcg) -> Result<ExitCode, Failure> {
     let longest_ms = args.longest_hours.saturating_mul(HOUR_MS);
     let wanted = jobs.len();
     let (brokers, executors) = (usize::from(args.brokers), usize::from(args.executors));
-    let replay = LogReplay { jobs, brokers, executors, seed: args.seed, longest_ms };
+    let replay = LogReplay { jobs, brokers, executors, seed: args.seed, longest_ms, forgets: args.forget };
     let watch = super::stopwatch();
     let hour = |hour, jobs| {
         eprintln!("hour {hour}: {jobs} of {wanted} jobs, {:.0} s, {} MiB", watch(), peak_mib().unwrap_or(0));
@@ -110,13 +113,15 @@ fn show(Figures { report, seconds, peak_mib, .. }: &Figures) {
         report.splits, report.silences, report.crashes, report.restarts
     );
     println!(
-        "{} redeployments, {} jobs taken over, {} duplicate results ({} accepted), {} superseded, {} confirmed",
+        "{} redeployments, {} jobs taken over, {} duplicate results ({} accepted), {} superseded, {} confirmed, {} \
+         forgotten",
         report.redeployments,
         report.taken_over,
         report.duplicates,
         report.duplicates_accepted,
         report.supersessions,
         report.confirmations,
+        report.forgotten,
     );
     for Waiting { class, jobs, p50_s, p90_s, p99_s, max_s, .. } in &report.waiting {
         println!(
