@@ -24,10 +24,18 @@ use reconvene_clock::{Dot, VectorClock};
 /// assert_eq!(context.dots(), [dot(9)]);
 /// assert!(context.contains(dot(3)) && !context.contains(dot(8)));
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KeyContext {
-    /// `None` if it names nothing, as most do: one word instead of a hundred bytes in each version. Clones share it.
-    parts: Option<Arc<Parts>>,
+    named: Named,
+}
+
+/// What a context names, in the one form that its length has: two words in each version, whatever it is.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Named {
+    /// One dot exactly, as after most writes that replace something: nothing on the heap.
+    One(Dot),
+    /// Nothing, as in most versions, or more than one dot. Clones share it.
+    Other(Option<Arc<Parts>>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,69 +52,104 @@ impl KeyContext {
 
     /// The context of a first write: nothing.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { named: Named::Other(None) }
     }
 
     /// The context that names `dots` and everything up to the entries of `upto`, in canonical form.
     #[must_use]
     pub fn from_parts(dots: impl IntoIterator<Item = Dot>, upto: VectorClock) -> Self {
-        let mut parts = Parts { dots: dots.into_iter().collect(), upto };
+        let mut dots = dots.into_iter();
+        let (first, second) = (dots.next(), dots.next());
+        if upto.is_empty() && second.is_none() {
+            return first.map_or_else(Self::new, Self::one);
+        }
+        let mut parts = Parts { dots: first.into_iter().chain(second).chain(dots).collect(), upto };
         parts.normalise();
         Self::of(parts)
     }
 
+    const fn one(dot: Dot) -> Self {
+        Self { named: Named::One(dot) }
+    }
+
+    /// The context of parts that are in canonical form.
     fn of(parts: Parts) -> Self {
-        let empty = parts.dots.is_empty() && parts.upto.is_empty();
-        Self { parts: (!empty).then(|| Arc::new(parts)) }
+        match (&parts.dots[..], parts.upto.is_empty()) {
+            ([], true) => Self::new(),
+            ([dot], true) => Self::one(*dot),
+            _ => Self { named: Named::Other(Some(Arc::new(parts))) },
+        }
+    }
+
+    /// Changes the parts to others, in canonical form, that name no less.
+    fn change(&mut self, change: impl FnOnce(&mut Parts)) {
+        if let Named::Other(Some(parts)) = &mut self.named {
+            change(Arc::make_mut(parts));
+        } else {
+            let mut parts = Parts { dots: self.dots().to_vec(), upto: VectorClock::new() };
+            change(&mut parts);
+            *self = Self::of(parts);
+        }
     }
 
     /// The dots it names exactly, ascending.
     #[must_use]
     pub fn dots(&self) -> &[Dot] {
-        self.parts.as_ref().map_or(&[], |parts| &parts.dots)
+        match &self.named {
+            Named::One(dot) => core::slice::from_ref(dot),
+            Named::Other(parts) => parts.as_ref().map_or(&[], |parts| &parts.dots),
+        }
     }
 
     /// The collapsed parts: every dot of the replica on this key up to the counter.
     #[must_use]
     pub fn upto(&self) -> &VectorClock {
-        self.parts.as_ref().map_or(&NOTHING, |parts| &parts.upto)
+        match &self.named {
+            Named::Other(Some(parts)) => &parts.upto,
+            Named::One(_) | Named::Other(None) => &NOTHING,
+        }
     }
 
     /// Whether it names nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.parts.is_none()
+        matches!(self.named, Named::Other(None))
     }
 
     /// Whether it names `dot`, exactly or collapsed.
     #[must_use]
     pub fn contains(&self, dot: Dot) -> bool {
-        self.dots().binary_search(&dot).is_ok() || self.upto().contains(dot)
+        match &self.named {
+            Named::One(held) => *held == dot,
+            Named::Other(None) => false,
+            Named::Other(Some(parts)) => parts.dots.binary_search(&dot).is_ok() || parts.upto.contains(dot),
+        }
     }
 
     /// Names `dot` as well.
     pub fn add(&mut self, dot: Dot) {
-        if !self.contains(dot) {
-            let parts = Arc::make_mut(self.parts.get_or_insert_default());
-            let place = parts.dots.partition_point(|held| *held < dot);
-            parts.dots.insert(place, dot);
+        if self.is_empty() {
+            *self = Self::one(dot);
+        } else if !self.contains(dot) {
+            self.change(|parts| {
+                let place = parts.dots.partition_point(|held| *held < dot);
+                parts.dots.insert(place, dot);
+            });
         }
     }
 
     /// Names everything that `other` names as well. Entries of `upto` are joined by the greater counter.
     pub fn merge(&mut self, other: &Self) {
-        let Some(more) = &other.parts else {
-            return;
-        };
-        let Some(held) = &mut self.parts else {
-            self.parts = Some(Arc::clone(more));
-            return;
-        };
-        let parts = Arc::make_mut(held);
-        parts.dots.extend_from_slice(&more.dots);
-        parts.upto.merge(&more.upto);
-        parts.normalise();
+        if self.is_empty() {
+            *self = other.clone();
+        } else if !other.is_empty() {
+            self.change(|parts| {
+                parts.dots.extend_from_slice(other.dots());
+                parts.upto.merge(other.upto());
+                parts.normalise();
+            });
+        }
     }
 
     /// Collapses the part of each replica that has too many exact dots and whose dots `prefix` reaches.
@@ -121,11 +164,18 @@ impl KeyContext {
             .filter_map(|run| run.last().copied())
             .filter(|last| prefix.contains(*last))
             .collect();
-        if let Some(parts) = self.parts.as_mut().filter(|_| !reached.is_empty()) {
-            let parts = Arc::make_mut(parts);
-            parts.upto.extend(reached);
-            parts.normalise();
+        if !reached.is_empty() {
+            self.change(|parts| {
+                parts.upto.extend(reached);
+                parts.normalise();
+            });
         }
+    }
+}
+
+impl Default for KeyContext {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -164,6 +214,26 @@ mod tests {
         context.collapse(&VectorClock::from_iter([dot(1, 18), dot(2, 9)]));
         assert_eq!(context.dots(), [dot(2, 5)]);
         assert_eq!(context.upto(), &VectorClock::from_iter([dot(1, 18)]));
+    }
+
+    #[test]
+    fn a_context_takes_two_words_and_one_dot_no_heap() {
+        assert_eq!(size_of::<KeyContext>(), 16);
+        let [mut added, mut merged] = [KeyContext::new(), KeyContext::new()];
+        added.add(dot(3, 7));
+        merged.merge(&added);
+        // One dot twice is one dot as well.
+        let again = KeyContext::from_parts([dot(3, 7), dot(3, 7)], VectorClock::new());
+        for context in [added.clone(), merged, again] {
+            assert!(matches!(context.named, Named::One(_)));
+            assert_eq!(context, added);
+            assert!(context.contains(dot(3, 7)) && !context.contains(dot(3, 6)) && context.upto().is_empty());
+        }
+        let covered = KeyContext::from_parts([dot(3, 7)], VectorClock::from_iter([dot(3, 9)]));
+        added.merge(&covered);
+        assert_eq!((&added, added.dots()), (&covered, &[][..]));
+        added.add(dot(3, 8));
+        assert_eq!(added, covered, "named already");
     }
 
     #[test]

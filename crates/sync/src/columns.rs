@@ -213,13 +213,16 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<Vec<(Key, Version)>, CodecError> {
 
     let mut used = vec![false; table.len()];
     let mut versions: Vec<(Key, Version)> = Vec::with_capacity(total);
+    let (mut dots, mut ends) = (Vec::new(), Vec::new());
     for length in lengths {
         let key = keys.next_key()?;
         let dot = dot_of(&table, places.next(), counters.next(), &mut used)?;
         if versions.last().is_some_and(|(_, previous)| previous.dot >= dot) {
             return Err(CodecProblem::NotCanonical.into());
         }
-        let context = context_of(exact.next_dots(&table, &mut used)?, upto.next_dots(&table, &mut used)?)?;
+        exact.next_dots(&table, &mut used, &mut dots)?;
+        upto.next_dots(&table, &mut used, &mut ends)?;
+        let context = context_of(&dots, &ends)?;
         let class = classes.next().and_then(|class| u8::try_from(class).ok()).ok_or(CodecProblem::Range("class"))?;
         let height = heights.next().and_then(|height| height.checked_add(1)).and_then(Height::new);
         let body = match length.checked_sub(1) {
@@ -273,16 +276,16 @@ fn dot_of(table: &[ReplicaId], place: Option<u64>, counter: Option<u64>, used: &
 }
 
 /// The context of these parts in their one form: ascending strictly, no dot covered by the other part.
-fn context_of(exact: Vec<Dot>, upto: Vec<Dot>) -> Result<KeyContext, CodecError> {
+fn context_of(exact: &[Dot], upto: &[Dot]) -> Result<KeyContext, CodecError> {
     if exact.is_empty() && upto.is_empty() {
         return Ok(KeyContext::new());
     }
     let ascends = exact.is_sorted_by(|left, right| left < right);
-    let exactly = exact.len();
-    let upto = VectorClock::try_from_entries(upto).map_err(|_| CodecProblem::NotCanonical)?;
-    let context = KeyContext::from_parts(exact, upto);
+    let upto = VectorClock::try_from_entries(upto.iter().copied()).map_err(|_| CodecProblem::NotCanonical)?;
+    let context = KeyContext::from_parts(exact.iter().copied(), upto);
     // What is covered was left out.
-    if ascends && context.dots().len() == exactly { Ok(context) } else { Err(CodecProblem::NotCanonical.into()) }
+    let complete = context.dots().len() == exact.len();
+    if ascends && complete { Ok(context) } else { Err(CodecProblem::NotCanonical.into()) }
 }
 
 /// The column of keys.
@@ -373,9 +376,13 @@ impl<'a> Entries<'a> {
         Ok(Self { counts, places: reader.column(total)?, counters: reader.column(total)?, total })
     }
 
-    fn next_dots(&mut self, table: &[ReplicaId], used: &mut [bool]) -> Result<Vec<Dot>, CodecError> {
-        let entries = self.counts.next().unwrap_or_default();
-        (0..entries).map(|_| dot_of(table, self.places.next(), self.counters.next(), used)).collect()
+    /// Puts the entries of the next context in place of those of another.
+    fn next_dots(&mut self, table: &[ReplicaId], used: &mut [bool], dots: &mut Vec<Dot>) -> Result<(), CodecError> {
+        dots.clear();
+        for _ in 0..self.counts.next().unwrap_or_default() {
+            dots.push(dot_of(table, self.places.next(), self.counters.next(), used)?);
+        }
+        Ok(())
     }
 }
 
