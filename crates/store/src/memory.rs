@@ -136,7 +136,11 @@ impl MemoryStore {
             let before = match row.after() {
                 Some(record) => {
                     state.bytes = state.bytes.saturating_add(record.byte_len());
-                    state.records.insert(row.key().clone(), Arc::clone(record.versions()))
+                    let (key, versions) = (row.key().clone(), Arc::clone(record.versions()));
+                    match row.before_len {
+                        Some(_) => state.records.replace(key, versions),
+                        None => state.records.insert(key, versions),
+                    }
                 }
                 None => state.records.remove(row.key()),
             };

@@ -14,7 +14,13 @@ use crate::{FactKind, Key};
 /// keys apart without a look at either.
 pub(super) trait Sorted: Ord + Clone + Debug {
     /// Ordered as the keys are, for keys that begin with the same `skip` bytes, but for those whose heads are equal.
-    type Head: Ord + Copy + Default + Debug;
+    type Head: Ord + Copy + Debug;
+
+    /// No head is greater: what stands where no key is.
+    const LAST: Self::Head;
+
+    /// Whether heads say anything. Without them, keys do not share beginnings either.
+    const HEADS: bool;
 
     /// The head behind the first `skip` bytes.
     fn head(&self, skip: usize) -> Self::Head;
@@ -25,6 +31,9 @@ pub(super) trait Sorted: Ord + Clone + Debug {
 
 impl Sorted for Key {
     type Head = u32;
+
+    const LAST: u32 = u32::MAX;
+    const HEADS: bool = true;
 
     fn head(&self, skip: usize) -> u32 {
         let rest = self.as_bytes().get(skip..).unwrap_or_default();
@@ -50,6 +59,9 @@ macro_rules! without_heads {
     ($($key:ty),+) => {$(
         impl Sorted for $key {
             type Head = ();
+
+            const LAST: () = ();
+            const HEADS: bool = false;
 
             fn head(&self, _skip: usize) {}
 
@@ -82,7 +94,7 @@ enum Node<K: Sorted, V> {
 struct List<K: Sorted, T> {
     /// All keys here, and below, begin with the same bytes: at least so many.
     skip: usize,
-    /// The heads of the keys behind them, then nothing of meaning.
+    /// The heads of the keys behind them, then the greatest.
     heads: [K::Head; MAX + 1],
     entries: Vec<(K, T)>,
 }
@@ -146,9 +158,36 @@ impl<K: Sorted, V: Clone> Tree<K, V> {
         previous
     }
 
+    /// Puts `value` at `key` and returns what was there. In one walk, unlike [`insert`](Self::insert), if the key is here.
+    pub(super) fn replace(&mut self, key: K, value: V) -> Option<V> {
+        let mut node = &mut self.root;
+        loop {
+            match Arc::make_mut(node) {
+                Node::Inner(children) => {
+                    let place = children.child_for(&key);
+                    match children.entries.get_mut(place) {
+                        Some((_, child)) => node = child,
+                        None => break,
+                    }
+                }
+                Node::Leaf(list) => {
+                    let place = list.up_to(&key).checked_sub(1);
+                    match place.and_then(|place| list.entries.get_mut(place)).filter(|(held, _)| *held == key) {
+                        Some((_, old)) => return Some(core::mem::replace(old, value)),
+                        None => break,
+                    }
+                }
+            }
+        }
+        self.insert(key, value)
+    }
+
     /// Whether `key` begins as all keys do in every node on its path: what [`List::up_to`] relies on. A look at one key,
     /// in the leaf, tells for all nodes.
     fn leads_right(&self, key: &K) -> bool {
+        if !K::HEADS {
+            return true;
+        }
         let (mut node, mut skip) = (&*self.root, 0);
         loop {
             skip = skip.max(node.skip());
@@ -166,8 +205,10 @@ impl<K: Sorted, V: Clone> Tree<K, V> {
 
     /// Takes out and returns what is at `key`.
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        // Without this look, a miss would copy the shared nodes on its path; and only what is here is led right.
-        self.get(key)?;
+        // Only what is here is led right.
+        if K::HEADS {
+            self.get(key)?;
+        }
         let removed = remove(&mut self.root, key);
         if removed.is_some() {
             self.len = self.len.saturating_sub(1);
@@ -208,27 +249,29 @@ impl<K: Sorted, V: Clone> Tree<K, V> {
 impl<K: Sorted, T> List<K, T> {
     /// The list of these entries, at most `MAX` and one, whose keys and all below begin with the same `skip` bytes.
     fn of(entries: Vec<(K, T)>, skip: usize) -> Self {
-        let mut list = Self { skip, heads: [K::Head::default(); MAX + 1], entries };
+        let mut list = Self { skip, heads: [K::LAST; MAX + 1], entries };
         list.set_heads();
         list
     }
 
     fn set_heads(&mut self) {
-        for (head, (key, _)) in self.heads.iter_mut().zip(&self.entries) {
-            *head = key.head(self.skip);
+        let heads = self.entries.iter().map(|(key, _)| key.head(self.skip)).chain(core::iter::repeat(K::LAST));
+        for (held, head) in self.heads.iter_mut().zip(heads) {
+            *held = head;
         }
     }
 
     /// How many keys are at most `key`, which begins as all of them do.
     fn up_to(&self, key: &K) -> usize {
-        let heads = self.heads.get(..self.entries.len()).unwrap_or_default();
-        let head = key.head(self.skip);
-        let less = heads.partition_point(|held| *held < head);
-        if heads.get(less).is_none_or(|held| *held != head) {
-            return less;
+        let (mut less, mut end) = (0, self.entries.len());
+        if K::HEADS {
+            let head = key.head(self.skip);
+            // Of these comparisons none waits for another, as it would in a search.
+            less = self.heads.iter().filter(|held| **held < head).count();
+            let alike = self.heads.iter().skip(less).take_while(|held| **held == head).count();
+            end = end.min(less.saturating_add(alike));
         }
-        let alike = heads.get(less..).unwrap_or_default().partition_point(|held| *held <= head);
-        let alike = self.entries.get(less..less.saturating_add(alike)).unwrap_or_default();
+        let alike = self.entries.get(less..end).unwrap_or_default();
         less.saturating_add(alike.partition_point(|(held, _)| held <= key))
     }
 
@@ -275,6 +318,7 @@ impl<K: Sorted, T> List<K, T> {
     fn take(&mut self, place: usize) -> (K, T) {
         if let Some(heads) = self.heads.get_mut(place..self.entries.len()) {
             heads.rotate_left(1);
+            heads.iter_mut().rev().take(1).for_each(|last| *last = K::LAST);
         }
         self.entries.remove(place)
     }
@@ -294,6 +338,7 @@ impl<K: Sorted, T> List<K, T> {
             return None;
         }
         let right = Self::of(self.entries.split_off(self.entries.len() / 2), self.skip);
+        self.heads.iter_mut().skip(self.entries.len()).for_each(|head| *head = K::LAST);
         self.entries.shrink_to(self.entries.len().saturating_add(SPARE));
         let key = right.entries.first()?.0.clone();
         self.end_before(&key);
@@ -469,6 +514,9 @@ mod tests {
     impl Sorted for u16 {
         type Head = ();
 
+        const LAST: () = ();
+        const HEADS: bool = false;
+
         fn head(&self, _skip: usize) {}
 
         fn shared(&self, _other: &Self) -> usize {
@@ -510,6 +558,7 @@ mod tests {
     fn heads_are_right<K: Sorted, T>(list: &List<K, T>) {
         let (mut heads, keys) = (list.heads.iter(), &list.entries);
         assert!(keys.iter().all(|(key, _)| heads.next() == Some(&key.head(list.skip))));
+        assert!(heads.all(|head| *head == K::LAST));
     }
 
     /// Performs steps on a tree, its clones and plain maps; grows in the first half and shrinks in the other.
@@ -522,7 +571,8 @@ mod tests {
             let grow = if number < half { action < 8 } else { action < 2 };
             if grow {
                 let value = u32::try_from(number).unwrap();
-                assert_eq!(tree.insert(key.clone(), value), model.insert(key, value));
+                let put = if action % 2 == 0 { Tree::insert } else { Tree::replace };
+                assert_eq!(put(&mut tree, key.clone(), value), model.insert(key, value));
             } else {
                 assert_eq!(tree.remove(&key), model.remove(&key));
             }
