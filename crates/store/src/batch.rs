@@ -6,15 +6,18 @@ use smallvec::SmallVec;
 use crate::version::is_tombstone;
 use crate::{Fact, Fingerprint, Head, Key, PrintId, Record, Revision, Version};
 
+/// Dots of one row, of which few change at once.
+pub(crate) type Dots = SmallVec<[Dot; 1]>;
+
 /// One row as it is after a batch, and how its live versions changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowChange {
     pub(crate) key: Key,
     pub(crate) after: Option<Record>,
-    pub(crate) added: SmallVec<[Dot; 1]>,
-    pub(crate) removed: SmallVec<[Dot; 1]>,
+    pub(crate) added: Dots,
+    pub(crate) removed: Dots,
     /// Those of `removed` that may be tombstones.
-    pub(crate) removed_tombstones: SmallVec<[Dot; 1]>,
+    pub(crate) removed_tombstones: Dots,
     /// The bytes of the record before, if there was one that could be read.
     pub(crate) before_len: Option<usize>,
 }

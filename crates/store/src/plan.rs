@@ -16,8 +16,9 @@ use std::sync::Arc;
 use reconvene_clock::{ClockError, Counter, Dot, Height, Hlc, Knowledge, ReplicaId, VectorClock};
 
 use self::rows::{Row, Rows};
+use crate::batch::Dots;
 use crate::fingerprint::Printer;
-use crate::record::{Cell, context_of, row_bytes, version_in};
+use crate::record::{Cell, Live, context_of, row_bytes, version_in};
 use crate::sabotage;
 use crate::version::is_tombstone;
 use crate::{Batch, Body, Class, Fact, FactKind, Head, Key, KeyContext, Limits, PlanError, Record, RowChange, Version};
@@ -174,7 +175,7 @@ impl Plan {
             return Err(PlanError::ValueTooLarge { key, len, limit: self.limits.value_bytes });
         }
         let (mut context, mut after) = match replaces {
-            Replaces::AllLive => (context_of(row.versions()), Vec::new()),
+            Replaces::AllLive => (context_of(row.versions()), Live::new()),
             Replaces::Context(seen) => replace_seen(&key, row, &seen)?,
         };
         if sabotage::on(41) {
@@ -283,23 +284,29 @@ impl Plan {
             let not_in = |other: &[Version], version: &&Version| {
                 version_in(other, version.dot).is_none_or(|same_dot| same_dot != *version)
             };
-            let gone = before.iter().filter(|version| not_in(&after.live, version));
-            let new = after.live.iter().filter(|version| not_in(before, version));
-            if gone.clone().chain(new.clone()).any(|version| !is_tombstone(version)) {
-                let mut prints = printer.of_key(Arc::make_mut(&mut head.fingerprints), &key);
-                gone.clone().for_each(|version| prints.remove(version));
-                new.clone().for_each(|version| prints.insert(version));
+            let (mut added, mut removed, mut removed_tombstones) = (Dots::new(), Dots::new(), Dots::new());
+            // A key that has only tombstones is not hashed.
+            let printed = before.iter().chain(&after.live).any(|version| !is_tombstone(version));
+            let mut prints = printed.then(|| printer.of_key(Arc::make_mut(&mut head.fingerprints), &key));
+            for version in before.iter().filter(|version| not_in(&after.live, version)) {
+                removed.push(version.dot);
+                if is_tombstone(version) {
+                    removed_tombstones.push(version.dot);
+                } else if let Some(prints) = &mut prints {
+                    prints.remove(version);
+                }
+            }
+            for version in after.live.iter().filter(|version| not_in(before, version)) {
+                added.push(version.dot);
+                if let Some(prints) = &mut prints {
+                    prints.insert(version);
+                }
             }
             // What a lost row held, nobody can tell: any of it may have been a tombstone.
-            let gone_tombstones = gone.clone().filter(|version| is_tombstone(version)).map(|version| version.dot);
-            changes.push(RowChange {
-                added: new.map(|version| version.dot).collect(),
-                removed: gone.clone().map(|version| version.dot).chain(lost.iter().copied()).collect(),
-                removed_tombstones: gone_tombstones.chain(lost.iter().copied()).collect(),
-                after: Record::of_cell(key.clone(), after),
-                before_len,
-                key,
-            });
+            removed.extend_from_slice(&lost);
+            removed_tombstones.extend_from_slice(&lost);
+            let after = Record::of_cell(key.clone(), after);
+            changes.push(RowChange { added, removed, removed_tombstones, after, before_len, key });
         }
         let facts: Vec<Fact> = facts.into_values().collect();
         let idle = changes.is_empty() && facts.is_empty() && head == head_before;
@@ -322,7 +329,7 @@ impl Plan {
     }
 
     /// Replaces the live versions of a key, if row and batch stay within their limits. Evidence goes with its dot.
-    fn replace_row(&mut self, key: &Key, live: Vec<Version>) -> Result<(), PlanError> {
+    fn replace_row(&mut self, key: &Key, live: Live) -> Result<(), PlanError> {
         let kept = |version: &&Version| version_in(&live, version.dot).is_some();
         let evidence = self.row(key)?.evidence().iter().filter(kept).cloned().collect();
         self.replace_cell(key, Cell { live, evidence })
@@ -383,7 +390,7 @@ impl Plan {
 /// neither way lies under a collapsed part of a sibling that stays: then the write names the siblings that it replaces
 /// here and what they name, no more. To name a dead version without what that one replaced would let the latter live
 /// again wherever the write arrives without the sibling.
-fn replace_seen(key: &Key, row: &Row, seen: &KeyContext) -> Result<(KeyContext, Vec<Version>), PlanError> {
+fn replace_seen(key: &Key, row: &Row, seen: &KeyContext) -> Result<(KeyContext, Live), PlanError> {
     let all = context_of(row.versions());
     // A context of another key would make dots known that are live there and nowhere replaced.
     let covered = |end: &Dot| all.upto().contains(*end);
@@ -408,8 +415,7 @@ fn named_of(own: ReplicaId, version: &Version) -> Option<Counter> {
     exact.map(|dot| dot.counter).max().max(version.context.upto().get(own))
 }
 
-fn insert(siblings: &mut Vec<Version>, version: Version) {
+fn insert(siblings: &mut Live, version: Version) {
     let place = siblings.partition_point(|held| held.dot < version.dot);
-    siblings.reserve_exact(1);
     siblings.insert(place, version);
 }

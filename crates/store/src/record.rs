@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use reconvene_clock::{Dot, VectorClock};
+use smallvec::SmallVec;
 
 use crate::{Key, KeyContext, RecordError, Version};
 
@@ -64,7 +65,13 @@ impl Record {
 
     /// The record of versions that the planner has already ordered; `None` if there are none.
     pub(crate) fn of_cell(key: Key, Cell { live, evidence }: Cell) -> Option<Self> {
-        (!live.is_empty()).then(|| Self { key, versions: live.into_iter().chain(evidence).collect() })
+        let versions: Arc<[Version]> = match live.into_inner() {
+            Ok(only) if evidence.is_empty() => Arc::new(only),
+            Ok(only) => only.into_iter().chain(evidence).collect(),
+            Err(live) if live.is_empty() => return None,
+            Err(live) => live.into_iter().chain(evidence).collect(),
+        };
+        Some(Self { key, versions })
     }
 
     /// The record of versions that were part of one.
@@ -159,9 +166,12 @@ pub(crate) fn row_bytes<'a>(key: &Key, versions: impl IntoIterator<Item = &'a Ve
     versions.into_iter().map(Version::byte_len).fold(key.as_bytes().len(), usize::saturating_add)
 }
 
+/// Live versions, of which most keys have one.
+pub(crate) type Live = SmallVec<[Version; 1]>;
+
 /// The versions of one key while a plan works on them: those that are live, ascending by dot, and the evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cell {
-    pub(crate) live: Vec<Version>,
+    pub(crate) live: Live,
     pub(crate) evidence: Vec<Version>,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use reconvene_clock::{Dot, DotRange, Knowledge, ReplicaId, VectorClock};
 
 use super::Plan;
+use crate::record::Live;
 use crate::version::is_tombstone;
 use crate::{Fact, Key, PlanError, Version, sabotage};
 
@@ -66,7 +67,7 @@ impl Plan {
         let mut collected = 0_usize;
         for key in keys {
             let Ok(row) = self.row(&key) else { continue };
-            let (gone, kept): (Vec<Version>, Vec<Version>) = row.live().iter().cloned().partition(settled);
+            let (gone, kept): (Live, Live) = row.live().iter().cloned().partition(settled);
             if self.replace_row(&key, kept).is_err() {
                 break;
             }

@@ -8,7 +8,7 @@ use reconvene_clock::{Dot, Knowledge};
 
 use super::rows::Row;
 use super::{Applied, Plan};
-use crate::record::Cell;
+use crate::record::{Cell, Live};
 use crate::{ContentHash, Fingerprints, Frozen, Key, PlanError, Version, sabotage};
 
 /// Pieces of evidence that a row keeps for one dot: those with the least hashes.
@@ -34,7 +34,7 @@ impl Plan {
     /// [`RowNotLoaded`](PlanError::RowNotLoaded) or [`BatchFull`](PlanError::BatchFull).
     pub fn drop_dead(&mut self, key: &Key, dot: Dot) -> Result<bool, PlanError> {
         let row = self.row(key)?;
-        let kept: Vec<Version> = row.live().iter().filter(|version| version.dot != dot).cloned().collect();
+        let kept: Live = row.live().iter().filter(|version| version.dot != dot).cloned().collect();
         if kept.len() == row.live().len() {
             return Ok(false);
         }

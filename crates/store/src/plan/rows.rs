@@ -1,6 +1,6 @@
 //! The rows that a plan works on, by key.
 
-use crate::record::{Cell, Record};
+use crate::record::{Cell, Live, Record};
 use crate::{Key, Version};
 
 use reconvene_clock::Dot;
@@ -39,12 +39,9 @@ impl Row {
         self.versions().any(|version| version.replaces(dot))
     }
 
-    /// The live versions without those that `version` replaces, with room for one more.
-    pub(super) fn left_by(&self, version: &Version) -> Vec<Version> {
-        let live = self.live();
-        let mut left = Vec::with_capacity(live.len().saturating_add(1));
-        left.extend(live.iter().filter(|live| !version.replaces(live.dot)).cloned());
-        left
+    /// The live versions without those that `version` replaces.
+    pub(super) fn left_by(&self, version: &Version) -> Live {
+        self.live().iter().filter(|live| !version.replaces(live.dot)).cloned().collect()
     }
 }
 
