@@ -174,6 +174,7 @@ impl<S: MetadataStore> Site<S> {
             tags: [].into(),
             held: Vec::new(),
             kept: Vec::new(),
+            heir: None,
         }))?;
         Ok(site)
     }

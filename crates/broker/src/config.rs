@@ -101,6 +101,8 @@ pub struct Config {
     pub emergency_max_ms: u64,
     /// Emergencies that may be declared here in a minute.
     pub emergencies_per_minute: u32,
+    /// Whether this broker was started by an executor because none was left, and how many executors came before it.
+    pub promoted: Option<u32>,
     /// How far ahead of local time a stamp may be and still move the local clock.
     pub max_skew_ms: u64,
 }
@@ -148,6 +150,7 @@ impl Config {
             emergency_default_ms: 3_600_000,
             emergency_max_ms: 24 * 3_600_000,
             emergencies_per_minute: 10,
+            promoted: None,
             max_skew_ms: 60_000,
         }
     }

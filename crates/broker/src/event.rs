@@ -332,6 +332,11 @@ pub enum EventKind {
         /// Taken over, or handed over by the owner before.
         cause: OwnCause,
     },
+    /// This broker was started by an executor, because none had been heard for long.
+    BrokerPromoted {
+        /// How many other executors it had waited for.
+        rank: u32,
+    },
     /// Another broker owns a job that this one owned.
     OwnershipYielded {
         /// The job.

@@ -84,6 +84,7 @@ fn register(epoch: u64, tags: usize, held: Vec<HeldAttempt>) -> Register {
         tags: (0..tags).map(tag).collect(),
         held,
         kept: Vec::new(),
+        heir: None,
     }
 }
 

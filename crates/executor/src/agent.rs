@@ -6,6 +6,7 @@ use reconvene_clock::{MaxAhead, NodeId, Now, Timestamp};
 
 use self::attempts::{Attempts, Circumstances, Ordered};
 use self::home::{Candidates, Home, Seeking, State, Step};
+use self::promotion::Heirship;
 use self::results::Results;
 use crate::answer::Answer;
 use crate::config::{AgentConfig, ConfigError};
@@ -23,6 +24,7 @@ use crate::spec::{JobSpec, Resources};
 mod attempts;
 mod home;
 mod io;
+mod promotion;
 mod results;
 
 pub use self::io::{Input, Output};
@@ -73,6 +75,7 @@ pub struct Agent {
     attempts: Attempts,
     results: Results,
     refused: BTreeMap<AttemptId, Refusal>,
+    heirship: Heirship,
     draining: bool,
     outputs: VecDeque<Output>,
 }
@@ -97,6 +100,7 @@ impl Agent {
             attempts: Attempts::default(),
             results: Results::default(),
             refused: BTreeMap::new(),
+            heirship: Heirship::new(now.mono),
             draining: false,
             outputs: VecDeque::new(),
             config,
@@ -157,7 +161,10 @@ impl Agent {
                 Some(next.min(orphaned))
             }
         };
-        [protocol, self.attempts.next_end(), self.attempts.next_stop()].into_iter().flatten().min()
+        [protocol, self.attempts.next_end(), self.attempts.next_stop(), self.promotion_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The session of this run, which brokers may have made it raise.
@@ -222,6 +229,8 @@ impl Agent {
             return;
         }
         self.notify(Event::Slept { ahead_ms });
+        // How long no broker was heard is not known.
+        self.heirship.heard(mono);
         match &mut self.state {
             // What is on its way was asked for before the sleep, and must not give a lease from then.
             State::Home(home) => {
@@ -259,6 +268,7 @@ impl Agent {
         {
             self.lose_home();
         }
+        self.promote_if_due();
         match &self.state {
             State::Left => {}
             State::Seeking(seeking) => {
@@ -437,6 +447,7 @@ impl Agent {
             tags: self.config.tags.clone(),
             held: self.attempts.iter().collect(),
             kept: self.results.ids(),
+            heir: self.config.promote_at.clone(),
         };
         self.send(broker, ToBroker::Register(register));
     }
@@ -444,6 +455,7 @@ impl Agent {
     // What brokers say.
 
     fn received(&mut self, from: NodeId, message: ToExecutor) {
+        self.heirship.heard(self.last.mono);
         match message {
             ToExecutor::Registered { session, registration, terms, roster, held } => {
                 if (session, registration) == (self.session, self.registration) {
@@ -492,9 +504,7 @@ impl Agent {
             return;
         }
         self.terms = within_limits(terms);
-        if !roster.is_empty() {
-            self.candidates.set_roster(roster);
-        }
+        self.take_roster(roster);
         let now = self.last.mono;
         self.state = State::Home(Home {
             broker,
@@ -555,9 +565,7 @@ impl Agent {
     ) {
         let State::Home(home) = &mut self.state else { return };
         let sent = home.answered(sequence);
-        if !roster.is_empty() {
-            self.candidates.set_roster(roster);
-        }
+        self.take_roster(roster);
         if let Some(sent) = sent {
             for attempt in renewed {
                 self.renew(*attempt, sent);

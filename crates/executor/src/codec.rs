@@ -103,14 +103,15 @@ pub(crate) fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, CodecError>
 
 fn check_to_broker(message: &ToBroker) -> Result<(), CodecError> {
     match message {
-        ToBroker::Register(Register { session: _, registration: _, capacity, slots, tags, held, kept }) => {
+        ToBroker::Register(Register { session: _, registration: _, capacity, slots, tags, held, kept, heir }) => {
             for amount in [capacity.cpu_milli, capacity.memory_mib, capacity.gpu_milli] {
                 at_most("capacity", amount, limits::AMOUNT_MAX)?;
             }
             at_most("slots", *slots, limits::SLOTS)?;
             at_most("tags", tags.len(), limits::TAGS)?;
             at_most("held attempts", held.len(), limits::ATTEMPTS)?;
-            at_most("kept results", kept.len(), limits::ATTEMPTS)
+            at_most("kept results", kept.len(), limits::ATTEMPTS)?;
+            heir.as_deref().map_or(Ok(()), check_address)
         }
         ToBroker::Heartbeat(Heartbeat { session: _, registration: _, sequence: _, running, kept, refused }) => {
             at_most("running attempts", running.len(), limits::ATTEMPTS)?;
@@ -183,12 +184,16 @@ fn check_terms(terms: &Terms) -> Result<(), CodecError> {
 fn check_roster(roster: &[RosterEntry]) -> Result<(), CodecError> {
     at_most("roster entries", roster.len(), limits::ROSTER)?;
     for entry in roster {
-        at_most("address bytes", entry.address.len(), limits::ADDRESS_BYTES)?;
-        if entry.address.is_empty() {
-            return Err(Kind::Zero { what: "address bytes" }.into());
-        }
+        check_address(&entry.address)?;
     }
     Ok(())
+}
+
+fn check_address(address: &str) -> Result<(), CodecError> {
+    if address.is_empty() {
+        return Err(Kind::Zero { what: "address bytes" }.into());
+    }
+    at_most("address bytes", address.len(), limits::ADDRESS_BYTES)
 }
 
 fn at_most<T: PartialOrd + ToUsize>(what: &'static str, found: T, limit: T) -> Result<(), CodecError> {

@@ -42,6 +42,16 @@ pub struct AgentConfig {
     pub terms: Terms,
     /// How long the home may be silent before another broker is made the home, in milliseconds. 60 s.
     pub orphan_after_ms: u64,
+    /// Where a broker would listen that this executor starts when none is left: what others dial, so no port 0. `None`, as
+    /// by default: it starts none.
+    ///
+    /// The executors that may do so are in the roster that their home tells them, in the same order for all, so that the
+    /// first of them starts one and the others find it.
+    pub promote_at: Option<String>,
+    /// How long no broker is heard before the first of these executors starts one, in milliseconds. 180 s.
+    pub promote_after_ms: u64,
+    /// How much longer each further one waits, in milliseconds. 15 s.
+    pub promote_step_ms: u64,
     /// How long a broker that does not answer is given before the next one is tried, and how often all of them are
     /// tried again, in milliseconds. 30 s.
     pub discovery_interval_ms: u64,
@@ -79,6 +89,9 @@ impl AgentConfig {
             brokers: Vec::new(),
             terms: Terms { lease_ms: 30_000, heartbeat_ms: 5_000, drift_ms: 2_000 },
             orphan_after_ms: 60_000,
+            promote_at: None,
+            promote_after_ms: 180_000,
+            promote_step_ms: 15_000,
             discovery_interval_ms: 30_000,
             connect_retry_ms: 1_000,
             resend_first_ms: 2_000,
@@ -102,6 +115,8 @@ impl AgentConfig {
             &mut self.connect_retry_ms,
             &mut self.resend_first_ms,
             &mut self.resend_max_ms,
+            &mut self.promote_after_ms,
+            &mut self.promote_step_ms,
         ] {
             *duration = (duration.saturating_mul(sync_interval_ms) / 60_000).max(1);
         }
@@ -129,6 +144,8 @@ impl AgentConfig {
             ("connect_retry_ms", self.connect_retry_ms),
             ("resend_first_ms", self.resend_first_ms),
             ("resend_max_ms", self.resend_max_ms),
+            ("promote_after_ms", self.promote_after_ms),
+            ("promote_step_ms", self.promote_step_ms),
         ] {
             within(setting, duration, 1, limits::TERM_MS)?;
         }
@@ -157,6 +174,15 @@ impl AgentConfig {
                 lease_ms: self.terms.lease_ms,
             });
         }
+        if self.promote_after_ms < self.orphan_after_ms {
+            return Err(ConfigError::PromotionBeforeOrphan {
+                promote_after_ms: self.promote_after_ms,
+                orphan_after_ms: self.orphan_after_ms,
+            });
+        }
+        if let Some(address) = &self.promote_at {
+            within("bytes of promote_at", count(address.len()), 1, count(limits::ADDRESS_BYTES))?;
+        }
         Ok(())
     }
 }
@@ -184,6 +210,14 @@ pub enum ConfigError {
         orphan_after_ms: u64,
         /// How long a lease lasts.
         lease_ms: u64,
+    },
+    /// A broker would be started before others are looked for.
+    #[error("promote_after_ms is {promote_after_ms}, less than orphan_after_ms, {orphan_after_ms}")]
+    PromotionBeforeOrphan {
+        /// How long no broker is heard before one is started.
+        promote_after_ms: u64,
+        /// How long the home may be silent.
+        orphan_after_ms: u64,
     },
 }
 
@@ -218,7 +252,10 @@ mod tests {
         memory.remembered_jobs = 10;
         let mut address = config();
         address.brokers = vec![String::new()];
+        let mut hasty = config();
+        hasty.promote_after_ms = 59_999;
         for (wrong, message) in [
+            (hasty, "promote_after_ms is 59999, less than orphan_after_ms, 60000"),
             (slots, "slots is 0, expected 1 to 1024"),
             (orphan, "orphan_after_ms is 1000, less than a lease of 30000 ms"),
             (memory, "remembered_jobs is 10, expected 1026 to 18446744073709551615"),

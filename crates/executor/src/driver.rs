@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 pub use self::builder::{Executor, ExecutorBuilder};
-pub use self::handle::{Ended, Events, ExecutorError, ExecutorHandle, Status};
+pub use self::handle::{Ended, Events, ExecutorError, ExecutorHandle, Promotion, Status};
 pub use self::link::{BrokerLink, LinkEvent};
 pub use self::runner::{RunControl, Runner, TraceRunner};
 use crate::agent::{Agent, Input, Output};
@@ -49,6 +49,7 @@ struct Driver<L: BrokerLink, R> {
     progress_of_runs: mpsc::Sender<(AttemptId, u16)>,
     events: broadcast::Sender<Event>,
     status: watch::Sender<Status>,
+    promote: Option<Promotion>,
     ended: Ended,
 }
 
@@ -176,6 +177,7 @@ impl<L: BrokerLink, R: Runner> Driver<L, R> {
             running: self.agent.held().count(),
             kept: self.agent.kept(),
             free: self.agent.free(),
+            promote: self.promote.clone(),
         };
         self.status.send_if_modified(|old| {
             let changed = *old != status;
@@ -211,6 +213,8 @@ impl<L: BrokerLink, R: Runner> Driver<L, R> {
                     abort.abort();
                 }
             }
+            // Whoever holds the handle sees it in the status.
+            Output::Promote { rank, known } => self.promote = Some(Promotion { rank, known }),
             Output::Notify(event) => {
                 if let Event::Left { stopped, unanswered } = event {
                     self.ended = Ended { stopped, unanswered };

@@ -108,6 +108,14 @@ pub enum Event {
         /// By how much wall time ran ahead, in milliseconds.
         ahead_ms: u64,
     },
+    /// No broker has been heard for so long that this executor is to start one.
+    #[non_exhaustive]
+    Promoted {
+        /// How many other executors had to be waited for.
+        rank: u32,
+        /// How long no broker has been heard, in milliseconds.
+        silent_ms: u64,
+    },
     /// No new orders are taken; what runs is finished.
     Draining,
     /// The executor has left. Nothing follows.

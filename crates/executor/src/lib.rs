@@ -37,8 +37,8 @@ pub use self::codec::CodecError;
 pub use self::config::{AgentConfig, ConfigError};
 #[cfg(feature = "driver")]
 pub use self::driver::{
-    BrokerLink, Ended, Events, Executor, ExecutorBuilder, ExecutorError, ExecutorHandle, LinkEvent, RunControl, Runner,
-    Status, TraceRunner,
+    BrokerLink, Ended, Events, Executor, ExecutorBuilder, ExecutorError, ExecutorHandle, LinkEvent, Promotion,
+    RunControl, Runner, Status, TraceRunner,
 };
 pub use self::event::{Event, StopCause};
 pub use self::id::{

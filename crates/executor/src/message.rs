@@ -46,6 +46,9 @@ pub struct Register {
     pub held: Vec<HeldAttempt>,
     /// The attempts whose results it keeps because no answer to them was final, in order.
     pub kept: Vec<AttemptId>,
+    /// Where a broker would listen that this executor starts when none is left, if it may: 1 to
+    /// [`limits::ADDRESS_BYTES`](crate::limits::ADDRESS_BYTES) bytes.
+    pub heir: Option<String>,
 }
 
 /// An attempt that an executor runs.
@@ -241,14 +244,26 @@ pub struct Terms {
     pub drift_ms: u64,
 }
 
-/// A broker that executors may turn to.
+/// A broker that executors may turn to, or an executor that starts one when none is left.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a wire format: a new field is a new version")]
 pub struct RosterEntry {
-    /// The broker.
+    /// The broker, or the executor.
     pub node: NodeId,
-    /// Where it listens for executors, 1 to [`limits::ADDRESS_BYTES`](crate::limits::ADDRESS_BYTES) bytes.
+    /// Whether there is a broker, or may be one day.
+    pub role: RosterRole,
+    /// Where it listens for executors, or would, 1 to [`limits::ADDRESS_BYTES`](crate::limits::ADDRESS_BYTES) bytes.
     pub address: String,
+}
+
+/// What an entry of a roster stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "a wire format: a new role is a new version")]
+pub enum RosterRole {
+    /// A broker.
+    Broker,
+    /// An executor that may start a broker when none is left. The first of them in the roster goes first.
+    Heir,
 }
 
 /// What a new home says about an attempt that an executor brought along.

@@ -731,6 +731,8 @@ impl World {
                         self.tell(What::RunEnded { executor, attempt, digest: None });
                     }
                 }
+                // Executors of the simulator start no brokers.
+                executor::Output::Promote { .. } => {}
                 executor::Output::Notify(event) => self.tell(What::Executor { executor, event }),
             }
         }

@@ -336,6 +336,7 @@ impl Coordinator {
             capacity: homed.capacity,
             slots: homed.slots,
             tags: homed.tags.clone(),
+            heir: None,
         };
         self.write(FactKey::Executor { executor, home: self.own.replica }, Fact::Executor(fact));
         self.notify(EventKind::ExecutorGone { executor });

@@ -96,11 +96,8 @@ impl Coordinator {
             self.stop_running(from, held, StopReason::Replaced);
             return;
         }
-        // Our own attempts replace each other in the order of their tokens; an older one goes on without a lease.
-        let successor = job
-            .and_then(|job| job.attempt_in_force().map(|current| (current, job.token(&current))))
-            .filter(|(_, token)| *token > held.token)
-            .map(|(current, _)| current);
+        // One that was replaced goes on without a lease.
+        let successor = self.successor(held);
         match self.noting(from, attempt) {
             Noting::Yes => {}
             // It may well run. Nothing is concluded here from its silence.

@@ -352,6 +352,10 @@ impl Coordinator {
         self.repeat_notices();
         self.settle_down();
         self.loading = false;
+        if let Some(rank) = self.config.promoted {
+            self.notify(EventKind::BrokerPromoted { rank });
+            self.outbox.flush();
+        }
     }
 
     /// Takes what happened. Never waits, and never fails: what is wrong is answered or reported.

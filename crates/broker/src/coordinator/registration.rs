@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene_clock::{NodeId, ReplicaId};
-use reconvene_executor::message::{HeldAttempt, HeldVerdict, Register, RosterEntry, Terms, ToExecutor};
+use reconvene_executor::message::{HeldAttempt, HeldVerdict, Register, RosterEntry, RosterRole, Terms, ToExecutor};
 use reconvene_executor::{AttemptId, limits};
 
 use crate::coordinator::Coordinator;
@@ -64,6 +64,7 @@ impl Coordinator {
             capacity: register.capacity,
             slots: register.slots,
             tags: register.tags.clone(),
+            heir: register.heir.clone(),
         };
         if known.is_some_and(|(_, before)| before.session < register.session) {
             self.executor_lost(from);
@@ -188,7 +189,15 @@ impl Coordinator {
             count(&mut self.statistics.reappeared);
             self.notify(EventKind::AttemptReappeared { attempt, executor: from });
         }
-        HeldVerdict::Continue
+        // A lease is given until the attempt is known to be replaced.
+        if self.successor(held).is_some() { HeldVerdict::SubmitOnly } else { HeldVerdict::Continue }
+    }
+
+    /// The attempt that has replaced this one, if it is known: attempts at a job replace each other in the order of their
+    /// tokens.
+    pub(super) fn successor(&self, held: &HeldAttempt) -> Option<AttemptId> {
+        let job = self.view.job(held.attempt.job).filter(|job| job.spec.is_some())?;
+        job.attempt_in_force().filter(|current| job.token(current) > held.token)
     }
 
     /// After a restart: executors that were ours are watched from now on, until they register again.
@@ -231,8 +240,16 @@ impl Coordinator {
     pub(super) fn roster(&self) -> Vec<RosterEntry> {
         let reachable = self.view.latest_members().filter_map(|member| {
             let address = member.address.clone().filter(|address| address.len() <= limits::ADDRESS_BYTES)?;
-            Some(RosterEntry { node: member.node, address })
+            Some(RosterEntry { node: member.node, role: RosterRole::Broker, address })
         });
-        reachable.take(limits::ROSTER).collect()
+        // In the order of their names, so that all who know the same executors tell the same order.
+        let heirs = self.view.executors().filter(|(_, _, fact)| serves(fact)).filter_map(|(node, _, fact)| {
+            let address = fact.heir.clone()?;
+            Some(RosterEntry { node, role: RosterRole::Heir, address })
+        });
+        reachable.take(limits::ROSTER.saturating_sub(HEIRS)).chain(heirs.take(HEIRS)).collect()
     }
 }
+
+/// Executors in a roster that may start a broker.
+const HEIRS: usize = 16;

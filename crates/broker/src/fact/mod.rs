@@ -308,6 +308,8 @@ pub struct ExecutorFact {
     pub slots: u32,
     /// What it is tagged with.
     pub tags: BTreeSet<Tag>,
+    /// Where a broker would listen that it starts when none is left, if it may.
+    pub heir: Option<String>,
 }
 
 /// Whether an executor serves.

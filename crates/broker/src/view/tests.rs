@@ -202,7 +202,7 @@ fn fact() -> impl Strategy<Value = (FactKey, Fact)> {
         1 => (node(), replica(), session(), 0_u64..3, any::<bool>()).prop_map(|(executor, home, session, number, up)| {
             let state = if up { ExecutorState::Up } else { ExecutorState::Gone };
             let (capacity, tags) = (Resources::NONE, BTreeSet::new());
-            let fact = ExecutorFact { session, registration: number, state, capacity, slots: 1, tags };
+            let fact = ExecutorFact { session, registration: number, state, capacity, slots: 1, tags, heir: None };
             (FactKey::Executor { executor, home }, Fact::Executor(fact))
         }),
         1 => (replica(), replica(), 1_u64..3, any::<bool>(), 1_u8..3).prop_map(|(by, of, revision, revoked, level)| {

@@ -333,7 +333,7 @@ fn message() -> impl Strategy<Value = (u8, u64, ToBroker)> {
         (any_session(), number.clone(), number.clone(), any::<u32>(), vec(any_held(), 0..4), vec(any_attempt(), 0..3))
             .prop_map(|(session, registration, amount, slots, held, kept)| {
                 let (capacity, tags) = (Resources::new(amount, amount, amount), BTreeSet::new());
-                ToBroker::Register(Register { session, registration, capacity, slots, tags, held, kept })
+                ToBroker::Register(Register { session, registration, capacity, slots, tags, held, kept, heir: None })
             });
     let refused = (any_attempt(), any::<bool>()).prop_map(|(attempt, passes)| Refused {
         attempt,

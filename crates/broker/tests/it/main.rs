@@ -24,6 +24,7 @@ mod limits;
 mod placement;
 mod policies;
 mod preemption;
+mod promotion;
 mod quarantine;
 mod reappearance;
 mod recall;

@@ -126,7 +126,7 @@ fn scenario_02a_the_first_of_two_running_attempts_wins() {
     world.run_to(150);
     world.register(x, A);
     let first = attempt(job, 1, 1, 1);
-    assert_eq!(world.verdicts.last(), Some(&(150 * SECOND, x, first, HeldVerdict::Continue)));
+    assert_eq!(world.verdicts.last(), Some(&(150 * SECOND, x, first, HeldVerdict::SubmitOnly)), "it has been replaced");
     let phases: Vec<_> = world.job(A, job).attempts.iter().map(|attempt| attempt.phase).collect();
     assert_eq!(phases, [Some(Phase::Running), Some(Phase::Running)]);
     world.run_to(160);

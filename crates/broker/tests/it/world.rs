@@ -8,7 +8,7 @@ use reconvene_broker::{
 };
 use reconvene_clock::{Counter, Dot, Height, Hlc, NodeId, Now, ReplicaId, Timestamp, WallTime};
 use reconvene_executor::message::{
-    Heartbeat, HeldAttempt, HeldSpec, HeldVerdict, Order, Refused, Register, Submit, ToBroker, ToExecutor,
+    Heartbeat, HeldAttempt, HeldSpec, HeldVerdict, Order, Refused, Register, RosterEntry, Submit, ToBroker, ToExecutor,
 };
 use reconvene_executor::{
     Answer, AttemptId, FencingToken, JobId, JobSpec, Outcome, Resources, ResultDigest, SessionEpoch, SpecDigest, Tag,
@@ -50,6 +50,8 @@ pub struct Executor {
     pub tokens: BTreeMap<JobId, FencingToken>,
     /// When attempts that are drained are stopped.
     pub draining: BTreeMap<AttemptId, u64>,
+    /// Where it would start a broker.
+    pub heir: Option<String>,
     refused: Vec<Refused>,
     /// Reachable, and sending heartbeats.
     pub alive: bool,
@@ -65,6 +67,8 @@ pub struct World {
     pub orders: Vec<(u64, usize, Order)>,
     pub verdicts: Vec<(u64, usize, AttemptId, HeldVerdict)>,
     pub answers: Vec<(u64, usize, usize, Answer)>,
+    /// The last roster of each executor.
+    pub rosters: BTreeMap<usize, Vec<RosterEntry>>,
     /// What brokers said to each other, with who said it, lost or not.
     pub said: Vec<(u64, usize, PeerMessage)>,
     /// Answers between brokers are lost.
@@ -103,6 +107,7 @@ impl World {
             orders: Vec::new(),
             verdicts: Vec::new(),
             answers: Vec::new(),
+            rosters: BTreeMap::new(),
             said: Vec::new(),
             lose_next: 0,
             lose_answers: false,
@@ -126,7 +131,7 @@ impl World {
         world
     }
 
-    fn add_broker(&mut self, identity: Identity, config: Config) {
+    pub fn add_broker(&mut self, identity: Identity, config: Config) {
         let store = BTreeMap::new();
         let index = self.brokers.len();
         self.brokers.push(Broker { coordinator: None, identity, config, store, counter: 0 });
@@ -418,6 +423,7 @@ impl World {
             progress: BTreeMap::new(),
             tokens: BTreeMap::new(),
             draining: BTreeMap::new(),
+            heir: None,
             refused: Vec::new(),
             alive: true,
             submissions: 0,
@@ -440,6 +446,7 @@ impl World {
             tags: executor.tags.clone(),
             held: executor.held(),
             kept: executor.kept.iter().copied().collect(),
+            heir: executor.heir.clone(),
         });
         let from = executor.node;
         self.input(home, Input::ExecutorUp { executor: from });
@@ -452,7 +459,8 @@ impl World {
             return;
         }
         match message {
-            ToExecutor::Registered { held, .. } => {
+            ToExecutor::Registered { held, roster, .. } => {
+                self.rosters.insert(index, roster);
                 for (attempt, verdict) in held {
                     self.verdicts.push((self.now, index, attempt, verdict));
                     if verdict == HeldVerdict::Stop {

@@ -109,7 +109,7 @@ impl Candidates {
     /// Takes the roster of the home in place of the one before.
     pub(super) fn set_roster(&mut self, roster: &[RosterEntry]) {
         self.addresses.truncate(self.configured);
-        for RosterEntry { node: _, address } in roster.iter().take(limits::ROSTER) {
+        for RosterEntry { node: _, role: _, address } in roster.iter().take(limits::ROSTER) {
             let fits = (1..=limits::ADDRESS_BYTES).contains(&address.len());
             if fits && !self.addresses.contains(address) {
                 self.addresses.push(address.clone());
@@ -145,6 +145,11 @@ impl Candidates {
 
     pub(super) const fn is_empty(&self) -> bool {
         self.addresses.is_empty()
+    }
+
+    /// All addresses but this one.
+    pub(super) fn others(&self, own: Option<&str>) -> Vec<String> {
+        self.addresses.iter().filter(|address| Some(address.as_str()) != own).cloned().collect()
     }
 
     pub(super) const fn is_only_one(&self) -> bool {

@@ -97,6 +97,15 @@ pub enum Output {
         /// The attempt.
         attempt: AttemptId,
     },
+    /// No broker has been heard for so long that it is for this executor to start one, at
+    /// [`AgentConfig::promote_at`](crate::AgentConfig::promote_at). Asked again if none is heard after that either;
+    /// whether there is one already is for the driver to know.
+    Promote {
+        /// How many other executors had to be waited for.
+        rank: u32,
+        /// Where brokers were, or others of these executors would start one.
+        known: Vec<String>,
+    },
     /// Tell whoever watches.
     Notify(Event),
 }

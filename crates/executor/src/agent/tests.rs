@@ -4,6 +4,7 @@ mod homes;
 mod laws;
 mod leases;
 mod orders;
+mod promotion;
 mod registration;
 mod results;
 
@@ -12,7 +13,7 @@ use reconvene_clock::{Hlc, ReplicaId, WallTime};
 use super::*;
 use crate::answer::{Finality, Rejection};
 use crate::id::{JobId, OwnershipEpoch, SubmissionId};
-use crate::message::StopReason;
+use crate::message::{RosterRole, StopReason};
 
 const HOME: NodeId = NodeId::new([1; 16]);
 const OTHER: NodeId = NodeId::new([2; 16]);
@@ -90,7 +91,7 @@ impl Scene {
             session: self.agent.session(),
             registration: self.agent.registration(),
             terms: Terms { lease_ms: 30_000, heartbeat_ms: 5_000, drift_ms: 2_000 },
-            roster: vec![RosterEntry { node: OTHER, address: "roster".into() }],
+            roster: vec![RosterEntry { node: OTHER, role: RosterRole::Broker, address: "roster".into() }],
             held,
         };
         self.receive(from, message)

@@ -129,9 +129,14 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 fn to_broker() -> impl Strategy<Value = ToBroker> {
     prop_oneof![
-        ((session(), any::<u64>(), resources(), 0..=limits::SLOTS, tags()), vec(held(), 0..4), vec(attempt(), 0..4))
-            .prop_map(|((session, registration, capacity, slots, tags), held, kept)| {
-                ToBroker::Register(Register { session, registration, capacity, slots, tags, held, kept })
+        (
+            (session(), any::<u64>(), resources(), 0..=limits::SLOTS, tags()),
+            vec(held(), 0..4),
+            vec(attempt(), 0..4),
+            option::of("\\PC{1,20}")
+        )
+            .prop_map(|((session, registration, capacity, slots, tags), held, kept, heir)| {
+                ToBroker::Register(Register { session, registration, capacity, slots, tags, held, kept, heir })
             }),
         (session(), any::<u64>(), any::<u64>(), vec(held(), 0..4), vec(attempt(), 0..4), vec(refused(), 0..4))
             .prop_map(|(session, registration, sequence, running, kept, refused)| {
@@ -161,8 +166,12 @@ fn to_broker() -> impl Strategy<Value = ToBroker> {
 }
 
 fn roster() -> impl Strategy<Value = Vec<RosterEntry>> {
-    let entry =
-        (any::<[u8; 16]>(), "\\PC{1,20}").prop_map(|(node, address)| RosterEntry { node: NodeId::new(node), address });
+    let role = prop_oneof![Just(RosterRole::Broker), Just(RosterRole::Heir)];
+    let entry = (any::<[u8; 16]>(), role, "\\PC{1,20}").prop_map(|(node, role, address)| RosterEntry {
+        node: NodeId::new(node),
+        role,
+        address,
+    });
     vec(entry, 0..4)
 }
 
@@ -362,11 +371,12 @@ fn golden_v1_to_broker() {
         tags: ["gpu".parse().unwrap()].into(),
         held: vec![held],
         kept: vec![golden_attempt()],
+        heir: Some("x:1".into()),
     });
     golden(
         "register",
         &encode_to_broker(&register).unwrap(),
-        "01 00 10 20 05 fbe803 02 03 04 01 03677075 01 0a0c020b03 02770b03 fb3412 01 0a0c020b03",
+        "01 00 10 20 05 fbe803 02 03 04 01 03677075 01 0a0c020b03 02770b03 fb3412 01 0a0c020b03 01 03783a31",
     );
     let refused = Refused { attempt: golden_attempt(), reason: Refusal::NoFreeSlot };
     let heartbeat = ToBroker::Heartbeat(Heartbeat {
@@ -410,7 +420,7 @@ fn golden_v1_spec() {
 
 #[test]
 fn golden_v1_to_executor() {
-    let roster = vec![RosterEntry { node: NodeId::new([0x61; 16]), address: "b:1".into() }];
+    let roster = vec![RosterEntry { node: NodeId::new([0x61; 16]), role: RosterRole::Heir, address: "b:1".into() }];
     let registered = ToExecutor::Registered {
         session: golden_session(),
         registration: 5,
@@ -422,7 +432,7 @@ fn golden_v1_to_executor() {
     golden(
         "registered",
         &encode_to_executor(&registered).unwrap(),
-        &format!("01 00 10 20 05 1e 05 02 01 {node} 03623a31 01 0a0c020b03 02"),
+        &format!("01 00 10 20 05 1e 05 02 01 {node} 01 03623a31 01 0a0c020b03 02"),
     );
     golden(
         "session behind",

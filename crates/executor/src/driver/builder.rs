@@ -139,6 +139,7 @@ impl<L: BrokerLink, R: Runner> ExecutorBuilder<L, R> {
             progress_of_runs,
             events,
             status,
+            promote: None,
             ended: Ended::default(),
         };
         let task = tokio::spawn(driver.run(shutting_down));

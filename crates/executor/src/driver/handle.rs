@@ -53,6 +53,12 @@ impl ExecutorHandle {
         status.wait_for(condition).await.ok().map(|status| status.clone())
     }
 
+    /// How the executor stands, now and whenever it changes. Goes on without this handle, until the executor ends.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
     /// What happens from now on; from the start, if this is the first call and nothing was missed before.
     #[must_use]
     pub fn events(&mut self) -> Events {
@@ -108,6 +114,18 @@ pub struct Status {
     pub kept: usize,
     /// What is free.
     pub free: Resources,
+    /// Once this executor is to start a broker, since none has been heard for long. Start one at [`AgentConfig::promote_at`](crate::AgentConfig::promote_at); this executor finds it there.
+    pub promote: Option<Promotion>,
+}
+
+/// No broker has been heard for long, and this executor is to start one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Promotion {
+    /// How many other executors had to be waited for.
+    pub rank: u32,
+    /// Where brokers were, or others of these executors would start one: where the new one looks for them.
+    pub known: Vec<String>,
 }
 
 /// How an executor ended.

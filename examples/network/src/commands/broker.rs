@@ -4,7 +4,7 @@ use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher as _, Hasher as _},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -34,7 +34,7 @@ use crate::{
 /// without it everything is in memory, and outlives it only at its peers.
 ///
 /// Each flag can also be set in the environment (RECONVENE_SYNC_INTERVAL for --sync-interval) and in a file.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BrokerArgs {
     /// Where to listen; port 0 picks a free port [default: 127.0.0.1:7400].
@@ -78,7 +78,7 @@ pub(crate) struct BrokerArgs {
 
 /// What the flags, the environment and the file come to.
 #[derive(Debug)]
-struct Settings {
+pub(crate) struct Settings {
     listen: SocketAddr,
     advertise: Option<HostPort>,
     peers: Vec<HostPort>,
@@ -89,6 +89,74 @@ struct Settings {
     shutdown_timeout: Duration,
     lifecycle: Lifecycle,
     sync: Sync,
+}
+
+/// A broker that serves.
+#[derive(Debug)]
+pub(crate) struct Running {
+    broker: Broker,
+    endpoint: Endpoint,
+    shutdown_timeout: Duration,
+}
+
+impl Settings {
+    /// The settings of a broker that an executor starts when none is left, from a file like that of `broker --config`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or its settings contradict each other.
+    pub(crate) fn of_heir(file: &Path) -> Result<Self, Failure> {
+        let document = Document::read(file)?;
+        let (settings, _) = BrokerArgs::default().settle(Some(&document))?;
+        let named = settings.advertise.is_some() || !settings.listen.ip().is_unspecified();
+        if settings.listen.port() == 0 || !named {
+            return Err(Failure::usage(format!(
+                "{}: other executors dial this broker, so it needs 'listen' with a port, and an address of this machine there \
+                 or in 'advertise'",
+                file.display()
+            )));
+        }
+        Ok(settings)
+    }
+
+    /// Where others dial the broker.
+    pub(crate) fn address(&self) -> String {
+        self.advertise.as_ref().map_or_else(|| self.listen.to_string(), |address| address.as_str().to_owned())
+    }
+
+    /// Starts the broker in place of those that are not heard, which it goes on looking for at these addresses.
+    ///
+    /// # Errors
+    /// If it cannot start.
+    pub(crate) async fn promote(mut self, rank: u32, known: &[String], common: &Common) -> Result<Running, Failure> {
+        self.lifecycle.promoted = Some(rank);
+        for address in known.iter().filter_map(|address| HostPort::read(address).ok()) {
+            if !self.peers.contains(&address) && address.as_str() != self.address() {
+                self.peers.push(address);
+            }
+        }
+        open(&self, common).await
+    }
+}
+
+impl Running {
+    /// The broker's name for life.
+    pub(crate) fn node(&self) -> NodeId {
+        self.endpoint.node_id()
+    }
+
+    /// Ends it in good order.
+    ///
+    /// # Errors
+    /// If it did not end so.
+    pub(crate) async fn end(self, common: &Common) -> Result<(), BrokerError> {
+        if !common.is_quiet() {
+            warn_of_sole_holdings(&self.broker).await;
+        }
+        let deadline = tokio::time::Instant::now().checked_add(self.shutdown_timeout);
+        let stopped = self.broker.shutdown(self.shutdown_timeout).await;
+        service::before(deadline, self.endpoint.close()).await;
+        stopped
+    }
 }
 
 impl BrokerArgs {
@@ -142,6 +210,36 @@ impl BrokerArgs {
 async fn serve(settings: Settings, common: &Common) -> Result<(), Failure> {
     // Before anything else: a Ctrl-C during the start is no crash either.
     let interrupts = Interrupts::listen().context("cannot listen for Ctrl-C")?;
+    let running = open(&settings, common).await?;
+    let mut events = running.broker.events();
+    let node = running.endpoint.node_id();
+    let name = settings.name.as_ref().map(|name| name.as_str().to_owned());
+    let name = name.unwrap_or_else(|| service::name_for("broker", node));
+    service::say_ready(&name, node, running.endpoint.local_addr())?;
+    let ended = async {
+        loop {
+            match events.next().await {
+                Ok(event) => tracing::info!(?event),
+                Err(EventsError::Lagged { missed }) => tracing::warn!(missed, "events were not logged"),
+                Err(_) => return,
+            }
+        }
+    };
+    let end = service::serve(interrupts, settings.time, ended).await;
+    match (end, running.end(common).await) {
+        (End::Asked, Ok(())) => Ok(()),
+        (End::Asked, Err(error)) => {
+            Err(anyhow::Error::from(error).context("the broker did not end in good order").into())
+        }
+        (End::ByItself(()), stopped) => {
+            let cause = stopped.err().unwrap_or(BrokerError::Stopped);
+            Err(anyhow::Error::from(cause).context("the broker has ended by itself").into())
+        }
+    }
+}
+
+/// Starts the broker.
+async fn open(settings: &Settings, common: &Common) -> Result<Running, Failure> {
     let authority = keys::load_or_make(&settings.keys, common)?;
     let identity = match &settings.data {
         Some(dir) => {
@@ -170,46 +268,14 @@ async fn serve(settings: Settings, common: &Common) -> Result<(), Failure> {
     }
 
     let broker = match &settings.data {
-        Some(dir) => start(data::store(dir, endpoint.node_id(), common)?, &endpoint, &settings, advertise).await?,
+        Some(dir) => start(data::store(dir, endpoint.node_id(), common)?, &endpoint, settings, advertise).await?,
         None => {
             let replica = new_replica(endpoint.node_id())?;
             let store = MemoryStore::for_network(replica, service::network(), Limits::default());
-            start(store, &endpoint, &settings, advertise).await?
+            start(store, &endpoint, settings, advertise).await?
         }
     };
-    let mut events = broker.events();
-    let name = settings
-        .name
-        .as_ref()
-        .map_or_else(|| service::name_for("broker", endpoint.node_id()), |name| name.as_str().to_owned());
-    service::say_ready(&name, endpoint.node_id(), address)?;
-
-    let ended = async {
-        loop {
-            match events.next().await {
-                Ok(event) => tracing::info!(?event),
-                Err(EventsError::Lagged { missed }) => tracing::warn!(missed, "events were not logged"),
-                Err(_) => return,
-            }
-        }
-    };
-    let end = service::serve(interrupts, settings.time, ended).await;
-    let deadline = tokio::time::Instant::now().checked_add(settings.shutdown_timeout);
-    if !common.is_quiet() {
-        warn_of_sole_holdings(&broker).await;
-    }
-    let stopped = broker.shutdown(settings.shutdown_timeout).await;
-    service::before(deadline, endpoint.close()).await;
-    match (end, stopped) {
-        (End::Asked, Ok(())) => Ok(()),
-        (End::Asked, Err(error)) => {
-            Err(anyhow::Error::from(error).context("the broker did not end in good order").into())
-        }
-        (End::ByItself(()), stopped) => {
-            let cause = stopped.err().unwrap_or(BrokerError::Stopped);
-            Err(anyhow::Error::from(cause).context("the broker has ended by itself").into())
-        }
-    }
+    Ok(Running { broker, endpoint, shutdown_timeout: settings.shutdown_timeout })
 }
 
 /// Tells the operator what the network cannot get at while this broker is away.

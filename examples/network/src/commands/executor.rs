@@ -1,16 +1,18 @@
 //! `reconvene executor`: one executor, for as long as it is wanted.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use reconvene_clock::Hlc;
-use reconvene_executor::{AgentConfig, Executor, Resources, SessionEpoch, Tag, TraceRunner};
+use reconvene_executor::{AgentConfig, Executor, Resources, SessionEpoch, Status, Tag, TraceRunner};
 use reconvene_transport_quic::{Advertise, Endpoint, EndpointConfig, Protocol};
+use tokio::sync::watch;
 
 use crate::{
     cli::Common,
     client,
+    commands::broker,
     config::{Document, HostPort, Layers, NodeName, Plain, agent_knobs},
     exit::Failure,
     keys,
@@ -53,6 +55,10 @@ pub(crate) struct ExecutorArgs {
     /// A durable store of results (not built into this version).
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Start a broker with the settings in this file, as of `broker --config`, when none has been heard for long [default:
+    /// start none].
+    #[arg(long, value_name = "FILE", value_parser = PathBuf::read)]
+    promote: Option<PathBuf>,
     /// Where the network's keys are; made if missing [default: reconvene/keys in the user's data directory].
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
@@ -81,6 +87,7 @@ struct Settings {
     run_log: Option<PathBuf>,
     time: Option<Duration>,
     shutdown_timeout: Duration,
+    heir: Option<broker::Settings>,
     agent: AgentConfig,
 }
 
@@ -120,6 +127,9 @@ impl ExecutorArgs {
         let time = layers.optional("for", self.time.as_ref(), "until Ctrl-C")?;
         let shutdown_timeout =
             layers.one("shutdown-timeout", self.shutdown_timeout.as_ref(), service::SHUTDOWN_TIMEOUT)?;
+        let promote = layers.optional("promote", self.promote.as_ref(), "it starts no broker")?;
+        let heir = promote.as_deref().map(broker::Settings::of_heir).transpose()?;
+        agent.promote_at = heir.as_ref().map(broker::Settings::address);
         layers.table("lifecycle", &agent_knobs(), &mut agent)?;
         let shown = layers.finish()?;
 
@@ -132,7 +142,7 @@ impl ExecutorArgs {
         agent.validate().map_err(|error| {
             Failure::usage(format!("the settings cannot be used: {error} ('--print-config' shows all of them)"))
         })?;
-        Ok((Settings { name, keys, run_log, time, shutdown_timeout, agent }, shown))
+        Ok((Settings { name, keys, run_log, time, shutdown_timeout, heir, agent }, shown))
     }
 }
 
@@ -169,7 +179,16 @@ async fn serve(settings: Settings, common: &Common) -> Result<(), Failure> {
         .map_or_else(|| service::name_for("executor", endpoint.node_id()), |name| name.as_str().to_owned());
     service::say_ready(&name, endpoint.node_id(), endpoint.local_addr())?;
 
-    let end = service::serve(interrupts, settings.time, executor.ended()).await;
+    let status = executor.watch();
+    let mut promoted = None;
+    let ended = async {
+        let promotion = promote(settings.heir, status, common, &mut promoted);
+        tokio::select! {
+            ended = executor.ended() => ended,
+            never = promotion => match never {},
+        }
+    };
+    let end = service::serve(interrupts, settings.time, ended).await;
     let deadline = tokio::time::Instant::now().checked_add(settings.shutdown_timeout);
     let result = match end {
         End::Asked => match executor.shutdown(settings.shutdown_timeout).await {
@@ -188,7 +207,38 @@ async fn serve(settings: Settings, common: &Common) -> Result<(), Failure> {
         End::ByItself(Err(error)) => Err(anyhow::Error::from(error).context("the executor has ended by itself").into()),
     };
     service::before(deadline, endpoint.close()).await;
+    if let Some(broker) = promoted {
+        // After the executor, which had it as its home.
+        broker.end(common).await.context("the broker that this executor started did not end in good order")?;
+    }
     result
+}
+
+/// Waits until it is for this executor to start a broker, and starts it.
+async fn promote(
+    heir: Option<broker::Settings>,
+    mut status: watch::Receiver<Status>,
+    common: &Common,
+    promoted: &mut Option<broker::Running>,
+) -> Infallible {
+    if let Some(heir) = heir
+        && let Ok(Some(promotion)) =
+            status.wait_for(|status| status.promote.is_some()).await.map(|status| status.promote.clone())
+    {
+        // Not on standard output: whoever waited for the executor's one line may have closed it.
+        let address = heir.address();
+        match heir.promote(promotion.rank, &promotion.known, common).await {
+            Ok(running) => {
+                if !common.is_quiet() {
+                    let node = running.node();
+                    eprintln!("no broker has been heard for long: this executor has started {node} at {address}");
+                }
+                *promoted = Some(running);
+            }
+            Err(failure) => eprintln!("warning: the broker could not be started, and jobs wait for another: {failure}"),
+        }
+    }
+    std::future::pending().await
 }
 
 /// Where to bind in order to dial brokers: any port, and IPv6 if one of them needs it.
@@ -206,6 +256,7 @@ const EXAMPLES: &str = "\
 Examples:
   reconvene executor
   reconvene executor --broker 10.0.0.7:7400 --broker 10.0.0.8:7400 --slots 8 --tag medical-imaging
+  reconvene executor --promote broker.toml
   reconvene executor --config executor.toml --print-config
 
 A configuration file:

@@ -149,6 +149,8 @@ pub(crate) fn agent_knobs() -> Vec<Knob<reconvene_executor::AgentConfig>> {
         duration!("drift_allowance", terms.drift_ms),
         duration!("orphan_after", orphan_after_ms),
         duration!("discovery_interval", discovery_interval_ms),
+        duration!("promote_after", promote_after_ms),
+        duration!("promote_step", promote_step_ms),
         duration!("connect_retry", connect_retry_ms),
         duration!("resend_first", resend_first_ms),
         duration!("resend_max", resend_max_ms),

@@ -155,6 +155,7 @@ impl Puppet {
                     tags: state.tags.clone(),
                     held: state.held(),
                     kept: state.kept.iter().copied().collect(),
+                    heir: None,
                 });
                 self.links.send(node, &codec::encode_to_broker(&register)?)?;
             }

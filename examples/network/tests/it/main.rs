@@ -10,6 +10,7 @@
 mod demo;
 mod operator;
 mod processes;
+mod promotion;
 mod sample;
 mod usage;
 mod verify;

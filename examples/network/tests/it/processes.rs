@@ -80,7 +80,7 @@ impl Site {
         self.serve(&[&["executor", "--config", "executor.toml", "--broker", &broker.address], more].concat())
     }
 
-    fn serve(&self, arguments: &[&str]) -> Served {
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Served {
         let log = tempfile::Builder::new().prefix("log-").tempfile_in(self.dir.path()).unwrap();
         let (log, path) = log.keep().unwrap();
         Served::start(self.command().args(arguments), log, path)
@@ -588,7 +588,7 @@ fn wrong_usage_of_each_command_is_named() {
 }
 
 /// Everything some twenty times as fast as by default.
-const BROKER: &str = "\
+pub(crate) const BROKER: &str = "\
 listen = \"127.0.0.1:0\"
 [sync]
 interval = \"1s\"
@@ -613,7 +613,7 @@ contest_window = \"1s\"
 discovery_interval = \"2s\"
 ";
 
-const EXECUTOR: &str = "\
+pub(crate) const EXECUTOR: &str = "\
 [lifecycle]
 heartbeat_interval = \"300ms\"
 lease = \"2s\"

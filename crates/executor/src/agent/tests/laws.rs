@@ -81,6 +81,7 @@ impl Observer {
                 Output::Send { message: ToBroker::Register(register), .. } => {
                     assert!(self.registrations.insert((register.session, register.registration)));
                 }
+                Output::Promote { .. } => panic!("nobody said that it may start a broker"),
                 Output::Send { .. } | Output::Connect { .. } | Output::Disconnect { .. } | Output::Notify(_) => {}
             }
             self.outputs.push(output);
