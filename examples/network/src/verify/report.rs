@@ -52,6 +52,7 @@ pub(crate) fn markdown(rows: &[(&Row, &Shown)], speed: u32) -> String {
             shown.detail
         );
     }
+    page.push_str(REAL_LOG);
     page.push_str(BROKEN_ON_PURPOSE);
     page
 }
@@ -59,6 +60,22 @@ pub(crate) fn markdown(rows: &[(&Row, &Shown)], speed: u32) -> String {
 fn seconds(ms: u64) -> String {
     format!("{}.{}", ms / 1_000, ms % 1_000 / 100)
 }
+
+/// What is shown on simulated brokers alone.
+const REAL_LOG: &str = "
+## A real log
+
+Beside these rows, on simulated brokers: `reconvene-sim lcg --longest-hours 1` replays the first day of the log of the LCG grid,
+13,651 jobs on 17 brokers and 34 executors, with 4 cuts through the network, 34 silences and 14 crashes of executors and 3
+restarts of brokers. No job was lost, each had one canonical result, the same everywhere, and all brokers held the same
+records at the end.
+
+| redeployments | duplicate results | superseded | wait, jobs under 10 minutes: nine of ten | longer jobs |
+|---|---|---|---|---|
+| 1,127 | 261 | 119 | 22 s | 60 s |
+
+[lcg.md](lcg.md) has the rest of the figures, and says what was not run.
+";
 
 /// How to see a row fail.
 const BROKEN_ON_PURPOSE: &str = "
