@@ -45,6 +45,15 @@ fn about(ground: &Ground) -> Value {
         Ground::MoreExecutors { more } | Ground::MoreAttempts { more } | Ground::MoreResults { more } => {
             json!({"more": more})
         }
+        Ground::RoomKept { executor, job, stopping, for_ms } => {
+            json!({"executor": executor.to_string(), "job": job.to_string(), "stopping": stopping, "for_ms": for_ms})
+        }
+        Ground::NobodyPreempted { reason } => json!({"reason": reason.code()}),
+        Ground::Preempted { attempt, by } => json!({"attempt": attempt.to_string(), "by": by.to_string()}),
+        Ground::Reappeared { policy, keeps, stopped } => {
+            let stopped: Vec<_> = stopped.iter().map(ToString::to_string).collect();
+            json!({"policy": policy.to_string(), "keeps": keeps.map(|keeps| keeps.to_string()), "stopped": stopped})
+        }
         Ground::CapableElsewhere { slots, within_ms } => json!({"slots": slots, "within_ms": within_ms}),
         Ground::Attempt { attempt, executor, phase, cause, ago_ms, lost, replaced_by } => json!({
             "attempt": attempt.to_string(),

@@ -68,6 +68,8 @@ impl Coordinator {
         self.why_cancelled(job, &mut grounds);
         grounds.extend(job.ownership().cause.map(|cause| Ground::Owned { cause }));
         grounds.extend(self.why_level(job));
+        self.why_preempted(job, &mut grounds);
+        self.why_stopped(job, &mut grounds);
         let attempts = job.attempts.keys().take(LISTED);
         grounds.extend(attempts.map(|attempt| self.why_attempt(job, *attempt)));
         if let Some(more) = more(job.attempts.len()) {
@@ -157,6 +159,7 @@ impl Coordinator {
         if let Some(more) = more(looked_at) {
             grounds.push(Ground::MoreExecutors { more });
         }
+        self.why_kept(job, grounds);
         if let Some((executor, obstacle)) = nearest {
             grounds.push(Ground::WouldStartIf { executor, obstacle });
         }

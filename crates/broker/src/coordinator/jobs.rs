@@ -34,6 +34,8 @@ pub(super) struct Local {
     pub(super) causes: BTreeMap<AttemptId, LossCause>,
     /// When it was preempted here last.
     pub(super) displaced: Option<WallTime>,
+    /// Its attempts that were preempted here, and for whom.
+    pub(super) preempted_by: BTreeMap<AttemptId, JobId>,
     /// Who was stopped here for it.
     pub(super) victims: Vec<CandidateId>,
     /// Why nobody was, when that was asked last.

@@ -3,6 +3,7 @@
 mod commands;
 mod compaction;
 mod data;
+mod displaced;
 mod elsewhere;
 mod emergencies;
 mod executors;

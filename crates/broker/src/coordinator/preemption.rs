@@ -230,7 +230,9 @@ impl Coordinator {
         if !self.mark(attempt, Phase::Preempted, registration, 0) {
             return;
         }
-        self.locals.entry(attempt.job).or_default().displaced = Some(self.at.wall);
+        let local = self.locals.entry(attempt.job).or_default();
+        local.displaced = Some(self.at.wall);
+        local.preempted_by.insert(attempt, by);
         count(&mut self.statistics.preempted);
         self.notify(EventKind::JobPreempted { job: attempt.job, attempt, by, lost_resource_ms });
     }

@@ -3,7 +3,7 @@
 mod words;
 
 use reconvene_clock::{NodeId, ReplicaId};
-use reconvene_executor::{AttemptId, EmergencyId, Finality, JobId, OwnershipEpoch, SubmissionId};
+use reconvene_executor::{AttemptId, EmergencyId, Finality, JobId, OwnershipEpoch, Reappearance, SubmissionId};
 use reconvene_resolve::{Deciding, Reason, StrategyKind, Unit};
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +120,38 @@ pub enum Ground {
         slots: u64,
         /// When this broker considers to hand the job over, in milliseconds from now at most.
         within_ms: u64,
+    },
+    /// Room at an executor that is kept for one job, this one or another.
+    RoomKept {
+        /// The executor.
+        executor: NodeId,
+        /// For which job.
+        job: JobId,
+        /// How many attempts there have been told to come to an end for it.
+        stopping: u64,
+        /// For how much longer it is kept at most, in milliseconds.
+        for_ms: u64,
+    },
+    /// No attempt is stopped for this job, which is grave enough to ask.
+    NobodyPreempted {
+        /// Why.
+        reason: Reason,
+    },
+    /// An attempt was stopped so that a graver job got its place. Only the broker that stopped it knows for which.
+    Preempted {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The graver job.
+        by: JobId,
+    },
+    /// A lost attempt came back while another ran in its place.
+    Reappeared {
+        /// What the job says of that.
+        policy: Reappearance,
+        /// The attempt that goes on, if it is one.
+        keeps: Option<AttemptId>,
+        /// Those that were stopped for another one's sake.
+        stopped: Vec<AttemptId>,
     },
     /// What would have to be otherwise for the job to start.
     WouldStartIf {
@@ -381,6 +413,10 @@ impl Ground {
             Self::MoreExecutors { .. } => "MoreExecutors",
             Self::NoExecutors => "NoExecutors",
             Self::CapableElsewhere { .. } => "CapableElsewhere",
+            Self::RoomKept { .. } => "RoomKept",
+            Self::NobodyPreempted { .. } => "NobodyPreempted",
+            Self::Preempted { .. } => "Preempted",
+            Self::Reappeared { .. } => "Reappeared",
             Self::WouldStartIf { .. } => "WouldStartIf",
             Self::Attempt { .. } => "Attempt",
             Self::MoreAttempts { .. } => "MoreAttempts",

@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Display, Formatter};
 
-use reconvene_executor::Finality;
+use reconvene_executor::{AttemptId, Finality, Reappearance};
 use reconvene_resolve::Reason;
 
 use crate::explain::{Contest, EmergencyStanding, Explanation, Ground, Lead, Obstacle, ResultRule};
@@ -64,6 +64,19 @@ impl Display for Ground {
                 let within = seconds(*within_ms);
                 write!(f, "{slots} slots at other brokers could run it; to hand it over is considered within {within}")
             }
+            Self::RoomKept { executor, job, stopping, for_ms } => {
+                write!(f, "room at executor {executor} is kept for {job}, for {} more at most", seconds(*for_ms))?;
+                match stopping {
+                    0 => Ok(()),
+                    1 => f.write_str("; 1 attempt there comes to an end for it"),
+                    _ => write!(f, "; {stopping} attempts there come to an end for it"),
+                }
+            }
+            Self::NobodyPreempted { reason } => write!(f, "{reason}"),
+            Self::Preempted { attempt, by } => {
+                write!(f, "attempt {} was stopped so that {by}, which is graver, got its place", short(attempt))
+            }
+            Self::Reappeared { policy, keeps, stopped } => reappeared(*policy, *keeps, stopped, f),
             Self::WouldStartIf { executor, obstacle } => {
                 write!(f, "it would start if executor {executor} ")?;
                 wanted(obstacle, f)
@@ -112,6 +125,31 @@ impl Display for Ground {
                 seconds(*for_ms)
             ),
         }
+    }
+}
+
+/// An attempt, of a job that was named before.
+fn short(attempt: &AttemptId) -> String {
+    format!("{}.{} of {}", attempt.epoch, attempt.number, attempt.owner)
+}
+
+fn reappeared(
+    policy: Reappearance,
+    keeps: Option<AttemptId>,
+    stopped: &[AttemptId],
+    f: &mut Formatter<'_>,
+) -> fmt::Result {
+    if stopped.is_empty() {
+        return write!(f, "a lost attempt came back while another ran: by {policy} all go on until one has a result");
+    }
+    write!(f, "a lost attempt came back while another ran: by {policy}")?;
+    for (place, attempt) in stopped.iter().take(Explanation::LISTED).enumerate() {
+        write!(f, "{} {}", if place == 0 { "" } else { "," }, short(attempt))?;
+    }
+    f.write_str(if stopped.len() == 1 { " was stopped" } else { " were stopped" })?;
+    match keeps {
+        Some(keeps) => write!(f, ", and {} goes on", short(&keeps)),
+        None => Ok(()),
     }
 }
 

@@ -4,19 +4,15 @@ use reconvene_broker::{
     Command, CommandError, Config, Explanation, Ground, JobStatus, Obstacle, Policy, Reply, StrategyKind, Subject,
 };
 use reconvene_executor::message::{Leave, ToBroker};
-use reconvene_executor::{
-    Answer, AttemptId, JobId, JobSpec, OwnershipEpoch, Resources, SessionEpoch, SubmissionId, Tag,
-};
+use reconvene_executor::{Answer, JobId, Reappearance, Resources, SessionEpoch, SubmissionId, Tag};
 use reconvene_resolve::{HeadStartMinutes, Reason};
 
-use crate::world::{World, node, replica};
+use crate::preemption::{busy, declare, routine, urgent};
+use crate::reappearance::Replaced;
+use crate::world::{World, attempt, node, replica, spec};
 
 const A: usize = 0;
 const B: usize = 1;
-
-fn spec() -> JobSpec {
-    JobSpec::new(b"work".to_vec())
-}
 
 fn ask(world: &mut World, broker: usize, of: Subject) -> Explanation {
     match world.command(broker, Command::Explain { of }) {
@@ -48,10 +44,6 @@ fn says(world: &mut World, broker: usize, job: JobId, expected: &str) {
 
 fn result(by: u64, number: u64) -> SubmissionId {
     SubmissionId { accepted_by: replica(by), number }
-}
-
-fn attempt(job: JobId, epoch: u32, owner: u64, number: u32) -> AttemptId {
-    AttemptId { job, epoch: OwnershipEpoch(epoch), owner: replica(owner), number }
 }
 
 /// One executor at A, whose process crashes.
@@ -505,4 +497,49 @@ fn lists_are_cut_and_say_so() {
     let missing = ["gpu".to_owned()].into();
     let obstacle = Obstacle::Reason(Reason::NoExecutorWithTags { missing });
     assert!(explained.grounds.contains(&Ground::WouldStartIf { executor: node(100), obstacle }));
+}
+
+#[test]
+fn who_is_preempted_and_who_waits_for_the_room_that_is_kept() {
+    let (mut world, victim) = busy(120, None);
+    let id = declare(&mut world, A, 200, "north");
+    let graver = world.submit_job(A, urgent(id));
+    let other = world.submit_job(A, routine());
+    let kept = |text: &str| text.lines().find(|line| line.contains("is kept")).unwrap_or("").trim().to_owned();
+    let text = words(&why(&mut world, A, graver));
+    let place = "room at executor X0 is kept for R1-2, for 60 s more at most; 1 attempt there comes to an end for it";
+    assert_eq!(kept(&text), place);
+    assert_eq!(kept(&words(&why(&mut world, A, other))), place);
+    world.run_to(200);
+    let text = words(&why(&mut world, A, victim));
+    assert_eq!(
+        text.lines().find(|line| line.contains("graver")).unwrap().trim(),
+        "attempt 1.1 of R1 was stopped so that R1-2, which is graver, got its place"
+    );
+}
+
+#[test]
+fn why_nobody_is_preempted() {
+    let (mut world, _) = busy(1, None);
+    let id = declare(&mut world, A, 200, "north");
+    let graver = world.submit_job(A, urgent(id));
+    let text = words(&why(&mut world, A, graver));
+    let said = text.lines().find(|line| line.contains("preemption")).unwrap_or("");
+    assert_eq!(said.trim(), "no preemption: nothing of a lower tier runs");
+}
+
+#[test]
+fn what_becomes_of_attempts_when_a_lost_one_comes_back() {
+    for (policy, expected) in [
+        (Reappearance::FirstResult, "by first-result all go on until one has a result"),
+        (Reappearance::KeepOriginal, "by keep-original 1.2 of R1 was stopped, and 1.1 of R1 goes on"),
+        (Reappearance::KeepReplacement, "by keep-replacement 1.1 of R1 was stopped, and 1.2 of R1 goes on"),
+    ] {
+        let mut replaced = Replaced::new(spec().with_reappearance(policy));
+        replaced.reappear();
+        let job = replaced.job;
+        let text = words(&why(&mut replaced.world, A, job));
+        let said = text.lines().find(|line| line.contains("came back")).unwrap_or("");
+        assert_eq!(said.trim(), format!("a lost attempt came back while another ran: {expected}"));
+    }
 }

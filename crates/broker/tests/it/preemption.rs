@@ -51,7 +51,7 @@ fn drains(world: &World) -> Vec<(u64, JobId, u64)> {
 }
 
 /// One executor with one slot, on which a routine job has run for `ran` seconds.
-fn busy(ran: u64, rules: Option<PreemptionRules>) -> (World, JobId) {
+pub fn busy(ran: u64, rules: Option<PreemptionRules>) -> (World, JobId) {
     let mut world = World::new(1, StrategyKind::EmergencyFirst);
     if let Some(rules) = rules {
         let policy = Policy::builder(StrategyKind::EmergencyFirst).preemption(rules).build().unwrap();

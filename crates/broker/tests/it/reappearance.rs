@@ -7,31 +7,23 @@ use reconvene_executor::{
     Resources,
 };
 
-use crate::world::{World, replica};
+use crate::world::{World, attempt, replica, spec};
 
 const A: usize = 0;
 const B: usize = 1;
 
 const ACCEPTED: Answer = Answer::Accepted { finality: Finality::Provisional };
 
-fn attempt(job: JobId, epoch: u32, owner: u64, number: u32) -> AttemptId {
-    AttemptId { job, epoch: OwnershipEpoch(epoch), owner: replica(owner), number }
-}
-
-fn spec() -> JobSpec {
-    JobSpec::new(b"work".to_vec())
-}
-
 /// One attempt on X, which falls silent, and another on Y, which runs when X comes back at 150.
-struct Replaced {
-    world: World,
-    job: JobId,
+pub struct Replaced {
+    pub world: World,
+    pub job: JobId,
     x: usize,
     y: usize,
 }
 
 impl Replaced {
-    fn new(spec: JobSpec) -> Self {
+    pub fn new(spec: JobSpec) -> Self {
         Self::with(spec, |_| {})
     }
 
@@ -52,7 +44,7 @@ impl Replaced {
     }
 
     /// X is back. The numbers of the attempts that run after that.
-    fn reappear(&mut self) -> Vec<u32> {
+    pub fn reappear(&mut self) -> Vec<u32> {
         self.world.run_to(150);
         self.world.register(self.x, A);
         self.world.run_to(160);

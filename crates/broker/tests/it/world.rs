@@ -11,7 +11,8 @@ use reconvene_executor::message::{
     Heartbeat, HeldAttempt, HeldSpec, HeldVerdict, Order, Refused, Register, RosterEntry, Submit, ToBroker, ToExecutor,
 };
 use reconvene_executor::{
-    Answer, AttemptId, FencingToken, JobId, JobSpec, Outcome, Resources, ResultDigest, SessionEpoch, SpecDigest, Tag,
+    Answer, AttemptId, FencingToken, JobId, JobSpec, Outcome, OwnershipEpoch, Resources, ResultDigest, SessionEpoch,
+    SpecDigest, Tag,
 };
 use reconvene_store::{Body, Class, Identity, Key, KeyContext, PlanError, Record, Version};
 use reconvene_sync::{NewWrite, Ticket};
@@ -93,6 +94,14 @@ pub fn node(number: u8) -> NodeId {
 
 pub fn replica(number: u64) -> ReplicaId {
     ReplicaId::new(number).unwrap()
+}
+
+pub fn attempt(job: JobId, epoch: u32, owner: u64, number: u32) -> AttemptId {
+    AttemptId { job, epoch: OwnershipEpoch(epoch), owner: replica(owner), number }
+}
+
+pub fn spec() -> JobSpec {
+    JobSpec::new(b"work".to_vec())
 }
 
 impl World {
