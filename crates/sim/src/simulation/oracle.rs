@@ -23,6 +23,8 @@ pub(super) struct Oracle {
     last_own: BTreeMap<ReplicaId, (Counter, Hlc)>,
     /// The greatest wall time that each broker ever saw on its own clock.
     walls: Vec<u64>,
+    /// How often each broker was opened again.
+    openings: Vec<u64>,
     /// Writes that a store lost and may count as numbers it never used, until a peer shows them to it; and values that a
     /// store lost otherwise, of whose contexts it still knows what they replaced.
     doubtful: BTreeSet<Dot>,
@@ -117,7 +119,12 @@ pub(super) struct Did {
 
 impl Oracle {
     pub(super) fn new(brokers: usize) -> Self {
-        Self { stores: vec![Shadow::default(); brokers], walls: vec![0; brokers], ..Self::default() }
+        Self {
+            stores: vec![Shadow::default(); brokers],
+            walls: vec![0; brokers],
+            openings: vec![0; brokers],
+            ..Self::default()
+        }
     }
 
     /// How many versions were written.
@@ -235,7 +242,9 @@ impl Oracle {
                 return Err(Violation::new("S9", format!("broker {node} stamped {dot} {} after {hlc}", version.hlc)));
             }
         }
-        if version.hlc.millis() > self.walls[node] + MAX_AHEAD_MS {
+        // Each opening begins above the stamps that the store had reserved.
+        let reserved_ms = BLOCK * (self.openings[node] + 1);
+        if version.hlc.millis() > self.walls[node] + MAX_AHEAD_MS + reserved_ms {
             let (stamp, wall) = (version.hlc, self.walls[node]);
             let what = format!("broker {node} stamped {dot} {stamp}, though its clock never showed more than {wall}");
             return Err(Violation::new("S9", what));
@@ -435,6 +444,7 @@ impl Oracle {
         rotten: BTreeSet<Key>,
         loses: bool,
     ) -> Result<(), Violation> {
+        self.openings[node] += 1;
         let shadow = &mut self.stores[node];
         if !loses {
             if !knowledge.covers(&shadow.knowledge) || shadow.records != *records {
@@ -632,6 +642,6 @@ fn list(dots: &[Dot]) -> String {
     format!("[{}]", dots.join(" "))
 }
 
-/// How far ahead of its own clock a broker may stamp, for having followed another's: the bound, the stamps that a store
-/// reserves and a later incarnation begins above, and room for the carries of many writes at one moment.
-const MAX_AHEAD_MS: u64 = 60_000 + BLOCK + 10;
+/// How far ahead of its own clock a broker may stamp, for having followed another's: the bound, and room for the carries of
+/// many writes at one moment.
+const MAX_AHEAD_MS: u64 = 60_000 + 10;
