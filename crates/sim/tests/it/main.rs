@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod corpus;
+mod emergency;
 mod jobs;
 mod replicas;
 mod scale;
