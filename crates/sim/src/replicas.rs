@@ -34,6 +34,8 @@ pub struct ReplicaWorld {
     /// Inputs that are due at once, in order.
     pending: VecDeque<(usize, Input)>,
     model: Model,
+    /// The members that each node knew when it forgot a delete.
+    forgotten_among: BTreeMap<(usize, Dot), BTreeSet<ReplicaId>>,
     tamper: Option<Tamper>,
     tickets: u64,
     /// A running hash of all that was sent, for runs to be compared.
@@ -98,6 +100,7 @@ impl ReplicaWorld {
             nodes: Vec::new(),
             pending: VecDeque::new(),
             model: Model::default(),
+            forgotten_among: BTreeMap::new(),
             tamper: None,
             tickets: 0,
             trace: 0,
@@ -428,7 +431,8 @@ impl ReplicaWorld {
         self.model.check_knowledge(index, snapshot.head().knowledge(), &floor, &self.records(index))
     }
 
-    /// Whether every delete that some node forgot is known to all nodes but those whose replica was retired.
+    /// Whether every delete that some node forgot is known to all nodes that it knew by then, but those whose replica was
+    /// retired.
     ///
     /// # Errors
     ///
@@ -437,10 +441,16 @@ impl ReplicaWorld {
         for node in 0..self.nodes.len() {
             let head = snapshot(&self.node(node).driver).head().clone();
             for (key, dot) in self.model.forgotten(head.knowledge(), &self.records(node)) {
+                let among = self.forgotten_among.get(&(node, dot));
+                if among.is_none() && self.forgotten_among.keys().any(|(_, forgotten)| *forgotten == dot) {
+                    // It never held the delete, and was told of it with the claim of a node that had forgotten it.
+                    continue;
+                }
                 let counts = |other: &usize| {
                     let replica = self.node(*other).replica.head().identity().replica;
                     !self.node(node).replica.is_retired(replica)
                         && self.node(node).replica.members().any(|member| member.replica == replica)
+                        && among.is_none_or(|members| members.contains(&replica))
                 };
                 let knows = |other: &usize| snapshot(&self.node(*other).driver).head().knowledge().contains(dot);
                 if let Some(unknown_at) = (0..self.nodes.len()).filter(counts).find(|other| !knows(other)) {
@@ -505,6 +515,12 @@ impl ReplicaWorld {
                 // The commit below cannot fail: an in-memory store within its limits.
                 let made = batch.versions().filter(|(_, version)| version.dot.replica == own);
                 let made: Vec<_> = made.map(|(key, version)| (key.clone(), version.clone())).collect();
+                let replica = &self.node(index).replica;
+                let members: BTreeSet<ReplicaId> = replica.members().map(|member| member.replica).collect();
+                // A row that goes altogether: nothing replaced what it held.
+                let emptied = batch.rows().iter().filter(|row| row.after().is_none());
+                let forgotten: Vec<Dot> = emptied.flat_map(|row| row.removed()).copied().collect();
+                self.forgotten_among.extend(forgotten.into_iter().map(|dot| ((index, dot), members.clone())));
                 let node = self.node_mut(index);
                 node.history.extend((node.history.len() < MAX_HISTORY).then(|| batch.clone()));
                 let done = ready(self.node_mut(index).driver.perform(output));
