@@ -79,7 +79,7 @@ impl Coordinator {
         self.climb(id);
         self.notice_owner(id);
         let Some(job) = self.view.job(id) else { return };
-        let own = self.own.replica;
+        let (own, owner) = (self.own.replica, job.ownership().owner);
         let (canonical, over, has_success) = (job.canonical(), job.is_over(self.config.retries), job.has_success());
         let missing = job.pin().map(|pin| pin.policy).filter(|_| job.is_unresolved());
         let local = self.locals.entry(id).or_default();
@@ -98,6 +98,10 @@ impl Coordinator {
         } else if has_success {
             // Challengers may still come, but nothing more is started.
             self.unqueue(id);
+            if core::mem::replace(&mut self.locals.entry(id).or_default().over, false) && owner != own {
+                // A pin has opened it again. If its owner went meanwhile, nobody stood in for it.
+                self.consider_takeover(id, owner);
+            }
             self.contest(id);
         } else {
             self.locals.entry(id).or_default().over = false;

@@ -167,6 +167,24 @@ fn a_pin_changes_the_result_and_says_so() {
     assert_eq!(repin(&mut world, A, job, priority), Ok(Reply::Repinned { job, pin }));
 }
 
+/// The owner had ended the job, and nobody took it over when it went: a new pin asks for what only an owner does.
+#[test]
+fn regress_a_pin_after_the_owner_is_gone_is_settled_all_the_same() {
+    let mut world = World::new(2, StrategyKind::FirstComeFirstServed);
+    let x = world.add_executor(A, 1);
+    let job = world.submit_job(A, JobSpec::new(b"work".to_vec()));
+    let attempt = world.started(x).1;
+    assert_eq!(world.finish(x, A, attempt, b"done"), ACCEPTED);
+    world.run_to(20);
+    world.stop(A);
+    world.run_to(400);
+    assert_eq!((world.job(B, job).status, world.job(B, job).owner), (JobStatus::Completed, replica(1)));
+    assert!(repin(&mut world, B, job, id_of(StrategyKind::PriorityBased)).is_ok());
+    world.run_to(600);
+    let view = world.job(B, job);
+    assert_eq!((view.settled, view.owner), (true, replica(2)));
+}
+
 #[test]
 fn what_is_not_known_is_refused() {
     let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
