@@ -350,6 +350,12 @@ impl Node {
         asked.is_none_or(|due| due <= self.now.mono)
     }
 
+    /// Whether there is no other member, but retired ones.
+    fn is_alone(&self) -> bool {
+        let own = self.replica.head().identity().replica;
+        self.replica.members().all(|member| member.replica == own || self.replica.is_retired(member.replica))
+    }
+
     /// Tells the coordinator what every member has, if it waits for that.
     fn ask_stability(&mut self) {
         if self.coordinator.awaits_stability() {
@@ -415,6 +421,10 @@ impl Node {
             sync::Output::Disconnect { from, why: _ } => Some(NodeOutput::DisconnectPeer { peer: from }),
             sync::Output::Written { ticket, dots: _ } => {
                 self.coordinator.handle(self.now, coordinator::Input::Written { ticket });
+                if self.is_alone() {
+                    // Nobody else has to confirm it.
+                    self.ask_stability();
+                }
                 None
             }
             sync::Output::WriteRefused { ticket, error } => {

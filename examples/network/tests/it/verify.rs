@@ -10,7 +10,7 @@ use crate::usage::reconvene;
 fn quick_rows_hold_and_are_reported_in_each_form() {
     let dir = tempfile::tempdir().unwrap();
     let page = dir.path().join("conformance.md");
-    let rows = ["BB1", "BA6", "SC8"];
+    let rows = ["BB1", "BB14", "BA6", "SC8"];
     let mut arguments = vec!["verify", "--json", "-", "--markdown", page.to_str().unwrap()];
     rows.iter().for_each(|row| arguments.extend(["--only", row]));
     let (status, stdout, stderr) = reconvene(&arguments);
