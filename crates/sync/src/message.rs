@@ -269,10 +269,10 @@ pub(crate) enum RepairStep {
     /// The next buckets, please.
     Next,
     /// Versions that are lacking, by dot, print or key, and versions that the other side lacks.
-    Ask { dots: Vec<Dot>, prints: Vec<u64>, keys: Vec<Key>, given: Vec<(Key, Version)> },
+    Ask { number: u32, dots: Vec<Dot>, prints: Vec<u64>, keys: Vec<Key>, given: Vec<(Key, Version)> },
     /// What was asked for, as far as it is there: all live versions of the first `covered` keys, dots and prints, in
     /// this order. What did not fit is to be asked for again.
-    Answer { covered: u32, versions: Vec<(Key, Version)> },
+    Answer { number: u32, covered: u32, versions: Vec<(Key, Version)> },
     /// Nothing is left that differs.
     Done,
 }

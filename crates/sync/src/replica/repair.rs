@@ -50,6 +50,10 @@ pub(super) struct Repairing {
     sketched: usize,
     /// The cells of the other side's that have come.
     sketch: Vec<Cell>,
+    /// The number of the last question.
+    asked: u32,
+    /// The asking side waits for its answer.
+    awaits: bool,
     exchange: Exchange,
 }
 
@@ -187,6 +191,8 @@ impl Replica {
             listed: Listed::default(),
             sketched: 0,
             sketch: Vec::new(),
+            asked: 0,
+            awaits: false,
             exchange: Exchange::default(),
         };
         self.repairs.insert(key, repairing);
@@ -453,7 +459,10 @@ impl Replica {
         let (dots, prints) = (exchange.asked_dots.clone(), exchange.asked_prints.clone());
         let given: Vec<_> = given.into_values().collect();
         self.stats.repaired = self.stats.repaired.saturating_add(u64::try_from(given.len()).unwrap_or(u64::MAX));
-        if !self.send_repair(key, RepairStep::Ask { dots, prints, keys, given }) {
+        repairing.asked = repairing.asked.wrapping_add(1);
+        repairing.awaits = true;
+        let number = repairing.asked;
+        if !self.send_repair(key, RepairStep::Ask { number, dots, prints, keys, given }) {
             self.end_repair(key, false);
         }
     }
@@ -479,7 +488,8 @@ impl Replica {
             versions.extend(item.into_iter().map(|(key, version)| (version.dot, (key, version))));
         }
         let versions = versions.into_values().collect();
-        if !self.send_repair(key, RepairStep::Answer { covered, versions }) {
+        let number = repairing.asked;
+        if !self.send_repair(key, RepairStep::Answer { number, covered, versions }) {
             self.end_repair(key, false);
         }
     }
@@ -509,10 +519,15 @@ impl Replica {
                 self.take_cells(key, buckets, before.into(), cells);
             }
             (false, RepairStep::List) => self.send_list(key),
-            (true, RepairStep::Answer { covered, versions }) => self.answered(key, covered, versions),
+            (true, RepairStep::Answer { number, covered, versions }) => {
+                // One that comes twice, or to a question before, says nothing of what was asked now.
+                if number == repairing.asked && std::mem::take(&mut repairing.awaits) {
+                    self.answered(key, covered, versions);
+                }
+            }
             (_, RepairStep::Done) => self.end_repair(key, true),
             (false, RepairStep::Next) => self.list_next(key),
-            (false, RepairStep::Ask { mut dots, prints, keys, given }) => {
+            (false, RepairStep::Ask { number, mut dots, prints, keys, given }) => {
                 let ends = repairing.ends_taken;
                 let ticket = self.fresh_ticket();
                 if !given.is_empty() {
@@ -523,6 +538,7 @@ impl Replica {
                 let of_dots = dots.iter().filter_map(|dot| repairing.listed.dots.get(dot)).map(|(key, _)| key.clone());
                 let wanted: BTreeSet<Key> = keys.iter().cloned().chain(of_dots).collect();
                 let view = repairing.view;
+                repairing.asked = number;
                 repairing.phase = Phase::Reading { ticket, dots, keys };
                 self.outputs.push_back(Output::Load {
                     ticket,

@@ -46,12 +46,14 @@ enum WireStep {
     Next,
     /// Columns of what is given follow.
     Ask {
+        number: u32,
         dots: Ranges,
         prints: List<Id, MAX_ASKED>,
         keys: List<List<u8, MAX_KEY_BYTES>, MAX_ASKED>,
     },
     /// Columns follow.
     Answer {
+        number: u32,
         covered: u32,
     },
     Done,
@@ -80,15 +82,15 @@ pub(super) fn encode_repair(repair: &Repair) -> Result<Vec<u8>, CodecError> {
         }
         RepairStep::List => WireStep::List,
         RepairStep::Next => WireStep::Next,
-        RepairStep::Ask { dots, prints, keys, given } => {
+        RepairStep::Ask { number, dots, prints, keys, given } => {
             columns = pack(given)?;
             let keys = List(keys.iter().map(|key| List(key.as_bytes().to_vec())).collect());
             let prints = List(prints.iter().map(|print| print.to_be_bytes()).collect());
-            WireStep::Ask { dots: Ranges::of_dots(dots.iter().copied()), prints, keys }
+            WireStep::Ask { number: *number, dots: Ranges::of_dots(dots.iter().copied()), prints, keys }
         }
-        RepairStep::Answer { covered, versions } => {
+        RepairStep::Answer { number, covered, versions } => {
             columns = pack(versions)?;
-            WireStep::Answer { covered: *covered }
+            WireStep::Answer { number: *number, covered: *covered }
         }
         RepairStep::Done => WireStep::Done,
     };
@@ -128,13 +130,14 @@ pub(super) fn decode_repair(body: &[u8]) -> Result<Repair, CodecError> {
         WireStep::List if none_follow => RepairStep::List,
         WireStep::Next if none_follow => RepairStep::Next,
         WireStep::Done if none_follow => RepairStep::Done,
-        WireStep::Ask { dots, prints, keys } => RepairStep::Ask {
+        WireStep::Ask { number, dots, prints, keys } => RepairStep::Ask {
+            number,
             prints: prints.0.into_iter().map(u64::from_be_bytes).collect(),
             dots: expand(&dots)?,
             keys: keys.0.iter().map(|key| Key::new(&key.0)).collect::<Result<_, _>>().map_err(|_| KEY)?,
             given: unpack(columns)?,
         },
-        WireStep::Answer { covered } => RepairStep::Answer { covered, versions: unpack(columns)? },
+        WireStep::Answer { number, covered } => RepairStep::Answer { number, covered, versions: unpack(columns)? },
         WireStep::Buckets { .. }
         | WireStep::Dots { .. }
         | WireStep::Sketch { .. }

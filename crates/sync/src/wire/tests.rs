@@ -157,13 +157,14 @@ fn golden() -> Vec<(&'static str, Message)> {
         (
             "repair-ask",
             repair(RepairStep::Ask {
+                number: 3,
                 dots: vec![a_dot(0xa, 1)],
                 prints: vec![0x5555_5555_5555_5555],
                 keys: vec![Key::new("job/1").unwrap()],
                 given: golden_versions(),
             }),
         ),
-        ("repair-answer", repair(RepairStep::Answer { covered: 2, versions: golden_versions() })),
+        ("repair-answer", repair(RepairStep::Answer { number: 3, covered: 2, versions: golden_versions() })),
         ("repair-done", repair(RepairStep::Done)),
         ("as-before", Message::AsBefore { session }),
         ("part", Message::Part(Part { session, chunk: 5, number: 1, size: 64, total: 68, piece: vec![0x88; 4] })),
