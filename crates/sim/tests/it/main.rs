@@ -6,6 +6,7 @@ mod emergency;
 mod jobs;
 mod replicas;
 mod scale;
+mod scenarios;
 mod simulation;
 mod stores;
 
