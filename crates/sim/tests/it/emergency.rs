@@ -1,4 +1,4 @@
-//! Promise L2 with whole brokers: an emergency on slow links that bulk saturates.
+//! Promise L2 with whole brokers: an emergency on slow links that bulk saturates, and what it does where it arrives.
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
@@ -8,188 +8,63 @@
     reason = "tests index and add freely"
 )]
 
+mod row;
+
 use std::collections::BTreeMap;
 
-use reconvene_broker::{Command, Config, Node, NodeConfig, NodeInput, NodeOutput, Reply, StrategyKind};
-use reconvene_clock::{NodeId, Now, ReplicaId, Timestamp, WallTime};
-use reconvene_executor::JobSpec;
-use reconvene_store::{Head, Identity, Limits, MemoryStore, ready};
-use reconvene_sync::{self as sync, Lane, NetworkId, Performed, StoreDriver, Ticket, frame_lane};
+use reconvene_broker::{Command, EventKind, JobStatus, Phase, PreemptionRefusal, PreemptionRules, Reply};
+use reconvene_executor::message::StopReason;
+use reconvene_executor::{self as executor, AttemptId, EmergencyId, JobId, JobSpec, StopCause, TraceJob};
 
-/// Of each link, one way.
-const BITS: u64 = 64_000;
-const PROPAGATION_MS: u64 = 20;
-/// What one packet holds that an urgent frame may have to wait for.
-const PACKET_BYTES: usize = 1_200;
+use self::row::{BESIDE_MS, PACKET_BYTES, PROPAGATION_MS, Row, took};
 
-/// Brokers in a row, each linked with the next alone.
-struct Row {
-    now: u64,
-    nodes: Vec<(Node, StoreDriver<MemoryStore>)>,
-    /// Frames on their way, by arrival.
-    underway: BTreeMap<(u64, u64), (usize, usize, Vec<u8>)>,
-    sent: u64,
-    /// When each way is free again for each lane.
-    free: BTreeMap<(usize, usize), [u64; 2]>,
-    /// When each broker first knew so many emergencies.
-    heard: BTreeMap<(usize, usize), u64>,
-    tickets: u64,
-    replies: BTreeMap<u64, Reply>,
+const BROKERS: usize = 5;
+
+/// Propagation, a packet that is on the wire, and the declaration itself.
+fn link_ms() -> u64 {
+    PROPAGATION_MS + took(PACKET_BYTES) + took(DECLARATION_BYTES)
 }
 
-fn node_id(index: usize) -> NodeId {
-    NodeId::new([u8::try_from(index).unwrap().saturating_add(1); 16])
+/// Minutes of bulk in both directions of each link: jobs that nobody here can run.
+fn saturate(row: &mut Row, jobs: u64) {
+    for index in 0..BROKERS {
+        for number in 0..jobs {
+            let payload: Vec<u8> = (0..20_000_u64).map(|at| (at * 7 + number * 13 + 5) as u8).collect();
+            let spec = JobSpec::new(payload).with_tag("nobody-has-this".parse().unwrap());
+            row.command(index, Command::Submit { spec });
+        }
+    }
 }
 
-fn took(bytes: usize) -> u64 {
-    (u64::try_from(bytes).unwrap() * 8_000).div_ceil(BITS)
+/// Whether bulk waits for this link in either direction.
+fn is_busy(row: &Row, index: usize) -> bool {
+    row.backlog_ms(index - 1, index).max(row.backlog_ms(index, index - 1)) > took(PACKET_BYTES)
 }
 
-impl Row {
-    fn new(count: usize) -> Self {
-        let network = NetworkId::of_name("slow");
-        let mut nodes = Vec::new();
-        for index in 0..count {
-            let replica = ReplicaId::new(u64::try_from(index).unwrap() + 1).unwrap();
-            let identity = Identity { node: node_id(index), replica, incarnation: 1 };
-            let sync = sync::Config::new(network, u64::try_from(index).unwrap());
-            let lifecycle = Config::new(StrategyKind::EmergencyFirst).build().unwrap();
-            let store = StoreDriver::new(MemoryStore::for_network(identity, network, Limits::default()));
-            let head = Head::new(identity, network);
-            let now = Now { mono: Timestamp::from_millis(0), wall: WallTime::from_millis(1_000_000_000) };
-            let node = Node::open(NodeConfig::new(sync, lifecycle), head, Vec::new(), now).unwrap();
-            nodes.push((node, store));
-        }
-        let mut row = Self {
-            now: 0,
-            nodes,
-            underway: BTreeMap::new(),
-            sent: 0,
-            free: BTreeMap::new(),
-            heard: BTreeMap::new(),
-            tickets: 0,
-            replies: BTreeMap::new(),
-        };
-        (0..count).for_each(|index| row.perform(index));
-        row
-    }
-
-    fn feed(&mut self, index: usize, input: NodeInput) {
-        let now = Now { mono: Timestamp::from_millis(self.now), wall: WallTime::from_millis(1_000_000_000 + self.now) };
-        self.nodes[index].0.handle(now, input);
-        self.perform(index);
-    }
-
-    fn perform(&mut self, index: usize) {
-        while let Some(output) = self.nodes[index].0.poll_output() {
-            match output {
-                NodeOutput::Store(output) => {
-                    let performed = ready(self.nodes[index].1.perform(output)).unwrap().unwrap();
-                    if let Performed::Input(answer) = performed {
-                        let now = Now {
-                            mono: Timestamp::from_millis(self.now),
-                            wall: WallTime::from_millis(1_000_000_000 + self.now),
-                        };
-                        self.nodes[index].0.handle(now, NodeInput::Store(answer));
-                    }
-                }
-                NodeOutput::SendPeer { to, frame } => self.send(index, to, frame),
-                NodeOutput::Reply { ticket, reply } => {
-                    self.replies.insert(ticket.0, reply.unwrap());
-                }
-                _ => {}
-            }
-        }
-        let known = self.nodes[index].0.coordinator().emergencies().count();
-        self.heard.entry((index, known)).or_insert(self.now);
-    }
-
-    /// Two lanes on one wire: an urgent frame waits for urgent ones before it and for a whole packet of bulk, as if one had
-    /// always just begun.
-    fn send(&mut self, from: usize, to: NodeId, frame: Vec<u8>) {
-        let Some(to) = (0..self.nodes.len()).find(|index| node_id(*index) == to) else { return };
-        let (now, takes) = (self.now, took(frame.len()));
-        let [urgent, bulk] = self.free.entry((from, to)).or_default();
-        let left = match frame_lane(&frame) {
-            Lane::Urgent => {
-                let left = (*urgent).max(now + took(PACKET_BYTES)) + takes;
-                *urgent = left;
-                *bulk = if *bulk > now { *bulk + takes } else { *bulk };
-                left
-            }
-            Lane::Bulk => {
-                *bulk = now.max(*urgent).max(*bulk) + takes;
-                *bulk
-            }
-        };
-        self.sent += 1;
-        self.underway.insert((left + PROPAGATION_MS, self.sent), (from, to, frame));
-    }
-
-    fn run_until(&mut self, until: u64) {
-        loop {
-            let frame = self.underway.first_key_value().map(|((at, _), _)| *at);
-            let deadlines = self.nodes.iter().filter_map(|(node, _)| node.next_deadline());
-            let timer = deadlines.map(Timestamp::as_millis).min().map(|at| at.max(self.now));
-            let Some(next) = frame.into_iter().chain(timer).min().filter(|next| *next <= until) else { break };
-            self.now = next;
-            if frame == Some(next) {
-                let (_, (from, to, frame)) = self.underway.pop_first().unwrap();
-                self.feed(to, NodeInput::PeerFrame { from: node_id(from), frame });
-                continue;
-            }
-            for index in 0..self.nodes.len() {
-                if self.nodes[index].0.next_deadline().is_some_and(|due| due.as_millis() <= next) {
-                    self.feed(index, NodeInput::Tick);
-                }
-            }
-        }
-        self.now = until;
-    }
-
-    fn command(&mut self, index: usize, command: Command) -> Reply {
-        self.tickets += 1;
-        let ticket = Ticket(self.tickets);
-        self.feed(index, NodeInput::Command { ticket, command });
-        self.replies.remove(&ticket.0).unwrap()
-    }
-
-    /// How long the bulk that waits for this way takes.
-    fn backlog_ms(&self, from: usize, to: usize) -> u64 {
-        self.free.get(&(from, to)).map_or(0, |[_, bulk]| bulk.saturating_sub(self.now))
+fn declare(row: &mut Row) -> EmergencyId {
+    let command = Command::DeclareEmergency { level: 200, region: "north".to_owned(), lifetime_ms: 0 };
+    match row.command(0, command) {
+        Reply::EmergencyDeclared { id } => id,
+        other => panic!("{other:?}"),
     }
 }
 
 /// Done when an emergency reaches a broker k hops away within k x (link delay + 50 ms), where bulk would take minutes.
 #[test]
 fn sim_an_emergency_overtakes_bulk_on_every_hop() {
-    const BROKERS: usize = 5;
     let mut row = Row::new(BROKERS);
-    for index in 1..BROKERS {
-        row.feed(index, NodeInput::PeerUp { peer: node_id(index - 1), address: None });
-        row.feed(index - 1, NodeInput::PeerUp { peer: node_id(index), address: None });
-    }
     row.run_until(300_000);
-    // Minutes of bulk in both directions of each link.
-    for index in 0..BROKERS {
-        for number in 0..60_u64 {
-            let payload: Vec<u8> = (0..20_000_u64).map(|at| (at * 7 + number * 13 + 5) as u8).collect();
-            row.command(index, Command::Submit { spec: JobSpec::new(payload) });
-        }
-    }
-    // Propagation, a packet that is on the wire, and the declaration itself.
-    let link_ms = PROPAGATION_MS + took(PACKET_BYTES) + took(DECLARATION_BYTES);
+    saturate(&mut row, 60);
+    let link_ms = link_ms();
     let mut busy = BTreeMap::<usize, u64>::new();
     let mut longest = [0; BROKERS];
     for number in 1..=DECLARATIONS {
         row.run_until(row.now + 7_300);
         for index in 1..BROKERS {
-            let waits = row.backlog_ms(index - 1, index).max(row.backlog_ms(index, index - 1));
-            *busy.entry(index).or_default() += u64::from(waits > took(PACKET_BYTES));
+            *busy.entry(index).or_default() += u64::from(is_busy(&row, index));
         }
         let declared = row.now;
-        let command = Command::DeclareEmergency { level: 200, region: "north".to_owned(), lifetime_ms: 0 };
-        assert!(matches!(row.command(0, command), Reply::EmergencyDeclared { .. }));
+        declare(&mut row);
         row.run_until(declared + 3_000);
         for hops in 1..BROKERS {
             let heard = row.heard.get(&(hops, number)).map(|at| at - declared);
@@ -202,6 +77,141 @@ fn sim_an_emergency_overtakes_bulk_on_every_hop() {
     // Silence must not mean that nothing happened.
     assert!(busy.values().all(|times| *times > 0), "each link was busy with bulk: {busy:?}");
 }
+
+fn submit(row: &mut Row, index: usize, run_s: u64, emergency: Option<EmergencyId>) -> JobId {
+    let job = TraceJob { run_ms: run_s * 1_000, input: vec![index as u8], varies: true };
+    let mut spec = JobSpec::new(job.encode().unwrap()).with_region("north");
+    if let Some(emergency) = emergency {
+        spec = spec.with_emergency(emergency);
+    }
+    match row.command(index, Command::Submit { spec }) {
+        Reply::Submitted { job } => job,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Done when the declaration has reached each broker in time, and each has done at once what the policy says: told a routine
+/// job that has run for long enough to come to its end within the grace, stopped it when that was over, given its place to
+/// the job of the emergency, and in the end each job has one result, of which all brokers say the same.
+#[test]
+fn sim_an_emergency_preempts_k_hops_away_under_bulk() {
+    let rules = PreemptionRules::default();
+    let mut row = Row::new(BROKERS);
+    row.run_until(290_000);
+    row.add_executors();
+    row.run_until(300_000);
+    // The last broker's executor has just begun when the emergency comes, and must be left alone for a while.
+    let mut routine: Vec<JobId> = (0..BROKERS - 1).map(|index| submit(&mut row, index, 400, None)).collect();
+    row.run_until(345_000);
+    saturate(&mut row, 30);
+    row.run_until(350_000);
+    routine.push(submit(&mut row, BROKERS - 1, 400, None));
+    let behind: Vec<JobId> = (0..BROKERS).map(|index| submit(&mut row, index, 20, None)).collect();
+    row.run_until(370_000);
+    let began: Vec<u64> = (0..BROKERS).map(|index| starts(&row, routine[index])[0].0).collect();
+    assert!((1..BROKERS).all(|index| is_busy(&row, index)), "each link is busy with bulk");
+
+    let declared = row.now;
+    let emergency = declare(&mut row);
+    // Clients everywhere know of it at once, by other ways, and their jobs come before the declaration does.
+    let urgent: Vec<JobId> = (0..BROKERS).map(|index| submit(&mut row, index, 50, Some(emergency))).collect();
+    row.run_until(declared + 120_000);
+    let mut after = Vec::new();
+    for hops in 0..BROKERS {
+        let heard = row.heard[&(hops, 1)] - declared;
+        let bound = u64::try_from(hops).unwrap() * (link_ms() + 50);
+        assert!(heard <= bound, "{hops} hops: {heard} ms, {bound} at most");
+
+        // At once, unless the job that runs there has run for less than it may.
+        let victim = starts(&row, routine[hops])[0].2;
+        let ripe = (began[hops] + rules.min_run_ms).saturating_sub(declared).max(heard);
+        let told = reported(&row, hops, |event| {
+            matches!(event, executor::Event::AttemptDrains { attempt, reason: StopReason::Preempted, drain_ms, .. }
+                if *attempt == victim && *drain_ms <= rules.grace_ms)
+        });
+        assert_eq!(told.len(), 1, "{hops} hops: {told:?}");
+        let told = told[0] - declared;
+        assert!((ripe..=ripe + AT_ONCE_MS).contains(&told), "{hops} hops: told at {told}, {ripe} at the earliest");
+        let refused = announced(
+            &row,
+            hops,
+            |kind| matches!(kind, EventKind::PreemptionRefused { job, reason: PreemptionRefusal::MinRun } if *job == urgent[hops]),
+        );
+        assert_eq!(refused.len(), usize::from(ripe > heard), "{hops} hops");
+
+        // It has the grace, and no more.
+        let stopped = reported(&row, hops, |event| {
+            let cause = StopCause::Ordered(StopReason::Preempted);
+            matches!(event, executor::Event::AttemptStopped { attempt, cause: by, .. } if (*attempt, *by) == (victim, cause))
+        });
+        assert_eq!(stopped.len(), 1, "{hops} hops: {stopped:?}");
+        let stopped = stopped[0] - declared;
+        assert!(
+            stopped > told && stopped <= told + rules.grace_ms,
+            "{hops} hops: told at {told}, stopped at {stopped}"
+        );
+
+        let (at, by, attempt) = starts(&row, urgent[hops])[0];
+        assert_eq!((by, attempt.number), (hops, 1), "in the place that was made for it");
+        let at = at - declared;
+        assert!(at >= stopped && at <= stopped + NEWS_MS, "{hops} hops: stopped at {stopped}, started at {at}");
+        after.push((heard, told, stopped, at));
+        let preempted = announced(
+            &row,
+            hops,
+            |kind| matches!(kind, EventKind::JobPreempted { job, by, .. } if (*job, *by) == (routine[hops], urgent[hops])),
+        );
+        assert_eq!(preempted.len(), 1);
+    }
+    eprintln!("heard, told, stopped and started by hops: {after:?} ms after the declaration");
+    assert!((1..BROKERS).all(|index| is_busy(&row, index)), "each link is still busy with bulk");
+
+    // What was stopped goes on in its turn, before those who came after it, and all brokers say the same of everybody.
+    let all: Vec<JobId> = routine.iter().chain(&behind).chain(&urgent).copied().collect();
+    let is_done = |row: &Row, index: usize| {
+        let ended = |job: &JobId| row.known(index, *job).is_some_and(|view| view.status == JobStatus::Completed);
+        all.iter().all(ended) && row.root(index) == row.root(0)
+    };
+    while !(0..BROKERS).all(|index| is_done(&row, index)) {
+        assert!(row.now < declared + 3_000_000, "not equal yet");
+        row.run_until(row.now + 30_000);
+    }
+    eprintln!("all is done, and brokers equal, {} s after the declaration", (row.now - declared) / 1_000);
+    for job in &all {
+        let view = row.job(0, *job);
+        assert_eq!(view.submissions.len(), 1, "{job}");
+        for index in 1..BROKERS {
+            let same = row.job(index, *job);
+            assert_eq!(same.submissions, view.submissions, "{job} at {index}");
+            let [there, here] = [&same, &view].map(|view| view.result.as_ref().map(|result| result.submission));
+            assert_eq!((there, there.is_some()), (here, true));
+        }
+    }
+    for hops in 0..BROKERS {
+        let (again, later) = (starts(&row, routine[hops]), starts(&row, behind[hops]));
+        assert_eq!((again.len(), later.len(), starts(&row, urgent[hops]).len()), (2, 1, 1));
+        assert!(again[1].0 < later[0].0, "{hops} hops: it has kept its place among those that wait");
+        let phases: Vec<_> = row.job(hops, routine[hops]).attempts.iter().map(|attempt| attempt.phase).collect();
+        assert_eq!(phases, [Some(Phase::Preempted), Some(Phase::Finished)]);
+    }
+}
+
+fn starts(row: &Row, job: JobId) -> Vec<(u64, usize, AttemptId)> {
+    row.started.iter().copied().filter(|(_, _, attempt)| attempt.job == job).collect()
+}
+
+fn announced(row: &Row, index: usize, of: impl Fn(&EventKind) -> bool) -> Vec<u64> {
+    row.announced.iter().filter(|(_, by, kind)| *by == index && of(kind)).map(|(at, ..)| *at).collect()
+}
+
+fn reported(row: &Row, index: usize, of: impl Fn(&executor::Event) -> bool) -> Vec<u64> {
+    row.reported.iter().filter(|(_, by, event)| *by == index && of(event)).map(|(at, ..)| *at).collect()
+}
+
+/// From what a broker hears or reckons until its executor has heard of it.
+const AT_ONCE_MS: u64 = BESIDE_MS;
+/// From what an executor does until its broker has heard of it with the next heartbeat, which comes early, and has answered.
+const NEWS_MS: u64 = 200 + 2 * BESIDE_MS;
 
 /// Declarations one after another; a broker takes ten a minute.
 const DECLARATIONS: usize = 20;
