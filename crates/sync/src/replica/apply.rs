@@ -227,8 +227,8 @@ impl Replica {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let incoming = &mut session.incoming;
         incoming.new_versions = incoming.new_versions.saturating_add(result.new);
-        for version in &result.refused {
-            incoming.aside.put(version);
+        for (name, version) in &result.refused {
+            incoming.aside.put(name, version);
         }
         if full {
             return;
@@ -288,7 +288,7 @@ impl Replica {
                 }
                 Ok(Applied::PutAside) => {
                     let (len, limit) = (version.byte_len(), self.config.store.row_bytes);
-                    result.refused.push(version);
+                    result.refused.push((key.clone(), version));
                     self.refused(from, &PlanError::RowTooLarge { key, len, limit });
                     planned = true;
                     continue;
@@ -306,7 +306,7 @@ impl Replica {
                     break;
                 }
                 Err(error) => {
-                    result.refused.push(version);
+                    result.refused.push((key, version));
                     self.refused(from, &error);
                     continue;
                 }
@@ -403,7 +403,7 @@ fn keys_of(versions: &[(Key, Version)]) -> impl Iterator<Item = Key> {
 pub(super) struct Outcome {
     new: u64,
     /// Versions that were not taken in.
-    pub(super) refused: Vec<Version>,
+    pub(super) refused: Vec<(Key, Version)>,
     pub(super) urgent: Vec<(Key, Version)>,
     /// What did not fit the batch.
     pub(super) rest: Vec<(Key, Version)>,

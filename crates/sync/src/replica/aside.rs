@@ -1,9 +1,9 @@
 //! What a claim must not teach.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene_clock::{Dot, DotRange, Knowledge, ReplicaId};
-use reconvene_store::Version;
+use reconvene_store::{Key, KeyContext, Version};
 
 /// Versions of one session that were not taken in, and what each of them would have superseded.
 ///
@@ -14,13 +14,15 @@ pub(super) struct SetAside {
     dots: BTreeSet<Dot>,
     /// Replicas of which nothing may be claimed: a collapsed context does not say which dots it stands for.
     replicas: BTreeSet<ReplicaId>,
+    /// The contexts of the versions, by key. Of what is held here the key is known, and a context speaks of one key.
+    contexts: BTreeMap<Key, Vec<KeyContext>>,
     /// More was put aside than is remembered, so nothing at all may be claimed.
     overflown: bool,
 }
 
 impl SetAside {
-    /// Puts a version aside.
-    pub(super) fn put(&mut self, version: &Version) {
+    /// Puts a version of a key aside.
+    pub(super) fn put(&mut self, key: &Key, version: &Version) {
         let context = &version.context;
         if self.dots.len().saturating_add(context.dots().len()) >= MAX_DOTS {
             self.overflown = true;
@@ -32,6 +34,29 @@ impl SetAside {
         }
         self.dots.extend(context.dots());
         self.replicas.extend(context.upto().iter().map(|end| end.replica));
+        if !context.is_empty() {
+            self.contexts.entry(key.clone()).or_default().push(context.clone());
+        }
+    }
+
+    /// Whether a version that was put aside has superseded this dot, which is held here. Then that its sender knows it and
+    /// does not hold it is no sign that it was deleted.
+    pub(super) fn superseded(&self, key: &Key, dot: Dot) -> bool {
+        self.contexts.get(key).is_some_and(|contexts| contexts.iter().any(|context| context.contains(dot)))
+    }
+
+    /// Whether nothing of a claim can be told from what was put aside.
+    pub(super) const fn hides_all(&self) -> bool {
+        self.overflown
+    }
+
+    /// Whether any of these ranges, of dots that are unknown here, is left out of the claim though it may have nothing to do
+    /// with what was put aside.
+    ///
+    /// Then a late copy of such a dot would be taken for new. What deleted it may be a tombstone that is collected, so
+    /// the ends that the claim speaks of must not be joined either.
+    pub(super) fn hides_any(&self, unknown: impl IntoIterator<Item = DotRange>) -> bool {
+        unknown.into_iter().any(|range| self.replicas.contains(&range.replica()))
     }
 
     /// The part of what a peer claims that may be joined.
@@ -95,10 +120,17 @@ mod tests {
         }
     }
 
+    fn key() -> Key {
+        Key::new("key").unwrap()
+    }
+
     #[test]
     fn its_dot_and_its_contexts_dots_leave_the_claim() {
         let mut aside = SetAside::default();
-        aside.put(&version(dot(1, 5), KeyContext::from_parts([dot(1, 1), dot(2, 3), dot(2, 9)], VectorClock::new())));
+        aside.put(
+            &key(),
+            &version(dot(1, 5), KeyContext::from_parts([dot(1, 1), dot(2, 3), dot(2, 9)], VectorClock::new())),
+        );
         let claimed = aside.claimable([range(1, 1, 9), range(2, 3, 9), range(3, 1, 1)]);
         let expected: Knowledge = [range(1, 2, 4), range(1, 6, 9), range(2, 4, 8), range(3, 1, 1)].into_iter().fold(
             Knowledge::new(),
@@ -113,16 +145,26 @@ mod tests {
     #[test]
     fn a_collapsed_context_takes_its_replica_out() {
         let mut aside = SetAside::default();
-        aside.put(&version(dot(1, 5), KeyContext::from_parts([], VectorClock::from_iter([dot(2, 3)]))));
+        aside.put(&key(), &version(dot(1, 5), KeyContext::from_parts([], VectorClock::from_iter([dot(2, 3)]))));
         let claimed = aside.claimable([range(1, 1, 4), range(2, 1, 9)]);
         assert!(claimed.contains(dot(1, 4)) && !claimed.contains(dot(2, 9)));
+        assert!(aside.hides_any([range(1, 1, 1), range(2, 9, 9)]) && !aside.hides_any([range(1, 1, 9)]));
+    }
+
+    #[test]
+    fn a_context_spares_what_it_names_of_its_own_key_alone() {
+        let mut aside = SetAside::default();
+        let context = KeyContext::from_parts([dot(3, 7)], VectorClock::from_iter([dot(2, 3)]));
+        aside.put(&key(), &version(dot(1, 5), context));
+        assert!(aside.superseded(&key(), dot(2, 2)) && aside.superseded(&key(), dot(3, 7)));
+        assert!(!aside.superseded(&key(), dot(2, 4)) && !aside.superseded(&Key::new("other").unwrap(), dot(2, 2)));
     }
 
     #[test]
     fn more_than_is_remembered_voids_the_claim() {
         let mut aside = SetAside::default();
         for counter in 1..=70_000 {
-            aside.put(&version(dot(1, counter), KeyContext::new()));
+            aside.put(&key(), &version(dot(1, counter), KeyContext::new()));
         }
         assert!(aside.claimable([range(2, 1, 9)]).is_empty());
     }

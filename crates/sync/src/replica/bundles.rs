@@ -265,7 +265,7 @@ impl Replica {
         // Forgotten while the fragment waited: what it brings stays, and nothing more is known of the bundle.
         let (mut applied, mut fragments) = (0, 0);
         if let Some(open) = self.bundles.open.get_mut(&bundle) {
-            result.refused.iter().for_each(|version| open.aside.put(version));
+            result.refused.iter().for_each(|(key, version)| open.aside.put(key, version));
             if result.rest.is_empty() {
                 open.applied.insert(index);
             }

@@ -1,6 +1,6 @@
 //! The end of a direction: what its sender knew becomes known here, and what it saw the end of goes.
 
-use reconvene_clock::{Dot, Knowledge, VectorClock};
+use reconvene_clock::{Counter, Dot, DotRange, Knowledge, VectorClock};
 use reconvene_store::sabotage;
 use reconvene_store::{Applied, Key, Plan, PlanError, Version};
 
@@ -13,7 +13,8 @@ use crate::ranges::{Ranges, union};
 impl Replica {
     /// Joins what a peer claims, now that all its chunks are in.
     ///
-    /// What was put aside is left out; all of it if chunks were. If the peer has collected tombstones that were never
+    /// What was put aside is left out; all of it if chunks were. If that leaves out dots that have nothing to do with it, ends
+    /// that are new here are left to a later session as well. If the peer has collected tombstones that were never
     /// seen here, what they deleted has to go first.
     pub(super) fn join_claim(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(&key) else { return };
@@ -24,10 +25,13 @@ impl Replica {
         };
         let aside = &session.incoming.aside;
         if !self.floor_is_covered(&claim.floor) {
-            // All that the peer is known to know, but for what was put aside: what that superseded is not dead, though
-            // its sender no longer holds it.
-            let all = union(theirs.clone(), claim.knowledge.iter().flat_map(Ranges::iter));
-            let covered = aside.claimable(all.runs());
+            // All that the peer is known to know. What a version that was put aside superseded is spared where its key is
+            // known, in the repair: it is not dead, though its sender no longer holds it.
+            let covered = if aside.hides_all() {
+                Knowledge::new()
+            } else {
+                union(theirs.clone(), claim.knowledge.iter().flat_map(Ranges::iter))
+            };
             // What others have sent since may be dead as well.
             let since = |seen: &Knowledge| union(Knowledge::new(), self.head.knowledge().missing_from(seen));
             let repaired = session.incoming.floor_repaired.as_ref();
@@ -38,16 +42,22 @@ impl Replica {
                 return;
             }
         }
-        let knowledge = match &claim.knowledge {
+        let mut knowledge = match &claim.knowledge {
             Some(claimed) => aside.claimable(claimed.iter()),
             None => aside.claimable(theirs.missing_from(self.head.knowledge())),
         };
-        if !self.floor_is_covered(&claim.floor) {
+        let mut floor = claim.floor;
+        if !self.floor_is_covered(&floor) {
+            let all = union(theirs.clone(), claim.knowledge.iter().flat_map(Ranges::iter));
+            if aside.hides_any(all.missing_from(self.head.knowledge())) {
+                knowledge = above(&knowledge, &floor);
+                floor = VectorClock::new();
+            }
             self.ends_taken = self.ends_taken.saturating_add(1);
         }
-        if !knowledge.is_empty() || !claim.floor.is_empty() {
+        if !knowledge.is_empty() || !floor.is_empty() {
             let mut plan = Plan::new(self.head.clone(), [], [], &self.config.store);
-            match plan.claim(&knowledge, &claim.floor) {
+            match plan.claim(&knowledge, &floor) {
                 Ok(()) => {
                     self.persist(plan.finish(), |_| false);
                 }
@@ -149,6 +159,13 @@ impl Replica {
             }
         }
     }
+}
+
+/// The part of `knowledge` above a floor.
+fn above(knowledge: &Knowledge, floor: &VectorClock) -> Knowledge {
+    let below = floor.iter().filter_map(|end| DotRange::new(end.replica, Counter::MIN, end.counter));
+    let below = union(Knowledge::new(), below);
+    union(Knowledge::new(), knowledge.missing_from(&below))
 }
 
 /// Plans a verdict as a whole, and says how many live versions it drops.

@@ -335,7 +335,10 @@ impl Replica {
             }
             Theirs::Dots(theirs) => match &repairing.limit {
                 Some(covered) => {
-                    dead_here(listed, |dot| theirs.binary_search_by_key(&dot, |(dot, _)| *dot).is_ok(), covered)
+                    let aside = self.sessions.get(&key).map(|session| &session.incoming.aside);
+                    let spared = |name: &Key, dot| aside.is_some_and(|aside| aside.superseded(name, dot));
+                    let held = |dot| theirs.binary_search_by_key(&dot, |(dot, _)| *dot).is_ok();
+                    dead_here(listed, |name, dot| held(dot) || spared(name, dot), covered)
                 }
                 None => lacking(listed, &theirs),
             },
@@ -744,10 +747,10 @@ fn told_apart(own: &Listed, found: Difference) -> Exchange {
 }
 
 /// The live dots here that the other side knows and does not hold: it has seen the end of them.
-fn dead_here(own: &Listed, held: impl Fn(Dot) -> bool, covered: &Knowledge) -> Exchange {
+fn dead_here(own: &Listed, lives: impl Fn(&Key, Dot) -> bool, covered: &Knowledge) -> Exchange {
     let mut dead: BTreeMap<Key, Vec<Dot>> = BTreeMap::new();
     for (dot, (key, _)) in &own.dots {
-        if covered.contains(*dot) && !held(*dot) {
+        if covered.contains(*dot) && !lives(key, *dot) {
             dead.entry(key.clone()).or_default().push(*dot);
         }
     }

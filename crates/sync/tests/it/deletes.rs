@@ -6,7 +6,7 @@ use std::rc::Rc;
 use reconvene_clock::ReplicaId;
 use reconvene_sim::replicas::ReplicaWorld;
 use reconvene_store::{Body, Class};
-use reconvene_sync::{Event, Input, NewWrite, Ticket};
+use reconvene_sync::{Event, Input, NewWrite, Ticket, forge};
 
 use crate::kit::*;
 
@@ -162,6 +162,47 @@ fn trap_22_old_backup_meets_floor() {
         for node in 0..3 {
             assert_eq!(world.digest(node), world.digest(0));
         }
+    }
+}
+
+/// A version is refused that names an upper end of the replica whose value was deleted, and so tells nothing of most of its
+/// numbers. What was deleted long ago is not given back all the same.
+#[test]
+fn regress_a_refused_version_keeps_no_old_copy_alive() {
+    let mut world = settled(226, 3);
+    world.write(1, vec![put("dead", "x"), put("busy", "0")]);
+    world.run_for(100_000);
+    let backup = world.backup(2);
+    // So often that the last version names all before it by an upper end.
+    for number in 1..40 {
+        world.write(1, vec![put("busy", &number.to_string())]);
+        world.run_for(10);
+    }
+    world.write(0, vec![delete("dead")]);
+    world.run_for(600_000);
+    assert_eq!(waiting(&world), [0; 3]);
+    world.cut(2, 0, true);
+    world.cut(2, 1, true);
+    world.restore(2, backup);
+    world.set_tamper(|_, to, frame| {
+        let edited = forge::edit_chunk(&frame, |name, version| {
+            if to == 2 && *name == key("busy") {
+                version.context.add(version.dot);
+            }
+        });
+        Some(edited.unwrap_or(frame))
+    });
+    world.heal_all();
+    world.run_for(300_000);
+    assert!(world.events(2).iter().any(|event| matches!(event, Event::Refused { .. })));
+    assert_eq!(values(&world, 2, "busy"), ["0"], "what the refused one replaced is not dropped without it");
+    world.set_tamper(|_, _, frame| Some(frame));
+    world.run_for(900_000);
+    for node in 0..3 {
+        assert_eq!(values(&world, node, "dead"), [""; 0], "node {node}");
+        assert_eq!(values(&world, node, "busy"), ["39"], "node {node}");
+        assert_eq!(world.digest(node), world.digest(0));
+        assert_eq!(world.replica(node).stats().repaired, 0, "node {node} was given something back");
     }
 }
 
