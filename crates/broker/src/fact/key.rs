@@ -1,7 +1,7 @@
 //! The keys under which facts are stored.
 
 use core::fmt::{self, Display};
-use core::str::Split;
+use core::slice::Split;
 
 use reconvene_clock::{NodeId, ReplicaId};
 use reconvene_executor::{AttemptId, EmergencyId, JobId, OwnershipEpoch, SubmissionId};
@@ -9,6 +9,7 @@ use reconvene_resolve::PolicyId;
 use reconvene_store::Key;
 
 use crate::fact::DataId;
+use crate::fact::hex::{self, Text};
 
 /// What a fact speaks of, and who wrote it. Each key has one writer: the broker incarnation named in it.
 ///
@@ -141,66 +142,149 @@ impl FactKey {
     /// Never: the longest of these keys has 160 bytes.
     #[must_use]
     pub fn to_key(&self) -> Key {
-        Key::new(self.to_string()).expect("the longest fact key is far below the limit of a key")
+        Key::new(self.text().as_bytes()).expect("the longest fact key is far below the limit of a key")
     }
 
     /// The fact's name, or `None` for keys that are not facts of this crate.
     #[must_use]
     pub fn parse(key: &Key) -> Option<Self> {
-        let text = key.as_str()?;
-        let mut segments = text.split('/');
+        // One fact, one spelling: every part has its one width and small letters, and nothing follows the last.
+        let mut segments = key.as_bytes().split(is_slash as fn(&u8) -> bool);
         let fact = match segments.next()? {
-            "job" => Self::parse_job(&mut segments)?,
-            "done" => Self::Done { admitted_by: replica(segments.next()?)?, by: replica(segments.next()?)? },
-            "exec" => Self::Executor { executor: segments.next()?.parse().ok()?, home: replica(segments.next()?)? },
-            "emg" => {
-                let (declared_by, number) = segments.next()?.split_once('-')?;
-                let id = EmergencyId { declared_by: replica(declared_by)?, number: hex64(number)? };
-                Self::Emergency { id, by: replica(segments.next()?)? }
+            b"job" => Self::parse_job(&mut segments)?,
+            b"done" => Self::Done { admitted_by: replica(segments.next()?)?, by: replica(segments.next()?)? },
+            b"exec" => {
+                let executor = NodeId::new(hex::read_16_bytes(segments.next()?)?);
+                Self::Executor { executor, home: replica(segments.next()?)? }
             }
-            "data" => Self::Data { id: segments.next()?.parse().ok()?, by: replica(segments.next()?)? },
-            "policy" => match segments.next()? {
-                "def" => Self::PolicyDef(segments.next()?.parse().ok()?),
-                "cur" => Self::PolicyCurrent { by: replica(segments.next()?)? },
+            b"emg" => {
+                let (declared_by, number) = pair(segments.next()?)?;
+                Self::Emergency { id: EmergencyId { declared_by, number }, by: replica(segments.next()?)? }
+            }
+            b"data" => {
+                let id = DataId(hex::read_16_bytes(segments.next()?)?);
+                Self::Data { id, by: replica(segments.next()?)? }
+            }
+            b"policy" => match segments.next()? {
+                b"def" => Self::PolicyDef(PolicyId(hex::read_16_bytes(segments.next()?)?)),
+                b"cur" => Self::PolicyCurrent { by: replica(segments.next()?)? },
                 _ => return None,
             },
             _ => return None,
         };
-        // One fact, one spelling: capitals, signs and further segments are somebody else's keys.
-        (fact.to_string() == text).then_some(fact)
+        segments.next().is_none().then_some(fact)
     }
 
-    fn parse_job(segments: &mut Split<'_, char>) -> Option<Self> {
-        let (admitted_by, sequence) = segments.next()?.split_once('-')?;
-        let job = JobId::new(replica(admitted_by)?, hex64(sequence)?);
+    fn parse_job(segments: &mut Segments<'_>) -> Option<Self> {
+        let (admitted_by, sequence) = pair(segments.next()?)?;
+        let job = JobId::new(admitted_by, sequence);
         let kind = segments.next()?;
         let mut attempt = || {
-            let (epoch, number) = (hex32(segments.next()?)?, hex32(segments.next()?)?);
+            let (epoch, number) = (hex::read_u32(segments.next()?)?, hex::read_u32(segments.next()?)?);
             Some(AttemptId { job, epoch: OwnershipEpoch(epoch), owner: replica(segments.next()?)?, number })
         };
         match kind {
-            "spec" => Some(Self::Spec(job)),
-            "copy" => Some(Self::Copy { job, by: replica(segments.next()?)? }),
-            "own" => {
-                let epoch = OwnershipEpoch(hex32(segments.next()?)?);
+            b"spec" => Some(Self::Spec(job)),
+            b"copy" => Some(Self::Copy { job, by: replica(segments.next()?)? }),
+            b"own" => {
+                let epoch = OwnershipEpoch(hex::read_u32(segments.next()?)?);
                 Some(Self::Own { job, epoch, by: replica(segments.next()?)? })
             }
-            "att" => Some(Self::Attempt(attempt()?)),
-            "seen" => {
+            b"att" => Some(Self::Attempt(attempt()?)),
+            b"seen" => {
                 let attempt = attempt()?;
                 Some(Self::Seen { attempt, by: replica(segments.next()?)? })
             }
-            "sub" => {
+            b"sub" => {
                 let accepted_by = replica(segments.next()?)?;
-                Some(Self::Submission { job, id: SubmissionId { accepted_by, number: hex64(segments.next()?)? } })
+                let number = hex::read_u64(segments.next()?)?;
+                Some(Self::Submission { job, id: SubmissionId { accepted_by, number } })
             }
-            "settle" => Some(Self::Settle { job, by: replica(segments.next()?)? }),
-            "cancel" => Some(Self::Cancel { job, by: replica(segments.next()?)? }),
-            "hold" => Some(Self::Hold { job, by: replica(segments.next()?)? }),
-            "pin" => Some(Self::Pin { job, by: replica(segments.next()?)? }),
-            "told" => Some(Self::Told { job, by: replica(segments.next()?)? }),
+            b"settle" => Some(Self::Settle { job, by: replica(segments.next()?)? }),
+            b"cancel" => Some(Self::Cancel { job, by: replica(segments.next()?)? }),
+            b"hold" => Some(Self::Hold { job, by: replica(segments.next()?)? }),
+            b"pin" => Some(Self::Pin { job, by: replica(segments.next()?)? }),
+            b"told" => Some(Self::Told { job, by: replica(segments.next()?)? }),
             _ => None,
         }
+    }
+
+    /// The key's text. Written out by hand, since the formatting of the standard library takes five times as long and
+    /// every fact's key is spelled and read.
+    fn text(&self) -> Text {
+        let mut text = Text::default();
+        let by = match self {
+            Self::Spec(id) => {
+                text.job(*id, "spec");
+                return text;
+            }
+            Self::PolicyDef(PolicyId(id)) => {
+                text.word("policy/def/").bytes(id);
+                return text;
+            }
+            Self::Attempt(id) => {
+                text.job(id.job, "att/").attempt(id);
+                return text;
+            }
+            Self::Submission { job, id } => {
+                text.job(*job, "sub/").replica(id.accepted_by).word("/").u64(id.number);
+                return text;
+            }
+            Self::Copy { job, by } => {
+                text.job(*job, "copy/");
+                by
+            }
+            Self::Own { job, epoch, by } => {
+                text.job(*job, "own/").u32(epoch.0).word("/");
+                by
+            }
+            Self::Seen { attempt, by } => {
+                text.job(attempt.job, "seen/").attempt(attempt).word("/");
+                by
+            }
+            Self::Settle { job, by } => {
+                text.job(*job, "settle/");
+                by
+            }
+            Self::Cancel { job, by } => {
+                text.job(*job, "cancel/");
+                by
+            }
+            Self::Hold { job, by } => {
+                text.job(*job, "hold/");
+                by
+            }
+            Self::Pin { job, by } => {
+                text.job(*job, "pin/");
+                by
+            }
+            Self::Told { job, by } => {
+                text.job(*job, "told/");
+                by
+            }
+            Self::Executor { executor, home } => {
+                text.word("exec/").bytes(executor.as_bytes()).word("/");
+                home
+            }
+            Self::Emergency { id, by } => {
+                text.word("emg/").replica(id.declared_by).word("-").u64(id.number).word("/");
+                by
+            }
+            Self::Data { id, by } => {
+                text.word("data/").bytes(&id.0).word("/");
+                by
+            }
+            Self::PolicyCurrent { by } => {
+                text.word("policy/cur/");
+                by
+            }
+            Self::Done { admitted_by, by } => {
+                text.word("done/").replica(*admitted_by).word("/");
+                by
+            }
+        };
+        text.replica(*by);
+        text
     }
 
     /// The job that the fact speaks of, if it speaks of one.
@@ -230,72 +314,25 @@ impl FactKey {
 
 impl Display for FactKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let job = |f: &mut fmt::Formatter<'_>, job: &JobId, kind: &str| {
-            write!(f, "job/{}-{:016x}/{kind}", job.admitted_by, job.sequence)
-        };
-        let attempt = |f: &mut fmt::Formatter<'_>, attempt: &AttemptId, kind: &str| {
-            job(f, &attempt.job, kind)?;
-            write!(f, "/{:08x}/{:08x}/{}", attempt.epoch.0, attempt.number, attempt.owner)
-        };
-        match self {
-            Self::Spec(id) => job(f, id, "spec"),
-            Self::Copy { job: id, by } => {
-                job(f, id, "copy")?;
-                write!(f, "/{by}")
-            }
-            Self::Own { job: id, epoch, by } => {
-                job(f, id, "own")?;
-                write!(f, "/{:08x}/{by}", epoch.0)
-            }
-            Self::Attempt(id) => attempt(f, id, "att"),
-            Self::Seen { attempt: id, by } => {
-                attempt(f, id, "seen")?;
-                write!(f, "/{by}")
-            }
-            Self::Submission { job: of, id } => {
-                job(f, of, "sub")?;
-                write!(f, "/{}/{:016x}", id.accepted_by, id.number)
-            }
-            Self::Settle { job: id, by } => {
-                job(f, id, "settle")?;
-                write!(f, "/{by}")
-            }
-            Self::Cancel { job: id, by } => {
-                job(f, id, "cancel")?;
-                write!(f, "/{by}")
-            }
-            Self::Hold { job: id, by } => {
-                job(f, id, "hold")?;
-                write!(f, "/{by}")
-            }
-            Self::Pin { job: id, by } => {
-                job(f, id, "pin")?;
-                write!(f, "/{by}")
-            }
-            Self::Told { job: id, by } => {
-                job(f, id, "told")?;
-                write!(f, "/{by}")
-            }
-            Self::Executor { executor, home } => write!(f, "exec/{executor}/{home}"),
-            Self::Emergency { id, by } => write!(f, "emg/{}-{:016x}/{by}", id.declared_by, id.number),
-            Self::Data { id, by } => write!(f, "data/{id}/{by}"),
-            Self::PolicyDef(id) => write!(f, "policy/def/{id}"),
-            Self::PolicyCurrent { by } => write!(f, "policy/cur/{by}"),
-            Self::Done { admitted_by, by } => write!(f, "done/{admitted_by}/{by}"),
-        }
+        f.write_str(self.text().as_str())
     }
 }
 
-fn replica(text: &str) -> Option<ReplicaId> {
-    ReplicaId::new(hex64(text)?)
+/// What lies between the slashes of a key.
+type Segments<'a> = Split<'a, u8, fn(&u8) -> bool>;
+
+const fn is_slash(byte: &u8) -> bool {
+    *byte == b'/'
 }
 
-fn hex64(text: &str) -> Option<u64> {
-    u64::from_str_radix(text, 16).ok()
+fn replica(text: &[u8]) -> Option<ReplicaId> {
+    ReplicaId::new(hex::read_u64(text)?)
 }
 
-fn hex32(text: &str) -> Option<u32> {
-    u32::from_str_radix(text, 16).ok()
+/// An incarnation, and a number that it gave out.
+fn pair(text: &[u8]) -> Option<(ReplicaId, u64)> {
+    let (by, rest) = text.split_at_checked(16)?;
+    Some((replica(by)?, hex::read_u64(rest.strip_prefix(b"-")?)?))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod codec;
 mod data;
+mod hex;
 mod key;
 mod phase;
 mod ranges;
