@@ -234,18 +234,13 @@ impl Fingerprints {
 }
 
 /// Changes fingerprints, and remembers which.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Printer {
-    buckets: [bool; 256],
+    /// A bit for each bucket that was changed.
+    buckets: [u64; 4],
     origins: Vec<ReplicaId>,
     /// What is hashed, kept for its room.
     bytes: Vec<u8>,
-}
-
-impl Default for Printer {
-    fn default() -> Self {
-        Self { buckets: [false; 256], origins: Vec::new(), bytes: Vec::new() }
-    }
 }
 
 impl Printer {
@@ -258,9 +253,16 @@ impl Printer {
     pub(crate) fn touched(mut self) -> Vec<PrintId> {
         self.origins.sort_unstable();
         self.origins.dedup();
-        let buckets = (0..=u8::MAX).zip(self.buckets).filter(|(_, touched)| *touched);
-        let buckets = buckets.map(|(bucket, _)| PrintId::Bucket(bucket));
-        buckets.chain(self.origins.into_iter().map(PrintId::Origin)).collect()
+        let mut touched = Vec::new();
+        for (mut word, first) in self.buckets.into_iter().zip([0_u8, 64, 128, 192]) {
+            while word != 0 {
+                let bit = u8::try_from(word.trailing_zeros()).unwrap_or_default();
+                touched.push(PrintId::Bucket(first | bit));
+                word &= word.wrapping_sub(1);
+            }
+        }
+        touched.extend(self.origins.into_iter().map(PrintId::Origin));
+        touched
     }
 }
 
@@ -293,9 +295,11 @@ impl KeyPrinter<'_> {
         let term = self.term(version.dot, value);
         let Self { prints, printer, bucket, .. } = self;
         prints.root = change(prints.root, term);
-        let bucket = usize::from(*bucket);
-        if let (Some(held), Some(touched)) = (prints.buckets.get_mut(bucket), printer.buckets.get_mut(bucket)) {
-            (*held, *touched) = (change(*held, term), true);
+        if let Some(held) = prints.buckets.get_mut(usize::from(*bucket)) {
+            *held = change(*held, term);
+        }
+        if let Some(word) = printer.buckets.get_mut(usize::from(*bucket >> 6)) {
+            *word |= 1 << (*bucket & 63);
         }
         let origin = version.dot.replica;
         prints.change_origin(origin, |print| change(print, term));
