@@ -503,31 +503,64 @@ impl Coordinator {
 
     fn fold(&mut self, records: &[Record]) {
         let mut changes = Vec::new();
-        let mut view = core::mem::replace(&mut self.view, View::new(0));
         for record in records {
             for version in record.siblings() {
                 self.saw_write(version.dot);
             }
+            if let Some(key) = self.outbox.echo(record) {
+                self.fold_echo(key, record, &mut changes);
+            } else {
+                self.fold_record(record, &mut changes);
+            }
+        }
+        for change in changes {
+            self.changed(change);
+        }
+    }
+
+    /// What this broker wrote is durable. It was folded when it was written, and observed.
+    fn fold_echo(&mut self, key: FactKey, record: &Record, changes: &mut Vec<Change>) {
+        if self.view.folds_to_nothing(&key) {
+            changes.push(Change::Leftover(key));
+            return;
+        }
+        for version in record.siblings() {
+            self.ladder.note(&key, version.dot);
+        }
+    }
+
+    fn fold_record(&mut self, record: &Record, changes: &mut Vec<Change>) {
+        if self.view.join_row_of_sync(record, changes) {
             if let Some(Ok(member)) = Member::from_record(record)
                 && let Some(version) = record.siblings().last()
             {
                 self.ladder.note_member(member.replica, version.dot);
             }
-            // Our own were forgotten before this came.
-            if record.values().next().is_none()
-                && let Some(FactKey::Executor { executor, home }) = FactKey::parse(record.key())
-                && home != self.own.replica
-            {
-                view.forget_executor(executor, home);
-            }
-            view.apply_record(record, &mut changes, |key, fact, dot| {
-                self.observe(key, fact);
-                self.ladder.note(key, dot);
-            });
+            return;
         }
-        self.view = view;
-        for change in changes {
-            self.changed(change);
+        let Some(key) = FactKey::parse(record.key()) else { return };
+        // Our own were forgotten before this came.
+        if record.values().next().is_none()
+            && let FactKey::Executor { executor, home } = key
+            && home != self.own.replica
+        {
+            self.view.forget_executor(executor, home);
+        }
+        if self.view.folds_to_nothing(&key) {
+            if record.values().next().is_some() {
+                changes.push(Change::Leftover(key));
+            }
+            return;
+        }
+        for (version, bytes) in record.values() {
+            match Fact::decode(&key, bytes) {
+                Ok(fact) => {
+                    self.observe(&key, &fact);
+                    self.ladder.note(&key, version.dot);
+                    self.view.apply(key, fact, changes);
+                }
+                Err(error) => self.view.set_aside(record.key(), bytes, &error, changes),
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use reconvene_clock::{NodeId, ReplicaId};
 use reconvene_executor::JobId;
 use reconvene_executor::message::ToExecutor;
-use reconvene_store::{Body, Class, PlanError};
+use reconvene_store::{Body, Class, Key, PlanError, Record};
 use reconvene_sync::{NewWrite, Ticket};
 
 use crate::coordinator::Output;
@@ -22,7 +22,18 @@ pub(super) struct Outbox {
     writes: VecDeque<Output>,
     steps: VecDeque<Step>,
     outstanding: BTreeMap<Ticket, Batch>,
+    /// What was written of jobs, until it is durable, by its key.
+    echoes: BTreeMap<Key, Echo>,
     last_ticket: u64,
+}
+
+/// A fact of a job that was folded when it was written, and will come back from the store.
+#[derive(Debug)]
+struct Echo {
+    /// The last write of it.
+    ticket: Ticket,
+    key: FactKey,
+    body: Body,
 }
 
 /// What depends on a write, should the store refuse it.
@@ -32,6 +43,8 @@ pub(super) struct Batch {
     pub(super) admitted: Vec<JobId>,
     /// Incarnations of which it says which of their jobs are done.
     pub(super) done: Vec<ReplicaId>,
+    /// The keys whose echoes are waited for.
+    keys: Vec<Key>,
 }
 
 #[derive(Debug)]
@@ -99,7 +112,13 @@ impl Outbox {
                 bytes = 0;
             }
             bytes = bytes.saturating_add(body.len());
-            writes.push(NewWrite::new(key.to_key(), fact.class(), Body::of(body)));
+            let (name, body) = (key.to_key(), Body::of(body));
+            // The others are acted upon when they come back.
+            if key.job().is_some() {
+                batch.keys.push(name.clone());
+                self.echoes.insert(name.clone(), Echo { ticket: self.next_ticket(), key, body: body.clone() });
+            }
+            writes.push(NewWrite::new(name, fact.class(), body));
             if let FactKey::Spec(job) = key {
                 batch.admitted.push(job);
             }
@@ -131,20 +150,45 @@ impl Outbox {
 
     /// A ticket whose answer everything that follows waits for.
     fn await_ticket(&mut self, batch: Batch) -> Ticket {
-        self.last_ticket = self.last_ticket.checked_add(1).expect("2^64 writes are never made");
-        let ticket = Ticket(self.last_ticket);
+        let ticket = self.next_ticket();
+        let Ticket(number) = ticket;
+        self.last_ticket = number;
         self.outstanding.insert(ticket, batch);
         self.steps.push_back(Step::Wait(ticket));
         ticket
     }
 
+    fn next_ticket(&self) -> Ticket {
+        Ticket(self.last_ticket.checked_add(1).expect("2^64 writes are never made"))
+    }
+
     pub(super) fn written(&mut self, ticket: Ticket) {
-        self.outstanding.remove(&ticket);
+        if let Some(batch) = self.outstanding.remove(&ticket) {
+            self.forget_echoes(ticket, &batch);
+        }
+    }
+
+    fn forget_echoes(&mut self, ticket: Ticket, batch: &Batch) {
+        for key in &batch.keys {
+            if self.echoes.get(key).is_some_and(|echo| echo.ticket == ticket) {
+                self.echoes.remove(key);
+            }
+        }
+    }
+
+    /// The fact that this row says, if it says no more than what was written last, and was folded then.
+    pub(super) fn echo(&self, record: &Record) -> Option<FactKey> {
+        let echo = self.echoes.get(record.key())?;
+        let [version] = record.siblings() else { return None };
+        (version.body == echo.body).then_some(echo.key)
     }
 
     /// Turns what waited for a write that was refused into refusals, and says what has not come about.
     pub(super) fn refused(&mut self, ticket: Ticket, error: &PlanError) -> Batch {
         let Some(batch) = self.outstanding.remove(&ticket) else { return Batch::default() };
+        self.forget_echoes(ticket, &batch);
+        // What else was written of a job that is taken back is known by its echo alone.
+        self.echoes.retain(|_, echo| !echo.key.job().is_some_and(|job| batch.admitted.contains(&job)));
         let mut steps = VecDeque::with_capacity(self.steps.len());
         let mut state = State::Before;
         for step in self.steps.drain(..) {

@@ -15,7 +15,7 @@ impl View {
     }
 
     /// Whether this is a fact of a job that is done.
-    pub(super) fn folds_to_nothing(&self, key: &FactKey) -> bool {
+    pub(crate) fn folds_to_nothing(&self, key: &FactKey) -> bool {
         // X49: who recovers a job from an executor does not ask whether it is done.
         let asked = !(sabotage::on(49) && matches!(key, FactKey::Copy { .. }));
         asked && key.job().is_some_and(|job| self.is_done(job))

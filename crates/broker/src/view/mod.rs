@@ -13,10 +13,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reconvene_clock::{Dot, Hlc, NodeId, ReplicaId, WallTime, digest};
+use reconvene_clock::{Hlc, NodeId, ReplicaId, WallTime, digest};
 use reconvene_executor::{AttemptId, EmergencyId, Finality, JobId, JobSpec};
 use reconvene_resolve::{Policy, PolicyId, PolicyRegistry};
-use reconvene_store::{Record, sabotage};
+use reconvene_store::{Key, Record, sabotage};
 use reconvene_sync::{Member, Retirement};
 
 use self::aside::Aside;
@@ -27,7 +27,9 @@ pub use self::models::{
     AttemptView, DataContent, DataHolder, DataView, EmergencyView, ExecutorView, JobStatus, JobView, PolicyView,
     ResultView, SubmissionView,
 };
-use crate::fact::{DataId, EmergencyFact, ExecutorFact, ExecutorState, Fact, FactKey, Ranges, SpecFact, Verdict};
+use crate::fact::{
+    CodecError, DataId, EmergencyFact, ExecutorFact, ExecutorState, Fact, FactKey, Ranges, SpecFact, Verdict,
+};
 use crate::strategy;
 
 /// Everything known, with the indexes that let one input cost no more than what it touches.
@@ -87,7 +89,8 @@ pub(crate) enum Change {
     },
 }
 
-/// Where a job was indexed before a change.
+/// Where a job is indexed.
+#[derive(PartialEq, Eq)]
 struct Indexed {
     spec: Option<Arc<SpecFact>>,
     /// If the job is open.
@@ -119,50 +122,32 @@ impl View {
         }
     }
 
-    /// Folds a row of the store, whoever wrote it. `each` sees every fact before it is folded, and
-    /// the dot of the version it came in.
-    pub(crate) fn apply_record(
-        &mut self,
-        record: &Record,
-        changes: &mut Vec<Change>,
-        mut each: impl FnMut(&FactKey, &Fact, Dot),
-    ) {
+    /// Folds a row that the layer below writes: who is a member, and who will not return. Says whether it is one.
+    pub(crate) fn join_row_of_sync(&mut self, record: &Record, changes: &mut Vec<Change>) -> bool {
         if let Some(member) = Member::from_record(record) {
             match member {
                 Ok(member) => changes.extend(self.join_member(member)),
                 Err(error) => changes.push(fault(record.key(), error)),
             }
-            return;
+            return true;
         }
         if let Some(retirement) = Retirement::from_record(record) {
             match retirement {
                 Ok(Retirement { replica, .. }) if self.retired.insert(replica) => {
-                    changes.push(Change::Retired(replica))
+                    changes.push(Change::Retired(replica));
                 }
                 Ok(_) => {}
                 Err(error) => changes.push(fault(record.key(), error)),
             }
-            return;
+            return true;
         }
-        let Some(key) = FactKey::parse(record.key()) else { return };
-        if self.folds_to_nothing(&key) {
-            if record.values().next().is_some() {
-                changes.push(Change::Leftover(key));
-            }
-            return;
-        }
-        for (version, bytes) in record.values() {
-            match Fact::decode(&key, bytes) {
-                Ok(fact) => {
-                    each(&key, &fact, version.dot);
-                    self.apply(key, fact, changes);
-                }
-                Err(error) => {
-                    if self.aside.keep(&record.key().to_string(), bytes, &error.to_string()) {
-                        changes.push(fault(record.key(), error));
-                    }
-                }
-            }
+        false
+    }
+
+    /// Keeps a value that is no fact of the kind that its key names, and reports it once.
+    pub(crate) fn set_aside(&mut self, key: &Key, bytes: &[u8], error: &CodecError, changes: &mut Vec<Change>) {
+        if self.aside.keep(&key.to_string(), bytes, &error.to_string()) {
+            changes.push(fault(key, error));
         }
     }
 
@@ -297,10 +282,13 @@ impl View {
 
     /// Moves a job in the indexes from where it was to where it is.
     fn index(&mut self, id: JobId, before: Option<Indexed>) {
+        let Some(after) = self.jobs.get(&id).map(|job| self.indexed(job)) else { return };
+        if before.as_ref() == Some(&after) {
+            return;
+        }
         if let Some(before) = before {
             self.unindex(id, before);
         }
-        let Some(after) = self.jobs.get(&id).map(|job| self.indexed(job)) else { return };
         if let Some(owner) = after.owner {
             self.open.entry(owner).or_default().insert(id);
         }
