@@ -98,7 +98,7 @@ impl Coordinator {
     /// Whether it is for this broker to forget a job: its owner, or the first of those who would take it over.
     fn may_forget(&self, id: JobId) -> bool {
         let Some(job) = self.view.job(id).filter(|_| !self.learning) else { return false };
-        let owner = job.ownership().owner;
+        let owner = job.owner();
         let responsible =
             owner == self.own.replica || (self.gone_since(owner).is_some() && self.rank_for(id, owner) == 0);
         // A notice that was not taken would be lost. One that nobody is there to give is.

@@ -198,7 +198,7 @@ impl Coordinator {
         let given_up = |attempt| {
             let executor = job.attempts.get(&attempt)?.given_to()?.0;
             let (home, fact) = self.view.executor(executor)?;
-            let elsewhere = home != self.own.replica && job.ownership().owner == self.own.replica;
+            let elsewhere = home != self.own.replica && job.owner() == self.own.replica;
             (elsewhere && fact.state == ExecutorState::Gone).then_some((attempt, executor, LossCause::Silence))
         };
         let given_up: Vec<_> = job.live_attempts().filter_map(given_up).collect();

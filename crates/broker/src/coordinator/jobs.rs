@@ -79,7 +79,7 @@ impl Coordinator {
         self.climb(id);
         self.notice_owner(id);
         let Some(job) = self.view.job(id) else { return };
-        let (own, owner) = (self.own.replica, job.ownership().owner);
+        let (own, owner) = (self.own.replica, job.owner());
         let (canonical, over, has_success) = (job.canonical(), job.is_over(self.config.retries), job.has_success());
         let missing = job.pin().map(|pin| pin.policy).filter(|_| job.is_unresolved());
         let local = self.locals.entry(id).or_default();
@@ -171,7 +171,7 @@ impl Coordinator {
         let Some(job) = self.view.job(id) else { return };
         // X30: who has placed it before goes on placing it.
         let stubborn = || sabotage::on(30) && job.attempts.keys().any(|attempt| attempt.owner == self.own.replica);
-        let mine = job.ownership().owner == self.own.replica || stubborn();
+        let mine = job.owner() == self.own.replica || stubborn();
         if !mine || job.live_attempts().next().is_some() || self.is_given_up_in_error(job) || self.learning {
             self.unqueue(id);
             return;
@@ -223,7 +223,7 @@ impl Coordinator {
     /// A result was accepted, and others may challenge it.
     fn contest(&mut self, id: JobId) {
         let Some(job) = self.view.job(id) else { return };
-        if job.ownership().owner != self.own.replica || self.learning {
+        if job.owner() != self.own.replica || self.learning {
             return;
         }
         if job.all_attempts_ended() {
@@ -237,7 +237,7 @@ impl Coordinator {
     pub(super) fn settle(&mut self, id: JobId) {
         let Some(job) = self.view.job(id) else { return };
         let Some(canonical) = job.canonical() else { return };
-        if job.is_decided() || job.ownership().owner != self.own.replica {
+        if job.is_decided() || job.owner() != self.own.replica {
             return;
         }
         self.timers.disarm(Timer::Settle(id));
@@ -252,7 +252,7 @@ impl Coordinator {
         let Some(job) = self.view.job(id) else { return };
         let completed = job.canonical().is_some();
         let failed = !completed && !job.is_cancelled();
-        let mine = job.ownership().owner == self.own.replica;
+        let mine = job.owner() == self.own.replica;
         let reason = if completed { StopReason::Completed } else { StopReason::Cancelled };
         self.unqueue(id);
         self.unreserve(id);

@@ -219,7 +219,7 @@ impl Coordinator {
     /// The leases that the owner before could have given have ended: what nobody has seen at work is lost.
     pub(super) fn recover(&mut self, id: JobId) {
         let Some(job) = self.view.job(id) else { return };
-        if job.ownership().owner != self.own.replica || job.is_over(self.config.retries) {
+        if job.owner() != self.own.replica || job.is_over(self.config.retries) {
             return;
         }
         let given = |attempt| Some(job.attempts.get(&attempt)?.given_to()?.0);
@@ -261,7 +261,7 @@ impl Coordinator {
         if seer == own {
             return (!self.is_held(attempt)).then(|| self.opened.saturating_add(detection_ms));
         }
-        let gone = self.gone_since(seer).filter(|_| job.ownership().owner == own)?;
+        let gone = self.gone_since(seer).filter(|_| job.owner() == own)?;
         Some(gone.saturating_add(detection_ms))
     }
 
@@ -289,7 +289,7 @@ impl Coordinator {
         self.dirty.extend(self.view.open_jobs(own));
         let homed: Vec<_> = self.view.executors().filter(|(_, home, _)| *home == replica).map(|(id, ..)| id).collect();
         for executor in homed {
-            let ours = |attempt: &AttemptId| self.view.job(attempt.job).is_some_and(|job| job.ownership().owner == own);
+            let ours = |attempt: &AttemptId| self.view.job(attempt.job).is_some_and(|job| job.owner() == own);
             let attempts: Vec<_> = self.view.working_on(executor).filter(ours).collect();
             for attempt in attempts {
                 self.lose(attempt, executor, LossCause::HomeSilent);

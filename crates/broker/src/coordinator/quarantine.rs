@@ -184,7 +184,7 @@ impl Coordinator {
     pub(super) fn release_after_losses(&mut self, id: JobId) {
         let Some(job) = self.view.job(id) else { return };
         let losses = job.quarantine().is_some_and(|hold| hold.reason == HoldReason::LossBudget);
-        if losses && job.ownership().owner == self.own.replica && !job.is_over(self.config.retries) {
+        if losses && job.owner() == self.own.replica && !job.is_over(self.config.retries) {
             self.release_hold(id);
         }
     }

@@ -22,7 +22,7 @@ impl Coordinator {
             self.write_progress(id);
         }
         let Some(job) = self.view.job(id) else { return };
-        let decides = job.ownership().owner == self.own.replica && !self.learning;
+        let decides = job.owner() == self.own.replica && !self.learning;
         if let Some((keeps, others)) = job.surplus().filter(|_| decides) {
             for attempt in others {
                 if self.mark(attempt, Phase::Cancelled, 0, 0) {

@@ -42,7 +42,7 @@ impl View {
             let (first, last) = (JobId::new(admitted_by, first), JobId::new(admitted_by, last));
             let known: Vec<_> = self.jobs.range(first..=last).map(|(id, _)| *id).collect();
             for id in known {
-                if let Some(policy) = self.jobs.get(&id).and_then(JobRecord::awaited_policy) {
+                if let Some(policy) = self.job(id).and_then(JobRecord::awaited_policy) {
                     super::remove(&mut self.awaiting, &policy, &id);
                 }
                 self.withdraw(id);
@@ -59,7 +59,7 @@ impl JobRecord {
         let mut keys: Vec<FactKey> = self.written.iter().copied().collect();
         keys.extend(self.original.then_some(FactKey::Spec(id)));
         keys.extend(self.copies.keys().map(|by| FactKey::Copy { job: id, by: *by }));
-        for (attempt, record) in &self.attempts {
+        for (attempt, record) in self.attempts.iter() {
             let attempt: AttemptId = *attempt;
             keys.extend(record.fact().map(|_| FactKey::Attempt(attempt)));
             keys.extend(record.seen_by().map(|by| FactKey::Seen { attempt, by }));

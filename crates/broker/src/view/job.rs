@@ -16,19 +16,22 @@ use crate::fact::{
 };
 use crate::strategy;
 use crate::view::JobStatus;
+use crate::view::few::Few;
 
 /// What the facts of one job say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JobRecord {
     pub(crate) id: JobId,
+    /// By which the broker that admitted it stands among owners; asked for at every turn.
+    first_tie: u64,
     pub(crate) spec: Option<Specified>,
     /// Whether that is what the admitting broker wrote, and no copy.
     pub(super) original: bool,
     /// What brokers recovered from executors.
     pub(super) copies: BTreeMap<ReplicaId, Specified>,
     claims: Option<Ownership>,
-    pub(crate) attempts: BTreeMap<AttemptId, AttemptRecord>,
-    pub(crate) submissions: BTreeMap<SubmissionId, SubmissionFact>,
+    pub(crate) attempts: Few<AttemptId, AttemptRecord>,
+    pub(crate) submissions: Few<SubmissionId, SubmissionFact>,
     settled: Option<Hlc>,
     pub(super) cancels: BTreeMap<ReplicaId, Hlc>,
     hold: Option<(Held, HoldFact)>,
@@ -141,15 +144,16 @@ impl AttemptRecord {
 }
 
 impl JobRecord {
-    pub(crate) const fn new(id: JobId) -> Self {
+    pub(crate) fn new(id: JobId) -> Self {
         Self {
             id,
+            first_tie: strategy::owner_tie(id, id.admitted_by),
             spec: None,
             original: false,
             copies: BTreeMap::new(),
             claims: None,
-            attempts: BTreeMap::new(),
-            submissions: BTreeMap::new(),
+            attempts: Few::default(),
+            submissions: Few::default(),
             settled: None,
             cancels: BTreeMap::new(),
             hold: None,
@@ -177,11 +181,11 @@ impl JobRecord {
             (FactKey::Copy { by, .. }, Fact::Copy(fact)) => self.join_copy(*by, *fact),
             (FactKey::Own { epoch, .. }, Fact::Own(fact)) => (self.join_claim(*epoch, fact), None),
             (FactKey::Attempt(attempt), Fact::Attempt(fact)) => {
-                let record = self.attempts.entry(*attempt).or_default();
+                let record = self.attempts.entry(*attempt);
                 (raise(&mut record.fact, fact), None)
             }
             (FactKey::Seen { attempt, by }, Fact::Seen(fact)) => {
-                let record = self.attempts.entry(*attempt).or_default();
+                let record = self.attempts.entry(*attempt);
                 (raise_entry(&mut record.seen, *by, fact), None)
             }
             (FactKey::Submission { id, .. }, Fact::Submission(fact)) => self.join_submission(*id, *fact),
@@ -247,7 +251,7 @@ impl JobRecord {
     }
 
     fn join_claim(&mut self, epoch: OwnershipEpoch, fact: OwnFact) -> bool {
-        let tie = strategy::owner_tie(self.id, fact.owner);
+        let tie = self.tie(fact.owner);
         raise(&mut self.claims, Ownership { epoch, tie, owner: fact.owner, cause: Some(fact.cause), at: fact.at })
     }
 
@@ -261,7 +265,7 @@ impl JobRecord {
         };
         let replaced = self.submissions.insert(id, fact);
         for attempt in replaced.map(|fact| fact.attempt).into_iter().chain([attempt]) {
-            let record = self.attempts.entry(attempt).or_default();
+            let record = self.attempts.entry(attempt);
             record.reported = self
                 .submissions
                 .values()
@@ -353,11 +357,23 @@ impl JobRecord {
         self.claims.map_or(first, |claim| claim.max(first))
     }
 
+    /// The broker that owns it.
+    pub(crate) fn owner(&self) -> ReplicaId {
+        match &self.claims {
+            None => self.id.admitted_by,
+            Some(_) => self.ownership().owner,
+        }
+    }
+
+    fn tie(&self, owner: ReplicaId) -> u64 {
+        if owner == self.id.admitted_by { self.first_tie } else { strategy::owner_tie(self.id, owner) }
+    }
+
     /// The first epoch belongs to the broker that admitted the job, and needs no fact.
     pub(crate) fn first_ownership(&self) -> Ownership {
         Ownership {
             epoch: OwnershipEpoch::FIRST,
-            tie: strategy::owner_tie(self.id, self.id.admitted_by),
+            tie: self.first_tie,
             owner: self.id.admitted_by,
             cause: None,
             at: Hlc::default(),
@@ -367,7 +383,7 @@ impl JobRecord {
     pub(crate) fn token(&self, attempt: &AttemptId) -> FencingToken {
         FencingToken {
             epoch: attempt.epoch,
-            tie: strategy::owner_tie(attempt.job, attempt.owner),
+            tie: self.tie(attempt.owner),
             owner: attempt.owner,
             number: attempt.number,
         }
@@ -398,7 +414,7 @@ impl JobRecord {
     }
 
     fn attempts_of_owner(&self) -> impl Iterator<Item = &AttemptRecord> {
-        let owner = self.ownership().owner;
+        let owner = self.owner();
         self.attempts.iter().filter(move |(id, _)| id.owner == owner).map(|(_, record)| record)
     }
 

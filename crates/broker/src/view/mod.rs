@@ -3,6 +3,7 @@
 mod aside;
 mod data;
 mod done;
+mod few;
 mod job;
 mod models;
 mod reappearance;
@@ -22,6 +23,7 @@ use reconvene_sync::{Member, Retirement};
 use self::aside::Aside;
 pub use self::aside::SetAside;
 pub(crate) use self::data::{Content, DataIndex};
+use self::few::Few;
 pub(crate) use self::job::{JobRecord, Ownership};
 pub use self::models::{
     AttemptView, DataContent, DataHolder, DataView, EmergencyView, ExecutorView, JobStatus, JobView, PolicyView,
@@ -36,7 +38,8 @@ use crate::strategy;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     retries: u32,
-    jobs: BTreeMap<JobId, JobRecord>,
+    /// Each in a place of its own: nodes of the tree are half empty.
+    jobs: BTreeMap<JobId, Box<JobRecord>>,
     executors: BTreeMap<NodeId, BTreeMap<ReplicaId, ExecutorFact>>,
     /// How many of these facts each broker has written.
     homes: BTreeMap<ReplicaId, usize>,
@@ -48,7 +51,7 @@ pub(crate) struct View {
     /// The latest incarnation of each broker.
     latest: BTreeMap<NodeId, (u64, ReplicaId)>,
     /// The jobs of each client's own number, the first one first.
-    clients: BTreeMap<(String, u64), BTreeSet<(Hlc, JobId)>>,
+    clients: BTreeMap<(String, u64), Few<(Hlc, JobId), ()>>,
     /// Jobs that are specified and not over, by owner.
     open: BTreeMap<ReplicaId, BTreeSet<JobId>>,
     /// Attempts believed to be at work for open jobs, by executor.
@@ -201,7 +204,7 @@ impl View {
     fn apply_to_job(&mut self, key: FactKey, fact: Fact, changes: &mut Vec<Change>) {
         let Some(id) = key.job().filter(|_| !self.folds_to_nothing(&key)) else { return };
         let before = self.jobs.get(&id).map(|job| self.indexed(job));
-        let job = self.jobs.entry(id).or_insert_with(|| JobRecord::new(id));
+        let job = self.jobs.entry(id).or_insert_with(|| Box::new(JobRecord::new(id)));
         let awaited = job.awaited_policy();
         let (changed, contradiction) = job.apply(&key, fact);
         if let Some(wanted) = job.wanted_policy() {
@@ -277,7 +280,7 @@ impl View {
         }
         let working = job.attempts.iter().filter(|(_, record)| record.is_live());
         let working = working.filter_map(|(id, record)| Some((record.given_to()?.0, *id)));
-        Indexed { spec, owner: Some(job.ownership().owner), working: working.collect() }
+        Indexed { spec, owner: Some(job.owner()), working: working.collect() }
     }
 
     /// Moves a job in the indexes from where it was to where it is.
@@ -300,7 +303,7 @@ impl View {
             self.naming.entry(emergency).or_default().insert(id);
         }
         if let Some(key) = client_key(&spec) {
-            self.clients.entry(key).or_default().insert((spec.submitted, id));
+            self.clients.entry(key).or_default().insert((spec.submitted, id), ());
         }
     }
 
@@ -316,7 +319,12 @@ impl View {
             remove(&mut self.naming, &emergency, &id);
         }
         if let Some(key) = client_key(&spec) {
-            remove(&mut self.clients, &key, &(spec.submitted, id));
+            if let Some(jobs) = self.clients.get_mut(&key) {
+                jobs.remove(&(spec.submitted, id));
+                if jobs.len() == 0 {
+                    self.clients.remove(&key);
+                }
+            }
         }
     }
 
@@ -328,13 +336,13 @@ impl View {
     }
 
     pub(crate) fn job(&self, id: JobId) -> Option<&JobRecord> {
-        self.jobs.get(&id)
+        self.jobs.get(&id).map(Box::as_ref)
     }
 
     /// Jobs by name, beginning after `after`.
     pub(crate) fn jobs_after(&self, after: Option<JobId>) -> impl Iterator<Item = &JobRecord> {
         let from = after.map_or(core::ops::Bound::Unbounded, core::ops::Bound::Excluded);
-        self.jobs.range((from, core::ops::Bound::Unbounded)).map(|(_, job)| job)
+        self.jobs.range((from, core::ops::Bound::Unbounded)).map(|(_, job)| job.as_ref())
     }
 
     pub(crate) fn job_count(&self) -> usize {
@@ -342,7 +350,7 @@ impl View {
     }
 
     pub(crate) fn job_of_client(&self, client: &str, key: u64) -> Option<JobId> {
-        self.clients.get(&(client.to_owned(), key))?.first().map(|(_, job)| *job)
+        self.clients.get(&(client.to_owned(), key))?.keys().next().map(|(_, job)| *job)
     }
 
     /// Jobs that are specified and not over, owned by this broker.
