@@ -116,43 +116,56 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
 }
 
 fn compress(hash: &mut [u32; 8], block: &[u8; 64]) {
-    // Sixteen words of the message schedule at a time, as a ring.
-    let mut schedule = [0; 16];
-    let (words, _) = block.as_chunks::<4>();
-    for (to, word) in schedule.iter_mut().zip(words) {
-        *to = u32::from_be_bytes(*word);
-    }
+    let schedule = schedule(block);
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *hash;
-    for round in ROUND.chunks_exact(16) {
-        for (index, constant) in round.iter().enumerate() {
-            let word = schedule.get(index).copied().unwrap_or_default();
-            let big1 = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
-            let choice = (e & f) ^ (!e & g);
-            let t1 = h.wrapping_add(big1).wrapping_add(choice).wrapping_add(*constant).wrapping_add(word);
-            let big0 = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
-            let majority = (a & b) ^ (a & c) ^ (b & c);
-            let t2 = big0.wrapping_add(majority);
-            (h, g, f, e, d, c, b, a) = (g, f, e, d.wrapping_add(t1), c, b, a, t1.wrapping_add(t2));
-        }
-        extend(&mut schedule);
+    // Eight rounds in a row, after which each variable is back in its place: nothing is moved between them.
+    let (words, _) = schedule.as_chunks::<8>();
+    let (constants, _) = ROUND.as_chunks::<8>();
+    for (word, constant) in words.iter().zip(constants) {
+        let [k0, k1, k2, k3, k4, k5, k6, k7] = *constant;
+        let [w0, w1, w2, w3, w4, w5, w6, w7] = *word;
+        round([a, b, c, e, f, g], &mut d, &mut h, k0.wrapping_add(w0));
+        round([h, a, b, d, e, f], &mut c, &mut g, k1.wrapping_add(w1));
+        round([g, h, a, c, d, e], &mut b, &mut f, k2.wrapping_add(w2));
+        round([f, g, h, b, c, d], &mut a, &mut e, k3.wrapping_add(w3));
+        round([e, f, g, a, b, c], &mut h, &mut d, k4.wrapping_add(w4));
+        round([d, e, f, h, a, b], &mut g, &mut c, k5.wrapping_add(w5));
+        round([c, d, e, g, h, a], &mut f, &mut b, k6.wrapping_add(w6));
+        round([b, c, d, f, g, h], &mut e, &mut a, k7.wrapping_add(w7));
     }
     for (to, word) in hash.iter_mut().zip([a, b, c, d, e, f, g, h]) {
         *to = to.wrapping_add(word);
     }
 }
 
-/// The next sixteen words of the message schedule.
-fn extend(schedule: &mut [u32; 16]) {
-    for index in 0..16_usize {
-        let at = |back: usize| schedule.get(index.wrapping_sub(back) % 16).copied().unwrap_or_default();
-        let (w15, w2) = (at(15), at(2));
+/// One round, which changes two of the eight variables.
+#[inline(always)]
+fn round([a, b, c, e, f, g]: [u32; 6], d: &mut u32, h: &mut u32, added: u32) {
+    let big1 = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
+    let choice = g ^ (e & (f ^ g));
+    let t1 = h.wrapping_add(big1).wrapping_add(choice).wrapping_add(added);
+    let big0 = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
+    let majority = (a & b) | (c & (a | b));
+    *d = d.wrapping_add(t1);
+    *h = t1.wrapping_add(big0).wrapping_add(majority);
+}
+
+/// The message schedule: the words of the block, and those made of them.
+fn schedule(block: &[u8; 64]) -> [u32; 64] {
+    let mut schedule = [0; 64];
+    let (words, _) = block.as_chunks::<4>();
+    for (to, word) in schedule.iter_mut().zip(words) {
+        *to = u32::from_be_bytes(*word);
+    }
+    #[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "from 16 below 64")]
+    for index in 16..64 {
+        let (w15, w2) = (schedule[index - 15], schedule[index - 2]);
         let small0 = w15.rotate_right(7) ^ w15.rotate_right(18) ^ (w15 >> 3);
         let small1 = w2.rotate_right(17) ^ w2.rotate_right(19) ^ (w2 >> 10);
-        let next = at(16).wrapping_add(small0).wrapping_add(at(7)).wrapping_add(small1);
-        if let Some(to) = schedule.get_mut(index) {
-            *to = next;
-        }
+        schedule[index] =
+            schedule[index - 16].wrapping_add(small0).wrapping_add(schedule[index - 7]).wrapping_add(small1);
     }
+    schedule
 }
 
 const START: [u32; 8] =
