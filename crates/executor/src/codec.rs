@@ -68,14 +68,25 @@ pub fn decode_to_executor(frame: &[u8]) -> Result<ToExecutor, CodecError> {
 
 /// The one encoding of a specification, for its digest. No limit applies: even a bad specification has a digest.
 pub(crate) fn canonical_spec(spec: &JobSpec) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
+    let mut bytes = with_room(spec.payload.len());
     bincode::serde::encode_into_std_write(spec, &mut bytes, bincode::config::standard())
         .expect("a vector takes every byte, and a specification has no part that bincode cannot write");
     bytes
 }
 
+/// The version, and room for what mostly follows beside this many bytes: without it the bytes would be moved again and
+/// again as they grow.
+fn with_room(bytes: usize) -> Vec<u8> {
+    let mut start = Vec::with_capacity(bytes.saturating_add(MOSTLY));
+    start.push(VERSION);
+    start
+}
+
+/// More than most specifications and messages take.
+const MOSTLY: usize = 256;
+
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut frame = vec![VERSION];
+    let mut frame = with_room(0);
     bincode::serde::encode_into_std_write(value, &mut frame, bincode::config::standard())
         .map_err(|error| Kind::Encode(error.to_string()))?;
     if frame.len() > limits::FRAME_BYTES {

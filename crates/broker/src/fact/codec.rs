@@ -28,9 +28,13 @@ enum Reason {
 }
 
 const VERSION: u8 = 1;
+/// More bytes than most facts have.
+const MOSTLY: usize = 256;
 
 pub(super) fn encode<T: Serialize>(fact: &T) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = vec![VERSION];
+    // Most facts fit; without room they would be moved again and again as they grow.
+    let mut bytes = Vec::with_capacity(MOSTLY);
+    bytes.push(VERSION);
     match bincode::serde::encode_into_std_write(fact, &mut bytes, configuration()) {
         Ok(_) if bytes.len() <= FACT_BYTES => Ok(bytes),
         Ok(_) => Err(error(&bytes, Reason::Fields(format!("the limit is {FACT_BYTES}")))),
