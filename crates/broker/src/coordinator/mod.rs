@@ -229,7 +229,7 @@ pub struct Coordinator {
     outbox: Outbox,
     timers: Timers,
     dirty: BTreeSet<JobId>,
-    locals: BTreeMap<JobId, Local>,
+    locals: BTreeMap<JobId, Box<Local>>,
     queue: Queue,
     /// Waiting jobs that no executor of ours could run even when idle.
     stranded: BTreeSet<JobId>,

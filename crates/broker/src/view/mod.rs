@@ -19,6 +19,7 @@ use reconvene_executor::{AttemptId, EmergencyId, Finality, JobId, JobSpec};
 use reconvene_resolve::{Policy, PolicyId, PolicyRegistry};
 use reconvene_store::{Key, Record, sabotage};
 use reconvene_sync::{Member, Retirement};
+use smallvec::SmallVec;
 
 use self::aside::Aside;
 pub use self::aside::SetAside;
@@ -93,12 +94,12 @@ pub(crate) enum Change {
 }
 
 /// Where a job is indexed.
-#[derive(PartialEq, Eq)]
+#[derive(Default)]
 struct Indexed {
     spec: Option<Arc<SpecFact>>,
     /// If the job is open.
     owner: Option<ReplicaId>,
-    working: Vec<(NodeId, AttemptId)>,
+    working: SmallVec<[(NodeId, AttemptId); 1]>,
 }
 
 impl View {
@@ -276,7 +277,7 @@ impl View {
     fn indexed(&self, job: &JobRecord) -> Indexed {
         let spec = job.spec.as_ref().map(|spec| Arc::clone(&spec.fact));
         if spec.is_none() || job.is_over(self.retries) {
-            return Indexed { spec, owner: None, working: Vec::new() };
+            return Indexed { spec, owner: None, working: SmallVec::new() };
         }
         let working = job.attempts.iter().filter(|(_, record)| record.is_live());
         let working = working.filter_map(|(id, record)| Some((record.given_to()?.0, *id)));
@@ -286,45 +287,53 @@ impl View {
     /// Moves a job in the indexes from where it was to where it is.
     fn index(&mut self, id: JobId, before: Option<Indexed>) {
         let Some(after) = self.jobs.get(&id).map(|job| self.indexed(job)) else { return };
-        if before.as_ref() == Some(&after) {
-            return;
-        }
-        if let Some(before) = before {
-            self.unindex(id, before);
-        }
-        if let Some(owner) = after.owner {
-            self.open.entry(owner).or_default().insert(id);
-        }
-        for (executor, attempt) in after.working {
-            self.working.entry(executor).or_default().insert(attempt);
-        }
-        let Some(spec) = after.spec else { return };
-        if let Some(emergency) = spec.spec.emergency.filter(|_| after.owner.is_some()) {
-            self.naming.entry(emergency).or_default().insert(id);
-        }
-        if let Some(key) = client_key(&spec) {
-            self.clients.entry(key).or_default().insert((spec.submitted, id), ());
-        }
+        self.reindex(id, before.unwrap_or_default(), after);
     }
 
-    fn unindex(&mut self, id: JobId, before: Indexed) {
-        if let Some(owner) = before.owner {
-            remove(&mut self.open, &owner, &id);
-        }
-        for (executor, attempt) in before.working {
-            remove(&mut self.working, &executor, &attempt);
-        }
-        let Some(spec) = before.spec else { return };
-        if let Some(emergency) = spec.spec.emergency {
-            remove(&mut self.naming, &emergency, &id);
-        }
-        if let Some(key) = client_key(&spec) {
-            if let Some(jobs) = self.clients.get_mut(&key) {
-                jobs.remove(&(spec.submitted, id));
-                if jobs.len() == 0 {
-                    self.clients.remove(&key);
-                }
+    /// Touches those indexes alone in which it moves.
+    fn reindex(&mut self, id: JobId, before: Indexed, after: Indexed) {
+        let same_spec = match (&before.spec, &after.spec) {
+            (Some(before), Some(after)) => Arc::ptr_eq(before, after),
+            (before, after) => before.is_none() && after.is_none(),
+        };
+        if !same_spec || before.owner.is_some() != after.owner.is_some() {
+            let naming = |indexed: &Indexed| indexed.spec.as_ref()?.spec.emergency.filter(|_| indexed.owner.is_some());
+            if let Some(emergency) = naming(&before) {
+                remove(&mut self.naming, &emergency, &id);
             }
+            if let Some(emergency) = naming(&after) {
+                self.naming.entry(emergency).or_default().insert(id);
+            }
+        }
+        if before.owner != after.owner {
+            if let Some(owner) = before.owner {
+                remove(&mut self.open, &owner, &id);
+            }
+            if let Some(owner) = after.owner {
+                self.open.entry(owner).or_default().insert(id);
+            }
+        }
+        if before.working != after.working {
+            for (executor, attempt) in before.working {
+                remove(&mut self.working, &executor, &attempt);
+            }
+            for (executor, attempt) in after.working {
+                self.working.entry(executor).or_default().insert(attempt);
+            }
+        }
+        if same_spec {
+            return;
+        }
+        if let Some((key, submitted)) = before.spec.and_then(|spec| Some((client_key(&spec)?, spec.submitted)))
+            && let Some(jobs) = self.clients.get_mut(&key)
+        {
+            jobs.remove(&(submitted, id));
+            if jobs.len() == 0 {
+                self.clients.remove(&key);
+            }
+        }
+        if let Some((key, submitted)) = after.spec.and_then(|spec| Some((client_key(&spec)?, spec.submitted))) {
+            self.clients.entry(key).or_default().insert((submitted, id), ());
         }
     }
 
@@ -332,7 +341,7 @@ impl View {
     pub(crate) fn withdraw(&mut self, id: JobId) {
         let Some(before) = self.jobs.get(&id).map(|job| self.indexed(job)) else { return };
         self.jobs.remove(&id);
-        self.unindex(id, before);
+        self.reindex(id, before, Indexed::default());
     }
 
     pub(crate) fn job(&self, id: JobId) -> Option<&JobRecord> {
