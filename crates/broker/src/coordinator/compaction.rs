@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reconvene_clock::{ReplicaId, WallTime};
+use reconvene_clock::{ReplicaId, Timestamp, WallTime};
 use reconvene_executor::message::StopReason;
 use reconvene_executor::{JobId, SubmissionId};
 
@@ -18,6 +18,8 @@ use crate::{CommandError, EventKind, Fact, FactKey};
 pub(super) struct Compaction {
     due: BTreeSet<(WallTime, JobId)>,
     places: BTreeMap<JobId, WallTime>,
+    /// Not to go on before, so that what becomes due one by one goes together.
+    rests_until: Timestamp,
     /// Jobs of which it is being written that they are done. They are forgotten, and their facts deleted, when that is
     /// durable; the store may refuse it.
     forgetting: BTreeMap<JobId, Forgotten>,
@@ -64,7 +66,8 @@ impl Coordinator {
     fn await_compaction(&mut self) {
         if let Some((at, _)) = self.compaction.next() {
             // The rest of what is due waits for a moment, so that the broker answers in between.
-            self.arm(Timer::Compact, at.saturating_since(self.at.wall).max(1));
+            let rest = self.compaction.rests_until.saturating_since(self.at.mono);
+            self.arm(Timer::Compact, at.saturating_since(self.at.wall).max(rest).max(1));
         }
     }
 
@@ -92,6 +95,10 @@ impl Coordinator {
         for id in self.forget_jobs(&due) {
             self.compaction.set(id, wall.saturating_add(again_ms.max(1)));
         }
+        if self.compaction.next().is_none_or(|(at, _)| at > wall) {
+            let rest_ms = (self.config.keep_results_ms / RESTS_PER_KEEP).min(REST_MS);
+            self.compaction.rests_until = self.at.mono.saturating_add(rest_ms);
+        }
         self.await_compaction();
     }
 
@@ -113,13 +120,11 @@ impl Coordinator {
         for id in jobs {
             let known = || self.view.done(id.admitted_by).cloned().unwrap_or_default();
             let ranges = done.entry(id.admitted_by).or_insert_with(known);
-            let mut with = ranges.clone();
-            with.insert(id.sequence);
-            if with.count() > RANGES_MAX {
+            if ranges.count_with(id.sequence) > RANGES_MAX {
                 left.push(*id);
                 continue;
             }
-            *ranges = with;
+            ranges.insert(id.sequence);
             let job = self.view.job(*id);
             let (keys, result) = (job.map(JobRecord::keys).unwrap_or_default(), job.and_then(JobRecord::canonical));
             self.compaction.forgetting.insert(*id, Forgotten { keys, result });
@@ -210,4 +215,9 @@ impl Coordinator {
 /// Jobs that are looked at in one go.
 const LOOKED_AT_ONCE: usize = 512;
 /// Jobs that go in one batch, so that it stays small.
-const JOBS_AT_ONCE: usize = 16;
+const JOBS_AT_ONCE: usize = 64;
+/// How long what becomes due waits for more of its kind, at most: each batch writes all ranges of what is done, and every
+/// broker reads them.
+const REST_MS: u64 = 60_000;
+/// How often that is done while a job is kept, at most.
+const RESTS_PER_KEEP: u64 = 16;

@@ -85,6 +85,16 @@ impl Ranges {
         self.0.len()
     }
 
+    /// How many there would be with this number. Logarithmic in the number of ranges.
+    pub(crate) fn count_with(&self, number: u64) -> usize {
+        if self.contains(number) {
+            return self.count();
+        }
+        let touches = |beside: Option<u64>| usize::from(beside.is_some_and(|beside| self.contains(beside)));
+        let joined = touches(number.checked_sub(1)).saturating_add(touches(number.checked_add(1)));
+        self.count().saturating_add(1).saturating_sub(joined)
+    }
+
     /// The greatest number.
     #[must_use]
     pub fn last(&self) -> Option<u64> {
@@ -173,6 +183,9 @@ mod tests {
             prop_assert_eq!(numbers(&set), model.clone());
             for number in 0..50 {
                 prop_assert_eq!(set.contains(number), model.contains(&number));
+                let mut with = set.clone();
+                with.insert(number);
+                prop_assert_eq!(set.count_with(number), with.count());
             }
             let spelled: Vec<(u64, u64)> = set.clone().into();
             prop_assert_eq!(Ranges::try_from(spelled), Ok(set));

@@ -85,6 +85,24 @@ fn a_job_is_forgotten_when_it_is_stable_and_old() {
 }
 
 #[test]
+fn jobs_that_become_old_one_by_one_are_forgotten_together() {
+    let mut world = world(2);
+    let x = world.add_executor(A, 2);
+    for second in [10, 20, 30, 40] {
+        let job = world.submit_job(A, spec());
+        world.run_to(second);
+        assert_eq!(world.finish(x, A, world.starts(job)[0].2, b"done"), ACCEPTED);
+        acknowledge(&mut world, A);
+    }
+    world.run_to(611);
+    assert_eq!(compacted(&world, A), 1, "the first one waits for nobody");
+    world.run_to(645);
+    assert_eq!(compacted(&world, A), 1, "the others wait for a sixteenth of the time that results are kept");
+    world.run_to(649);
+    assert_eq!(compacted(&world, A), 4);
+}
+
+#[test]
 fn regress_a_job_whose_forgetting_the_store_refuses_is_not_forgotten() {
     let mut world = world(2);
     let (_, job) = finished(&mut world);
