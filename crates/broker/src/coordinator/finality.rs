@@ -122,14 +122,14 @@ impl Coordinator {
     /// Looks how final the result of a job is.
     pub(super) fn climb(&mut self, id: JobId) {
         let Some(job) = self.view.job(id) else { return };
-        let (canonical, before) = (job.canonical(), self.ladder.stable.get(&id).copied());
-        let Some(canonical) = canonical else {
+        let Some(canonical) = job.canonical() else {
             self.climb_cancelled(id);
             return;
         };
         if self.ladder.cancelled.remove(&id) {
             self.keep(id);
         }
+        let before = self.ladder.stable.get(&id).copied();
         if before == Some(canonical) {
             return;
         }

@@ -82,16 +82,16 @@ impl Coordinator {
         let (own, owner) = (self.own.replica, job.owner());
         let (canonical, over, has_success) = (job.canonical(), job.is_over(self.config.retries), job.has_success());
         let missing = job.pin().map(|pin| pin.policy).filter(|_| job.is_unresolved());
-        let local = self.locals.entry(id).or_default();
-        if let Some(policy) = missing.filter(|_| !core::mem::replace(&mut local.unresolved, true)) {
+        let too_late = canonical.filter(|_| job.is_cancelled_by(own));
+        if let Some(policy) = missing
+            && !core::mem::replace(&mut self.locals.entry(id).or_default().unresolved, true)
+        {
             self.notify(EventKind::Unresolved { job: id, policy });
         }
-        let Some(job) = self.view.job(id) else { return };
-        if let Some(canonical) = canonical.filter(|_| job.is_cancelled_by(own)) {
-            let local = self.locals.entry(id).or_default();
-            if !core::mem::replace(&mut local.cancel_too_late, true) {
-                self.notify(EventKind::CancelTooLate { job: id, canonical });
-            }
+        if let Some(canonical) = too_late
+            && !core::mem::replace(&mut self.locals.entry(id).or_default().cancel_too_late, true)
+        {
+            self.notify(EventKind::CancelTooLate { job: id, canonical });
         }
         if over {
             self.end(id);
@@ -257,13 +257,16 @@ impl Coordinator {
         self.unqueue(id);
         self.unreserve(id);
         let local = self.locals.entry(id).or_default();
-        if failed && mine && !core::mem::replace(&mut local.failed, true) {
+        let fails = failed && mine && !core::mem::replace(&mut local.failed, true);
+        let ends = !core::mem::replace(&mut local.over, true);
+        if ends {
+            local.refused_by.clear();
+        }
+        if fails {
             self.notify(EventKind::JobFailed { job: id });
         }
         self.timers.disarm(Timer::Release(id));
-        let local = self.locals.entry(id).or_default();
-        if !core::mem::replace(&mut local.over, true) {
-            local.refused_by.clear();
+        if ends {
             self.stop_attempts(id, reason);
             for timer in
                 [Timer::Takeover(id), Timer::Recover(id), Timer::Ready(id), Timer::HandOver(id), Timer::Settle(id)]
