@@ -44,7 +44,9 @@ pub use self::driver::{
 };
 pub use self::error::CommandError;
 pub use self::event::{Event, EventKind, LossCause, StormEnd, WaitReason};
-pub use self::explain::{Contest, EmergencyStanding, Explanation, Ground, Lead, Obstacle, ResultRule, Subject};
+pub use self::explain::{
+    Choice, Contest, EmergencyStanding, Explanation, Ground, Lead, Obstacle, Preference, ResultRule, Subject,
+};
 pub use self::fact::{
     AttemptCause, AttemptFact, CancelFact, CodecError, ContentHash, DATA_NAME_BYTES, DataFact, DataId, DataName,
     DataNameError, DataState, DigestTextError, DoneFact, EmergencyFact, ExecutorFact, ExecutorState, FACT_BYTES, Fact,

@@ -1,6 +1,6 @@
 //! Explanations as scripts see them.
 
-use reconvene_broker::{Explanation, Ground, Lead, Obstacle};
+use reconvene_broker::{Choice, Explanation, Ground, Lead, Obstacle};
 use serde_json::{Map, Value, json};
 
 use crate::show::{finality_name, phase_name, verdict_name};
@@ -55,11 +55,12 @@ fn about(ground: &Ground) -> Value {
             json!({"policy": policy.to_string(), "keeps": keeps.map(|keeps| keeps.to_string()), "stopped": stopped})
         }
         Ground::CapableElsewhere { slots, within_ms } => json!({"slots": slots, "within_ms": within_ms}),
-        Ground::Attempt { attempt, executor, phase, cause, ago_ms, lost, replaced_by } => json!({
+        Ground::Attempt { attempt, executor, phase, cause, choice, ago_ms, lost, replaced_by } => json!({
             "attempt": attempt.to_string(),
             "executor": executor.map(|executor| executor.to_string()),
             "phase": phase.map(phase_name),
             "cause": cause.map(|cause| format!("{cause:?}")),
+            "choice": choice.map(choice_json),
             "ago_ms": ago_ms,
             "lost": lost.map(|cause| format!("{cause:?}")),
             "replaced_by": replaced_by.map(|next| next.to_string()),
@@ -108,6 +109,14 @@ fn about(ground: &Ground) -> Value {
 
 fn lead(by: &Lead) -> Value {
     json!({"link": by.link, "margin": by.margin, "words": by.words})
+}
+
+fn choice_json(choice: Choice) -> Value {
+    let (second, fitting) = match choice {
+        Choice::Of { fitting, second, .. } => (Some(second.to_string()), Some(fitting)),
+        Choice::KeptRoom | Choice::OnlyOne | _ => (None, None),
+    };
+    json!({"words": choice.to_string(), "fitting": fitting, "second": second})
 }
 
 fn obstacle_json(obstacle: &Obstacle) -> Value {

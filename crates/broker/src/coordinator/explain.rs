@@ -271,12 +271,14 @@ impl Coordinator {
             (now.session > fact.session).then_some(LossCause::NewSession)
         };
         let lost = (phase == Some(Phase::Lost)).then(|| seen().or_else(told)).flatten();
+        let placed = self.locals.get(&job.id).and_then(|local| local.choice);
         let current = job.current_attempt().filter(|current| job.token(current) > job.token(&attempt));
         Ground::Attempt {
             attempt,
             executor: fact.map(|fact| fact.executor),
             phase,
             cause: fact.map(|fact| fact.cause),
+            choice: placed.filter(|(placed, _)| *placed == attempt).map(|(_, choice)| choice),
             ago_ms: fact.map(|fact| self.at.wall.saturating_since(fact.at.wall())),
             lost,
             replaced_by: current,

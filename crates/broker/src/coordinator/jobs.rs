@@ -12,6 +12,7 @@ use crate::coordinator::elsewhere::Asking;
 use crate::coordinator::outbox::Effect;
 use crate::coordinator::quarantine::Losses;
 use crate::coordinator::timers::Timer;
+use crate::explain::Choice;
 use crate::fact::{AttemptFact, OwnCause, Phase, PhaseMark, SeenFact, SettleFact, ToldFact};
 use crate::statistics::count;
 use crate::strategy;
@@ -32,6 +33,8 @@ pub(super) struct Local {
     pub(super) lost: Losses,
     /// Why this broker gave attempts up.
     pub(super) causes: BTreeMap<AttemptId, LossCause>,
+    /// Why the last attempt that was placed here went where it went.
+    pub(super) choice: Option<(AttemptId, Choice)>,
     /// When it was preempted here last.
     pub(super) displaced: Option<WallTime>,
     /// Its attempts that were preempted here, and for whom.

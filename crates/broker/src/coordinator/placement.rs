@@ -10,6 +10,7 @@ use reconvene_resolve::{HeadRoom, Reason};
 use crate::coordinator::Coordinator;
 use crate::coordinator::queue::{Passed, Shape};
 use crate::coordinator::timers::Timer;
+use crate::explain::{Choice, Preference};
 use crate::fact::{AttemptCause, AttemptFact, Phase, PhaseMark, SpecFact};
 use crate::statistics::count;
 use crate::view::{JobRecord, serves};
@@ -21,6 +22,16 @@ struct Room {
     session: SessionEpoch,
     slots: u32,
     free: Resources,
+}
+
+/// What executors are ranked by for one job, the least first: whether it lost the job in this session, how busy it is, how
+/// unevenly the job would leave it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    lost_it: bool,
+    busy: u64,
+    imbalance: u64,
+    executor: NodeId,
 }
 
 impl Coordinator {
@@ -75,9 +86,9 @@ impl Coordinator {
                 continue;
             }
             match self.choose(job, &rooms) {
-                Some(index) => {
+                Some((index, choice)) => {
                     let (executor, session, demand) = self.take_room(&mut rooms, index, job);
-                    self.offer(id, executor, session, demand);
+                    self.offer(id, executor, session, demand, choice);
                 }
                 // Another job of this shape may fit where this one was refused.
                 None if self.locals.get(&id).is_some_and(|local| !local.refused_by.is_empty()) => {
@@ -118,7 +129,7 @@ impl Coordinator {
     }
 
     /// The executor for a job: of another session than those that lost it, if there is one; then by fit.
-    fn choose(&self, job: &JobRecord, rooms: &[Room]) -> Option<usize> {
+    fn choose(&self, job: &JobRecord, rooms: &[Room]) -> Option<(usize, Choice)> {
         let spec = job.spec.as_ref()?;
         let (demand, requires) = (spec.fact.spec.demand, &spec.fact.spec.requires);
         let fits = |room: &Room| {
@@ -131,18 +142,48 @@ impl Coordinator {
             .filter(|record| record.phase() == Some(Phase::Lost))
             .filter_map(|record| Some(record.given_to()?.1))
             .collect();
-        let fitting: Vec<_> = rooms.iter().enumerate().filter(|(_, room)| fits(room)).collect();
-        // The least busy, then the one whose room is used most evenly.
-        let fit = |room: &Room| {
+        let rank = |room: &Room| {
             let homed = self.homed.get(&room.executor)?;
+            let lost_it = lost_on.contains(&room.session);
             let busy = used_share(homed.slots, room.slots);
-            Some((busy, strategy::imbalance(homed.capacity, room.free, demand), room.executor))
+            let imbalance = strategy::imbalance(homed.capacity, room.free, demand);
+            Some(Rank { lost_it, busy, imbalance, executor: room.executor })
         };
-        let best = |rooms: &mut dyn Iterator<Item = &(usize, &Room)>| {
-            rooms.min_by_key(|(_, room)| fit(room)).map(|(index, _)| *index)
+        let (mut first, mut second, mut fitting) = (None, None, 0_u32);
+        for (index, room) in rooms.iter().enumerate().filter(|(_, room)| fits(room)) {
+            fitting = fitting.saturating_add(1);
+            let entry = Some((rank(room)?, index));
+            if first.is_none() || entry < first {
+                second = std::mem::replace(&mut first, entry);
+            } else if second.is_none() || entry < second {
+                second = entry;
+            }
+        }
+        let (best, index) = first?;
+        let choice = second.map_or(Choice::OnlyOne, |(other, at)| Choice::Of {
+            fitting,
+            second: other.executor,
+            by: self.preference(&best, &other, rooms.get(index), rooms.get(at)),
+        });
+        Some((index, choice))
+    }
+
+    /// In what the executor that was chosen goes before the second.
+    fn preference(&self, best: &Rank, other: &Rank, room: Option<&Room>, other_room: Option<&Room>) -> Preference {
+        let slots = |room: Option<&Room>| {
+            let slots = room.and_then(|room| self.homed.get(&room.executor)).map_or(0, |homed| homed.slots);
+            (slots.saturating_sub(room.map_or(0, |room| room.slots)), slots)
         };
-        let fresh = best(&mut fitting.iter().filter(|(_, room)| !lost_on.contains(&room.session)));
-        fresh.or_else(|| best(&mut fitting.iter()))
+        if best.lost_it != other.lost_it {
+            Preference::HadNotLostIt
+        } else if best.busy != other.busy {
+            let ((used, slots), (second_used, second_slots)) = (slots(room), slots(other_room));
+            Preference::LessBusy { used, slots, second_used, second_slots }
+        } else if best.imbalance != other.imbalance {
+            Preference::MoreEvenly
+        } else {
+            Preference::Name
+        }
     }
 
     /// Whether an executor did not take this job, and is not to be asked again yet.
@@ -165,7 +206,14 @@ impl Coordinator {
     }
 
     /// Writes a new attempt and orders it.
-    pub(super) fn offer(&mut self, id: JobId, executor: NodeId, session: SessionEpoch, demand: Resources) {
+    pub(super) fn offer(
+        &mut self,
+        id: JobId,
+        executor: NodeId,
+        session: SessionEpoch,
+        demand: Resources,
+        choice: Choice,
+    ) {
         self.unqueue(id);
         self.unreserve(id);
         let own = self.own.replica;
@@ -190,6 +238,7 @@ impl Coordinator {
         let score = self.placement_score(executor, demand);
         let fact = AttemptFact { mark, progress_bp: 0, executor, session, started: false, cause, score, at };
         self.write(FactKey::Attempt(attempt), Fact::Attempt(fact));
+        self.locals.entry(id).or_default().choice = Some((attempt, choice));
         count(&mut self.statistics.placed);
         match cause {
             AttemptCause::Redeployed => count(&mut self.statistics.redeployed),

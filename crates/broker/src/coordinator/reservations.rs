@@ -8,6 +8,7 @@ use reconvene_executor::{AttemptId, JobId, Resources};
 use crate::coordinator::Coordinator;
 use crate::coordinator::executors::{HeldState, Homed};
 use crate::coordinator::timers::Timer;
+use crate::explain::Choice;
 use crate::statistics::count;
 
 /// A place that is kept for one job.
@@ -147,7 +148,7 @@ impl Coordinator {
             let Some(homed) = self.homed.get(&executor).filter(|_| self.linked.contains(&executor)) else { continue };
             if homed.free_slots() > 0 && reserved.demand.fits_in(homed.free()) {
                 let (session, demand) = (homed.session, reserved.demand);
-                self.offer(job, executor, session, demand);
+                self.offer(job, executor, session, demand, Choice::KeptRoom);
             } else if !reserved.carried_out {
                 self.stop_victims(job);
             }

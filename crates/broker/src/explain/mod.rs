@@ -170,6 +170,9 @@ pub enum Ground {
         phase: Option<Phase>,
         /// Why it was made.
         cause: Option<AttemptCause>,
+        /// Why it was placed there and nowhere else. Only the broker that placed it can tell, and of its last attempt at the
+        /// job alone.
+        choice: Option<Choice>,
         /// How long ago it was placed, in milliseconds by wall clocks.
         ago_ms: Option<u64>,
         /// Of a lost one: what the facts say of why.
@@ -268,6 +271,48 @@ pub enum Ground {
         /// How much longer it is kept, in milliseconds.
         for_ms: u64,
     },
+}
+
+/// Why an attempt was placed on its executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Choice {
+    /// Its room was kept for the job.
+    KeptRoom,
+    /// No other executor here could have taken the job then.
+    OnlyOne,
+    /// Others could have.
+    Of {
+        /// How many could have, with the one that was chosen.
+        fitting: u32,
+        /// The one that came second.
+        second: NodeId,
+        /// Where the first goes before the second.
+        by: Preference,
+    },
+}
+
+/// In what one executor goes before another, the first that tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Preference {
+    /// The second lost an attempt at the job in its present session.
+    HadNotLostIt,
+    /// Less of it was in use or kept.
+    LessBusy {
+        /// Slots of the first that were in use or kept.
+        used: u32,
+        /// All slots of the first.
+        slots: u32,
+        /// Slots of the second that were in use or kept.
+        second_used: u32,
+        /// All slots of the second.
+        second_slots: u32,
+    },
+    /// With the job, its resources are used more evenly.
+    MoreEvenly,
+    /// They are equal, and the lesser name goes first.
+    Name,
 }
 
 /// By what one goes before another: the first link of their keys in which they differ.

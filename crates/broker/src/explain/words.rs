@@ -5,7 +5,7 @@ use core::fmt::{self, Display, Formatter};
 use reconvene_executor::{AttemptId, Finality, Reappearance};
 use reconvene_resolve::Reason;
 
-use crate::explain::{Contest, EmergencyStanding, Explanation, Ground, Lead, Obstacle, ResultRule};
+use crate::explain::{Choice, Contest, EmergencyStanding, Explanation, Ground, Lead, Obstacle, Preference, ResultRule};
 use crate::fact::{AttemptCause, HoldReason, OwnCause, Phase, Verdict};
 use crate::{LossCause, WaitReason};
 
@@ -154,7 +154,9 @@ fn reappeared(
 }
 
 fn attempt(ground: &Ground, f: &mut Formatter<'_>) -> fmt::Result {
-    let Ground::Attempt { attempt, executor, phase, cause, ago_ms, lost, replaced_by } = ground else { return Ok(()) };
+    let Ground::Attempt { attempt, executor, phase, cause, choice, ago_ms, lost, replaced_by } = ground else {
+        return Ok(());
+    };
     write!(f, "attempt {}.{} of {}", attempt.epoch, attempt.number, attempt.owner)?;
     match executor {
         Some(executor) => write!(f, " on executor {executor}: ")?,
@@ -184,7 +186,9 @@ fn attempt(ground: &Ground, f: &mut Formatter<'_>) -> fmt::Result {
             AttemptCause::Preempted => "; made because the one before was preempted",
         })?;
     }
-    if phase.is_some_and(Phase::is_live) && executor.is_some() {
+    if let Some(choice) = choice {
+        write!(f, ", there because {choice}")?;
+    } else if phase.is_some_and(Phase::is_live) && executor.is_some() {
         f.write_str(", there because it was the least busy with room for it")?;
         if *cause == Some(AttemptCause::Redeployed) {
             f.write_str(", of those that had not lost it if there were any")?;
@@ -197,6 +201,29 @@ fn attempt(ground: &Ground, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "; replaced by {}.{} of {}", next.epoch, next.number, next.owner)?;
     }
     Ok(())
+}
+
+impl Display for Choice {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeptRoom => f.write_str("its room was kept for the job"),
+            Self::OnlyOne => f.write_str("no other could take the job then"),
+            Self::Of { fitting, second, by } => {
+                match by {
+                    Preference::HadNotLostIt => write!(f, "it had not lost the job before, unlike {second}")?,
+                    Preference::LessBusy { used, slots, second_used, second_slots } => write!(
+                        f,
+                        "it was less busy ({used} of {slots} slots) than {second} ({second_used} of {second_slots})"
+                    )?,
+                    Preference::MoreEvenly => {
+                        write!(f, "it was as busy as {second} and is used more evenly with the job")?;
+                    }
+                    Preference::Name => write!(f, "it was as good as {second} and its name comes first")?,
+                }
+                write!(f, ", of {fitting} that could take it")
+            }
+        }
+    }
 }
 
 fn decision(ground: &Ground, f: &mut Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,8 @@
 //! Explanations, status by status, to the letter.
 
 use reconvene_broker::{
-    Command, CommandError, Config, Explanation, Ground, JobStatus, Obstacle, Policy, Reply, StrategyKind, Subject,
+    Choice, Command, CommandError, Config, Explanation, Ground, JobStatus, Obstacle, Policy, Preference, Reply,
+    StrategyKind, Subject,
 };
 use reconvene_executor::message::{Leave, ToBroker};
 use reconvene_executor::{Answer, JobId, Reappearance, Resources, SessionEpoch, SubmissionId, Tag};
@@ -139,7 +140,7 @@ fn each_obstacle_of_an_executor_has_words() {
   executor X1: refused it; asked again in 41 s
   executor X2: silent for 26 s
   it would start if executor X0 had a free slot
-  attempt 1.1 of R1 on executor X1: refused; the first attempt; placed 5 s ago",
+  attempt 1.1 of R1 on executor X1: refused; the first attempt, there because no other could take the job then; placed 5 s ago",
     );
     assert_eq!(world.starts(job)[0].1, refusing);
     let executors = why(&mut world, A, job).grounds.into_iter().filter_map(|ground| match ground {
@@ -188,12 +189,12 @@ fn offered_running_lost_and_redeployed() {
     let job = world.submit_job(A, spec());
     says(&mut world, A, job, "job R1-1: dispatched
   as broker R1 knows it; owner R1, epoch 1
-  attempt 1.1 of R1 on executor X0: offered; the first attempt, there because it was the least busy with room for it; placed 0 ms ago");
+  attempt 1.1 of R1 on executor X0: offered; the first attempt, there because no other could take the job then; placed 0 ms ago");
     world.executors[x].alive = true;
     world.run_to(10);
     says(&mut world, A, job, "job R1-1: running
   as broker R1 knows it; owner R1, epoch 1
-  attempt 1.1 of R1 on executor X0: running; the first attempt, there because it was the least busy with room for it; placed 10 s ago");
+  attempt 1.1 of R1 on executor X0: running; the first attempt, there because no other could take the job then; placed 10 s ago");
     world.executors[x].alive = false;
     world.run_to(60);
     says(&mut world, A, job, "job R1-1: redeploying
@@ -201,13 +202,71 @@ fn offered_running_lost_and_redeployed() {
   number 1 of 1 waiting here, ranked by FIRST_COME_FIRST_SERVED
   executor X0: gone
   it would start if executor X0 registered again
-  attempt 1.1 of R1 on executor X0: lost, as nothing was heard of it for longer than its lease; the first attempt; placed 60 s ago");
+  attempt 1.1 of R1 on executor X0: lost, as nothing was heard of it for longer than its lease; the first attempt, there because no other could take the job then; placed 60 s ago");
     world.add_executor(A, 1);
     world.run_to(65);
     says(&mut world, A, job, "job R1-1: running
   as broker R1 knows it; owner R1, epoch 1
   attempt 1.1 of R1 on executor X0: lost, as nothing was heard of it for longer than its lease; the first attempt; placed 65 s ago; replaced by 1.2 of R1
-  attempt 1.2 of R1 on executor X1: running; made because the one before was lost, there because it was the least busy with room for it, of those that had not lost it if there were any; placed 5 s ago");
+  attempt 1.2 of R1 on executor X1: running; made because the one before was lost, there because no other could take the job then; placed 5 s ago");
+}
+
+/// The words of why the last attempt was placed on its executor.
+fn there_because(world: &mut World, job: JobId) -> String {
+    let text = words(&why(world, A, job));
+    let (_, choice) = text.split_once("there because ").expect("it was placed here");
+    choice.split(';').next().unwrap().to_owned()
+}
+
+#[test]
+fn an_executor_is_chosen_for_what_it_has_in_use() {
+    let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
+    let room = Resources::new(8_000, 8_000, 0);
+    world.add_executor_with(A, 4, room, &[]);
+    world.add_executor_with(A, 4, room, &[]);
+    let demand = || spec().with_demand(Resources::new(1_000, 1_000, 0));
+    let first = world.submit_job(A, demand());
+    let second = world.submit_job(A, demand());
+    let third = world.submit_job(A, demand());
+    world.run_to(10);
+    let name = "it was as good as X1 and its name comes first, of 2 that could take it";
+    assert_eq!(there_because(&mut world, first), name);
+    let less = "it was less busy (0 of 4 slots) than X0 (1 of 4), of 2 that could take it";
+    assert_eq!(there_because(&mut world, second), less);
+    assert_eq!(there_because(&mut world, third), name);
+    assert_eq!([first, second, third].map(|job| world.starts(job)[0].1), [0, 1, 0]);
+}
+
+#[test]
+fn an_executor_is_chosen_for_how_evenly_it_is_used() {
+    let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
+    world.add_executor_with(A, 4, Resources::new(4_000, 16_000, 1_000), &[]);
+    world.add_executor_with(A, 4, Resources::new(8_000, 8_000, 1_000), &[]);
+    let job = world.submit_job(A, spec().with_demand(Resources::new(2_000, 2_000, 0)));
+    world.run_to(10);
+    let even = "it was as busy as X0 and is used more evenly with the job, of 2 that could take it";
+    assert_eq!(there_because(&mut world, job), even);
+    assert_eq!(world.starts(job)[0].1, 1);
+}
+
+#[test]
+fn an_executor_is_chosen_for_not_having_lost_the_job() {
+    let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
+    let [x, other] = [(); 2].map(|()| world.add_executor(A, 4));
+    let job = world.submit_job(A, spec());
+    world.run_to(10);
+    // It forgot the job and says so, in its old session: as idle as the other.
+    world.executors[x].running.clear();
+    world.register(x, A);
+    world.run_to(20);
+    let explained = why(&mut world, A, job);
+    let chosen = explained.grounds.iter().filter_map(|ground| match ground {
+        Ground::Attempt { choice, .. } => *choice,
+        _ => None,
+    });
+    let of = Choice::Of { fitting: 2, second: node(100), by: Preference::HadNotLostIt };
+    assert_eq!(chosen.collect::<Vec<_>>(), [of], "{explained}");
+    assert_eq!(world.starts(job)[1].1, other);
 }
 
 #[test]
@@ -226,7 +285,7 @@ fn held_back_by_a_storm() {
     says(&mut world, A, job, "job R1-1: redeploying
   as broker R1 knows it; owner R1, epoch 1
   its last attempt was lost while this broker takes itself for cut off (storm guard)
-  attempt 1.1 of R1 on executor X0: lost, as its executor came back in a new session; the first attempt; placed 121 s ago");
+  attempt 1.1 of R1 on executor X0: lost, as its executor came back in a new session; the first attempt, there because it was as good as X1 and its name comes first, of 3 that could take it; placed 121 s ago");
 }
 
 #[test]
@@ -248,7 +307,7 @@ fn taken_over() {
   as broker R2 knows it; owner R2, epoch 2
   taken over by its owner, because the one before was silent
   attempt 1.1 of R1 on executor X0: lost, as the broker of its executor is silent; the first attempt; placed 220 s ago; replaced by 2.1 of R2
-  attempt 2.1 of R2 on executor X1: running; made because the one before was lost, there because it was the least busy with room for it, of those that had not lost it if there were any; placed 18 s ago");
+  attempt 2.1 of R2 on executor X1: running; made because the one before was lost, there because no other could take the job then; placed 18 s ago");
 }
 
 #[test]
@@ -269,13 +328,13 @@ fn in_quarantine() {
   as broker R1 knows it; owner R1, epoch 1
   executors crashed under it: waits until it is clear whether others did too, for 50 s more
   attempt 1.1 of R1 on executor X0: lost, as its executor came back in a new session; the first attempt; placed 310 s ago; replaced by 1.2 of R1
-  attempt 1.2 of R1 on executor X1: lost, as its executor came back in a new session; made because the one before was lost; placed 210 s ago");
+  attempt 1.2 of R1 on executor X1: lost, as its executor came back in a new session; made because the one before was lost, there because it was as good as X2 and its name comes first, of 4 that could take it; placed 210 s ago");
     world.run_to(400);
     says(&mut world, A, poison, "job R1-1: quarantined
   as broker R1 knows it; owner R1, epoch 1
   in quarantine: executors crashed under attempts placed by R1, and no others did; an operator has to release it
   attempt 1.1 of R1 on executor X0: lost, as its executor came back in a new session; the first attempt; placed 400 s ago; replaced by 1.2 of R1
-  attempt 1.2 of R1 on executor X1: lost, as its executor came back in a new session; made because the one before was lost; placed 300 s ago");
+  attempt 1.2 of R1 on executor X1: lost, as its executor came back in a new session; made because the one before was lost, there because it was as good as X2 and its name comes first, of 4 that could take it; placed 300 s ago");
 
     let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
     let x = world.add_executor(A, 1);
@@ -292,7 +351,7 @@ fn in_quarantine() {
   attempt 1.1 of R1 on executor X0: lost, as its executor registered without it; the first attempt; placed 420 s ago; replaced by 1.4 of R1
   attempt 1.2 of R1 on executor X0: lost, as its executor registered without it; made because the one before was lost; placed 320 s ago; replaced by 1.4 of R1
   attempt 1.3 of R1 on executor X0: lost, as its executor registered without it; made because the one before was lost; placed 220 s ago; replaced by 1.4 of R1
-  attempt 1.4 of R1 on executor X0: lost, as its executor registered without it; made because the one before was lost; placed 120 s ago");
+  attempt 1.4 of R1 on executor X0: lost, as its executor registered without it; made because the one before was lost, there because no other could take the job then; placed 120 s ago");
 }
 
 #[test]
@@ -315,7 +374,7 @@ fn failed_and_cancelled() {
   3 attempts placed by its owner failed, and 2 failures are tried again
   attempt 1.1 of R1 on executor X0: failed; the first attempt; placed 30 s ago; replaced by 1.3 of R1
   attempt 1.2 of R1 on executor X0: failed; made because the one before failed; placed 20 s ago; replaced by 1.3 of R1
-  attempt 1.3 of R1 on executor X0: failed; made because the one before failed; placed 10 s ago
+  attempt 1.3 of R1 on executor X0: failed; made because the one before failed, there because no other could take the job then; placed 10 s ago
   failure R1/1 of attempt 1.1 of R1 on executor X0: taken, as of the current attempt
   failure R1/2 of attempt 1.2 of R1 on executor X0: taken, as of the current attempt
   failure R1/3 of attempt 1.3 of R1 on executor X0: taken, as of the current attempt",
@@ -327,7 +386,7 @@ fn failed_and_cancelled() {
     says(&mut world, A, cancelled, "job R1-2: cancelled
   as broker R1 knows it; owner R1, epoch 1
   cancelled by a client of R1 10 s ago
-  attempt 1.1 of R1 on executor X0: offered; the first attempt, there because it was the least busy with room for it; placed 10 s ago");
+  attempt 1.1 of R1 on executor X0: offered; the first attempt, there because no other could take the job then; placed 10 s ago");
 }
 
 #[test]
@@ -351,7 +410,7 @@ fn the_first_result_stands() {
     says(&mut world, A, job, "job R1-1: completed
   as broker R1 knows it; owner R1, epoch 1
   its result is R1/1: FIRST_COME_FIRST_SERVED had no other to choose from (policy b22dd21e2a0c88e041e936c8aa1ed6c8); the first accepted result stands; provisional: a broker not heard since may know one that goes before it
-  attempt 1.1 of R1 on executor X0: finished; the first attempt; placed 130 s ago
+  attempt 1.1 of R1 on executor X0: finished; the first attempt, there because it was as good as X1 and its name comes first, of 2 that could take it; placed 130 s ago
   result R1/1 of attempt 1.1 of R1 on executor X0: accepted, as no other was known there; it counts
   result R1/2 of attempt 1.1 of R1 on executor X0: refused (D2): the attempt had submitted another result; behind R1/1 in accepted by 120 s; to count: it would have to be 2 min earlier in accepted
   result R1/3 of attempt 2.1 of R9 on executor X0: refused (D3): R1/1 was accepted first, and the first stands; behind R1/1 in accepted by 120 s; to count: it would have to be 2 min earlier in accepted
@@ -392,7 +451,7 @@ fn the_better_result_supersedes() {
   as broker R1 knows it; owner R1, epoch 1
   its result is R1/3: PRIORITY_BASED chose it of 2, in quality 500 bp ahead of the second (policy c4fd8af3b25c9741dfec5c6897a3db41); settled, no challenger is admitted; provisional: a broker not heard since may know one that goes before it
   attempt 1.1 of R1 on executor X0: finished; the first attempt; placed 100 s ago; replaced by 1.2 of R1
-  attempt 1.2 of R1 on executor X1: finished; made because the one before was lost; placed 48 s ago
+  attempt 1.2 of R1 on executor X1: finished; made because the one before was lost, there because no other could take the job then; placed 48 s ago
   result R1/1 of attempt 1.1 of R1 on executor X0: accepted, as no other was known there; superseded by R1/3 in quality by 500 bp; to count: it needs 500 bp more in quality
   result R1/2 of attempt 2.1 of R9 on executor X1: refused (D4): R1/1 goes before it; behind R1/3 in quality by 600 bp; to count: it needs 600 bp more in quality
   result R1/3 of attempt 1.2 of R1 on executor X1: accepted as a challenger (D4); it counts
@@ -423,7 +482,7 @@ fn two_sides_of_a_cut() {
   its result is R1/1: FIRST_COME_FIRST_SERVED chose it of 2, in accepted 60 s ahead of the second (policy b22dd21e2a0c88e041e936c8aa1ed6c8); the first accepted result stands; provisional: a broker not heard since may know one that goes before it
   taken over by its owner, because the one before was silent
   attempt 1.1 of R1 on executor X0: finished; the first attempt; placed 270 s ago; replaced by 2.1 of R2
-  attempt 2.1 of R2 on executor X1: finished; made because the one before was lost; placed 68 s ago
+  attempt 2.1 of R2 on executor X1: finished; made because the one before was lost, there because no other could take the job then; placed 68 s ago
   result R1/1 of attempt 1.1 of R1 on executor X0: accepted, as no other was known there; it counts
   result R2/1 of attempt 2.1 of R2 on executor X1: accepted, as no other was known there; superseded by R1/1 in accepted by 60 s; to count: it would have to be 1 min earlier in accepted");
     assert_eq!(why(&mut world, A, job).grounds.len(), why(&mut world, B, job).grounds.len());
