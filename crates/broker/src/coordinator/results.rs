@@ -69,6 +69,8 @@ impl Coordinator {
             if kept.submit.digest == submit.digest {
                 let until_ms = kept.until.saturating_since(self.at.mono);
                 count(&mut self.statistics.retransmission);
+                // It may have been out of reach when it was to be asked for the job.
+                self.await_spec(job);
                 Answer::Parked { until_ms }
             } else {
                 count(&mut self.statistics.fault);

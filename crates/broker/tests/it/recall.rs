@@ -63,6 +63,26 @@ fn a_parked_result_brings_its_job_along() {
     assert_eq!(world.answers.last().unwrap().3, ACCEPTED);
 }
 
+/// Nobody could be asked when the time had come, and the executor came back with what it had submitted before.
+#[test]
+fn regress_a_parked_result_of_an_executor_that_was_away_brings_its_job_along() {
+    let (mut world, job, x) = known_to_an_executor_alone();
+    let attempt = world.starts(job)[0].2;
+    let submit = world.result(x, attempt, b"done");
+    assert!(matches!(world.submit(x, B, submit.clone()), Answer::Parked { .. }));
+    world.run_to(100);
+    world.executors[x].alive = false;
+    let executor = world.executors[x].node;
+    world.input(B, Input::ExecutorDown { executor });
+    world.run_to(300);
+    assert_eq!(world.count(B, recovered), 0);
+    world.register(x, B);
+    assert!(matches!(world.submit(x, B, submit), Answer::Parked { .. }));
+    world.run_to(300 + 121);
+    assert_eq!((world.count(B, recovered), world.job(B, job).status), (1, JobStatus::Completed));
+    assert_eq!(world.answers.last().unwrap().3, ACCEPTED);
+}
+
 #[test]
 fn the_specification_of_the_admitting_broker_goes_before_a_copy() {
     let (mut world, job, _) = known_to_an_executor_alone();
