@@ -132,38 +132,13 @@ impl MemoryStore {
         state.has_room_for(batch, &self.limits)?;
         // Nothing can fail from here on. If a snapshot shares the state, this clones it: a few pointers and the head.
         let state = Arc::make_mut(&mut shared);
-        for row in batch.rows() {
-            let before = match row.after() {
-                Some(record) => {
-                    state.bytes = state.bytes.saturating_add(record.byte_len());
-                    let (key, versions) = (row.key().clone(), Arc::clone(record.versions()));
-                    match row.before_len {
-                        Some(_) => state.records.replace(key, versions),
-                        None => state.records.insert(key, versions),
-                    }
-                }
-                None => state.records.remove(row.key()),
-            };
-            if let Some(before) = before {
-                state.bytes = state.bytes.saturating_sub(row_bytes(row.key(), before.iter()));
-            }
-        }
-        for change in batch.index() {
-            match change {
-                IndexChange::Insert { dot, key, tombstone } => {
-                    state.live.insert(dot, key.clone());
-                    if tombstone {
-                        state.tombstones.insert(dot, key.clone());
-                    }
-                }
-                IndexChange::Remove { dot, tombstone } => {
-                    state.live.remove(&dot);
-                    if tombstone {
-                        state.tombstones.remove(&dot);
-                    }
-                }
-            }
-        }
+        let added = batch.rows().iter().filter_map(RowChange::after).map(Record::byte_len);
+        let mut bytes = added.fold(state.bytes, usize::saturating_add);
+        let rows = batch.rows().iter();
+        let rows = rows.map(|row| (row.key().clone(), row.after().map(|record| Arc::clone(record.versions()))));
+        state.records.edit(rows, |key, before| bytes = bytes.saturating_sub(row_bytes(key, before.iter())));
+        state.bytes = bytes;
+        state.index(batch);
         for fact in batch.facts() {
             let id = (fact.kind(), fact.id());
             let mut joined = state.facts.get(&id).unwrap_or(fact).clone();
@@ -178,6 +153,26 @@ impl MemoryStore {
 }
 
 impl State {
+    /// Makes the changes of the indices.
+    fn index(&mut self, batch: &Batch) {
+        let (mut live, mut tombstones) = (Vec::with_capacity(batch.len().saturating_mul(2)), Vec::new());
+        for change in batch.index() {
+            let (dot, key, is_tombstone) = match change {
+                IndexChange::Insert { dot, key, tombstone } => (dot, Some(key.clone()), tombstone),
+                IndexChange::Remove { dot, tombstone } => (dot, None, tombstone),
+            };
+            if is_tombstone {
+                tombstones.push((dot, key.clone()));
+            }
+            live.push((dot, key));
+        }
+        for (index, mut changes) in [(&mut self.live, live), (&mut self.tombstones, tombstones)] {
+            // Stable: what concerns one dot stays in its order.
+            changes.sort_by_key(|(dot, _)| *dot);
+            index.edit(changes, |_, _| {});
+        }
+    }
+
     /// Fails if the records after `batch` would be too many, or too large.
     fn has_room_for(&self, batch: &Batch, limits: &Limits) -> Result<(), CommitError> {
         // As the plan found the rows, which is as they are unless its caller kept some from it: then nothing is less.

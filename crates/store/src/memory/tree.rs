@@ -1,6 +1,7 @@
 //! An ordered map whose clones share everything until they change: a B+ tree of `Arc` nodes with copy on write.
 
 use core::fmt::Debug;
+use core::iter::Peekable;
 use core::slice;
 use std::sync::Arc;
 
@@ -27,23 +28,31 @@ pub(super) trait Sorted: Ord + Clone + Debug {
 
     /// The number of bytes that both keys begin with. Keys between the two begin with them as well.
     fn shared(&self, other: &Self) -> usize;
+
+    /// Whether those are at least `skip`, which `other` has.
+    fn begins_as(&self, other: &Self, skip: usize) -> bool;
 }
 
 impl Sorted for Key {
-    type Head = u32;
+    /// So many bytes that also in an inner node, whose keys are far apart, few keys have one head.
+    type Head = u64;
 
-    const LAST: u32 = u32::MAX;
+    const LAST: u64 = u64::MAX;
     const HEADS: bool = true;
 
-    fn head(&self, skip: usize) -> u32 {
+    fn head(&self, skip: usize) -> u64 {
         let rest = self.as_bytes().get(skip..).unwrap_or_default();
         if let Some(first) = rest.first_chunk() {
-            return u32::from_be_bytes(*first);
+            return u64::from_be_bytes(*first);
         }
         // Where a key ends, zeros: less than what goes on, or equal, and then the whole keys decide.
-        let mut head = [0; 4];
+        let mut head = [0; 8];
         head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        u32::from_be_bytes(head)
+        u64::from_be_bytes(head)
+    }
+
+    fn begins_as(&self, other: &Self, skip: usize) -> bool {
+        self.as_bytes().get(..skip) == other.as_bytes().get(..skip)
     }
 
     fn shared(&self, other: &Self) -> usize {
@@ -67,6 +76,10 @@ macro_rules! without_heads {
 
             fn shared(&self, _other: &Self) -> usize {
                 0
+            }
+
+            fn begins_as(&self, _other: &Self, _skip: usize) -> bool {
+                true
             }
         }
     )+};
@@ -109,6 +122,9 @@ const MIN: usize = 8;
 /// A node behind the key that it stands behind.
 type Child<K, V> = (K, Arc<Node<K, V>>);
 
+/// What an inner node lists.
+type Children<K, V> = List<K, Arc<Node<K, V>>>;
+
 /// A new right neighbour and the key it stands behind.
 type Split<K, V> = Option<(K, Node<K, V>)>;
 
@@ -132,93 +148,51 @@ impl<K: Sorted, V: Clone> Tree<K, V> {
         loop {
             match node {
                 Node::Inner(children) => node = &children.entries.get(children.child_for(key))?.1,
-                Node::Leaf(list) => {
-                    let entry = list.entries.get(list.up_to(key).checked_sub(1)?)?;
-                    return (entry.0 == *key).then_some(entry);
-                }
+                Node::Leaf(list) => return list.entries.get(list.find(key).ok()?),
             }
         }
     }
 
     /// Puts `value` at `key` and returns what was there.
     pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let admit = !self.leads_right(&key);
-        let (previous, split) = insert(&mut self.root, key, value, admit);
-        if let Some((behind, right)) = split {
-            let left = Arc::clone(&self.root);
-            if let Some(first) = left.first_key().cloned() {
-                let skip = left.skip().min(right.skip()).min(first.shared(&behind));
-                let children = vec![(first, left), (behind, Arc::new(right))];
-                self.root = Arc::new(Node::Inner(List::of(children, skip)));
-            }
-        }
-        if previous.is_none() {
-            self.len = self.len.saturating_add(1);
-        }
+        let mut previous = None;
+        self.edit([(key, Some(value))], |_, value| previous = Some(value));
         previous
     }
 
-    /// Puts `value` at `key` and returns what was there. In one walk, unlike [`insert`](Self::insert), if the key is here.
-    pub(super) fn replace(&mut self, key: K, value: V) -> Option<V> {
-        let mut node = &mut self.root;
-        loop {
-            match Arc::make_mut(node) {
-                Node::Inner(children) => {
-                    let place = children.child_for(&key);
-                    match children.entries.get_mut(place) {
-                        Some((_, child)) => node = child,
-                        None => break,
-                    }
-                }
-                Node::Leaf(list) => {
-                    let place = list.up_to(&key).checked_sub(1);
-                    match place.and_then(|place| list.entries.get_mut(place)).filter(|(held, _)| *held == key) {
-                        Some((_, old)) => return Some(core::mem::replace(old, value)),
-                        None => break,
-                    }
-                }
-            }
-        }
-        self.insert(key, value)
-    }
-
-    /// Whether `key` begins as all keys do in every node on its path: what [`List::up_to`] relies on. A look at one key,
-    /// in the leaf, tells for all nodes.
-    fn leads_right(&self, key: &K) -> bool {
-        if !K::HEADS {
-            return true;
-        }
-        let (mut node, mut skip) = (&*self.root, 0);
-        loop {
-            skip = skip.max(node.skip());
-            match node {
-                Node::Inner(children) => match children.entries.get(children.child_for(key)) {
-                    Some((_, child)) => node = child,
-                    None => return false,
-                },
-                Node::Leaf(list) => {
-                    return skip == 0 || list.entries.first().is_some_and(|(first, _)| first.shared(key) >= skip);
-                }
-            }
-        }
-    }
-
     /// Takes out and returns what is at `key`.
-    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        // Only what is here is led right.
-        if K::HEADS {
-            self.get(key)?;
+    #[cfg(test)]
+    fn remove(&mut self, key: &K) -> Option<V> {
+        let mut previous = None;
+        self.edit([(key.clone(), None)], |_, value| previous = Some(value));
+        previous
+    }
+
+    /// Puts values at keys, or takes out what is there, and tells what was. The keys must ascend; one may come again.
+    ///
+    /// Nodes are visited once for all changes below them, unless they become too long or too short on the way.
+    pub(super) fn edit(&mut self, changes: impl IntoIterator<Item = (K, Option<V>)>, replaced: impl FnMut(&K, V)) {
+        let mut editing = Editing { changes: changes.into_iter().peekable(), len: self.len, replaced };
+        while editing.changes.peek().is_some() {
+            match editing.node(&mut self.root, &Within { end: None, skip: 0 }) {
+                Some((behind, right)) => {
+                    let left = Arc::clone(&self.root);
+                    if let Some(first) = left.first_key().cloned() {
+                        let skip = left.skip().min(right.skip()).min(first.shared(&behind));
+                        let children = vec![(first, left), (behind, Arc::new(right))];
+                        self.root = Arc::new(Node::Inner(List::of(children, skip)));
+                    }
+                }
+                None => {
+                    if let Node::Inner(children) = &*self.root
+                        && let [(_, only)] = children.entries.as_slice()
+                    {
+                        self.root = Arc::clone(only);
+                    }
+                }
+            }
         }
-        let removed = remove(&mut self.root, key);
-        if removed.is_some() {
-            self.len = self.len.saturating_sub(1);
-        }
-        if let Node::Inner(children) = &*self.root
-            && let [(_, only)] = children.entries.as_slice()
-        {
-            self.root = Arc::clone(only);
-        }
-        removed
+        self.len = editing.len;
     }
 
     /// The entries from the first whose key does not satisfy `before`, ascending. `before` must hold for a prefix of
@@ -263,21 +237,40 @@ impl<K: Sorted, T> List<K, T> {
 
     /// How many keys are at most `key`, which begins as all of them do.
     fn up_to(&self, key: &K) -> usize {
-        let (mut less, mut end) = (0, self.entries.len());
-        if K::HEADS {
-            let head = key.head(self.skip);
-            // Of these comparisons none waits for another, as it would in a search.
-            less = self.heads.iter().filter(|held| **held < head).count();
-            let alike = self.heads.iter().skip(less).take_while(|held| **held == head).count();
-            end = end.min(less.saturating_add(alike));
-        }
-        let alike = self.entries.get(less..end).unwrap_or_default();
+        let (less, alike) = self.alike(key);
         less.saturating_add(alike.partition_point(|(held, _)| held <= key))
+    }
+
+    /// The index of `key`, or how many keys are less if it is not here, and begins as all of them do.
+    fn find(&self, key: &K) -> Result<usize, usize> {
+        let (less, alike) = self.alike(key);
+        match alike.binary_search_by(|(held, _)| held.cmp(key)) {
+            Ok(place) => Ok(less.saturating_add(place)),
+            Err(place) => Err(less.saturating_add(place)),
+        }
+    }
+
+    /// How many keys have lesser heads, and the entries behind those whose keys the heads do not tell from `key`.
+    fn alike(&self, key: &K) -> (usize, &[(K, T)]) {
+        if !K::HEADS {
+            return (0, &self.entries);
+        }
+        let head = key.head(self.skip);
+        // Of all heads, those of no keys included: a number of steps that is always the same.
+        let less = self.heads.partition_point(|held| *held < head).min(self.entries.len());
+        let count = self.heads.iter().skip(less).take_while(|held| **held == head).count();
+        let rest = self.entries.get(less..).unwrap_or_default();
+        (less, rest.get(..count).unwrap_or(rest))
     }
 
     /// The index of the child that holds `key` if any does.
     fn child_for(&self, key: &K) -> usize {
         self.up_to(key).saturating_sub(1)
+    }
+
+    /// Whether `key` begins as all keys here and below do.
+    fn fits(&self, key: &K) -> bool {
+        self.skip == 0 || self.entries.first().is_none_or(|(first, _)| key.begins_as(first, self.skip))
     }
 
     /// Makes `skip` hold for `key` as well, which comes here or below.
@@ -334,10 +327,20 @@ impl<K: Sorted, T> List<K, T> {
 
     /// Halves a list that became too long; returns the right half and its first key.
     fn split(&mut self) -> Option<(K, Self)> {
+        self.split_at(self.entries.len() / 2)
+    }
+
+    /// Splits a list that became too long by an entry at `place`. One that grows at its end leaves fuller nodes behind.
+    fn split_grown(&mut self, place: usize) -> Option<(K, Self)> {
+        let at_end = place.saturating_add(1) == self.entries.len();
+        if at_end { self.split_at(self.entries.len().saturating_sub(MIN)) } else { self.split() }
+    }
+
+    fn split_at(&mut self, place: usize) -> Option<(K, Self)> {
         if self.entries.len() <= MAX {
             return None;
         }
-        let right = Self::of(self.entries.split_off(self.entries.len() / 2), self.skip);
+        let right = Self::of(self.entries.split_off(place), self.skip);
         self.heads.iter_mut().skip(self.entries.len()).for_each(|head| *head = K::LAST);
         self.entries.shrink_to(self.entries.len().saturating_add(SPARE));
         let key = right.entries.first()?.0.clone();
@@ -386,43 +389,115 @@ impl<K: Sorted, V> Node<K, V> {
     }
 }
 
-/// `admit`: whether nodes on the path may have to be made to hold a key that begins otherwise.
-fn insert<K: Sorted, V: Clone>(node: &mut Arc<Node<K, V>>, key: K, value: V, admit: bool) -> (Option<V>, Split<K, V>) {
-    match Arc::make_mut(node) {
-        Node::Leaf(list) => {
-            if admit {
-                list.admit(&key);
-            }
-            let place = list.up_to(&key);
-            let before = place.checked_sub(1).and_then(|before| list.entries.get_mut(before));
-            if let Some((_, old)) = before.filter(|(held, _)| *held == key) {
-                return (Some(core::mem::replace(old, value)), None);
-            }
-            list.put(place, (key, value));
-            (None, list.split().map(|(key, right)| (key, Node::Leaf(right))))
-        }
-        Node::Inner(children) => {
-            if admit {
-                children.admit(&key);
-            }
-            let up_to = children.up_to(&key);
-            let place = up_to.saturating_sub(1);
-            if up_to == 0 {
-                children.lower(0, &key);
-            }
-            let Some((_, child)) = children.entries.get_mut(place) else {
-                return (None, None);
-            };
-            let (previous, grown) = insert(child, key, value, admit);
-            if let Some(right) = grown {
-                children.put_child(place.saturating_add(1), right);
-            }
-            (previous, children.split().map(|(key, right)| (key, Node::Inner(right))))
-        }
+/// Which keys belong below a node, as the nodes above it say.
+struct Within<'a, K> {
+    /// Those before this one.
+    end: Option<&'a K>,
+    /// And of those the ones that begin with the same bytes as the ones there, so many.
+    skip: usize,
+}
+
+impl<K: Sorted> Within<'_, K> {
+    /// Whether `key`, which is not before the first key of `list`, belongs there.
+    fn has<T>(&self, key: &K, list: &List<K, T>) -> bool {
+        let begins = || match list.entries.first() {
+            Some((first, _)) => key.begins_as(first, self.skip),
+            None => false,
+        };
+        self.end.is_none_or(|end| key < end) && (self.skip == 0 || begins())
     }
 }
 
-impl<K: Sorted, V> List<K, Arc<Node<K, V>>> {
+/// Changes that are being made, ascending by key.
+struct Editing<I: Iterator, F> {
+    changes: Peekable<I>,
+    /// How many keys the tree has.
+    len: usize,
+    replaced: F,
+}
+
+impl<K: Sorted, V: Clone, I: Iterator<Item = (K, Option<V>)>, F: FnMut(&K, V)> Editing<I, F> {
+    /// Makes the next change, which belongs here, and those behind it that do; fewer if the node comes apart, which it
+    /// returns the right half of, or becomes too short.
+    fn node(&mut self, node: &mut Arc<Node<K, V>>, within: &Within<'_, K>) -> Split<K, V> {
+        match Arc::make_mut(node) {
+            Node::Leaf(list) => self.leaf(list, within).map(|(key, right)| (key, Node::Leaf(right))),
+            Node::Inner(list) => self.inner(list, within).map(|(key, right)| (key, Node::Inner(right))),
+        }
+    }
+
+    fn leaf(&mut self, list: &mut List<K, V>, within: &Within<'_, K>) -> Option<(K, List<K, V>)> {
+        let mut next = self.changes.next();
+        while let Some((key, value)) = next {
+            match (list.find(&key), value) {
+                (Ok(place), Some(value)) => {
+                    if let Some((_, old)) = list.entries.get_mut(place) {
+                        (self.replaced)(&key, core::mem::replace(old, value));
+                    }
+                }
+                (Ok(place), None) => {
+                    (self.replaced)(&key, list.take(place).1);
+                    self.len = self.len.saturating_sub(1);
+                }
+                (Err(_), None) => {}
+                (Err(mut place), Some(value)) => {
+                    if !list.fits(&key) {
+                        list.admit(&key);
+                        place = list.up_to(&key);
+                    }
+                    list.put(place, (key, value));
+                    self.len = self.len.saturating_add(1);
+                    if list.entries.len() > MAX {
+                        return list.split_grown(place);
+                    }
+                }
+            }
+            next = self.changes.next_if(|(key, _)| within.has(key, list));
+        }
+        None
+    }
+
+    fn inner(&mut self, children: &mut Children<K, V>, within: &Within<'_, K>) -> Option<(K, Children<K, V>)> {
+        while let Some((key, value)) = self.changes.peek()
+            && within.has(key, children)
+        {
+            if !children.fits(key) {
+                if value.is_none() {
+                    // It is not here, and heads do not tell where it would be.
+                    self.changes.next();
+                    continue;
+                }
+                children.admit(key);
+            }
+            let up_to = children.up_to(key);
+            if up_to == 0 {
+                children.lower(0, key);
+            }
+            let place = up_to.max(1);
+            let skip = within.skip.max(children.skip);
+            let (before, behind) = children.entries.split_at_mut_checked(place)?;
+            let (_, child) = before.last_mut()?;
+            let split = self.node(child, &Within { end: behind.first().map(|(key, _)| key).or(within.end), skip });
+            let is_short = child.len() < MIN;
+            if let Some(right) = split {
+                children.put_child(place, right);
+                if children.entries.len() > MAX {
+                    return children.split_grown(place);
+                }
+            } else if is_short {
+                // The last child is joined with its left neighbour, any other with its right one.
+                let is_last = place == children.entries.len();
+                join(children, place.saturating_sub(if is_last { 2 } else { 1 }));
+                if children.entries.len() < MIN {
+                    return None;
+                }
+            }
+        }
+        None
+    }
+}
+
+impl<K: Sorted, V> Children<K, V> {
     fn put_child(&mut self, place: usize, (key, mut child): (K, Node<K, V>)) {
         if let Some((end, _)) = self.entries.get(place) {
             child.end_before(end);
@@ -431,30 +506,8 @@ impl<K: Sorted, V> List<K, Arc<Node<K, V>>> {
     }
 }
 
-fn remove<K: Sorted, V: Clone>(node: &mut Arc<Node<K, V>>, key: &K) -> Option<V> {
-    match Arc::make_mut(node) {
-        Node::Leaf(list) => {
-            let place = list.up_to(key).checked_sub(1)?;
-            list.entries.get(place).filter(|(held, _)| held == key)?;
-            Some(list.take(place).1)
-        }
-        Node::Inner(children) => {
-            let place = children.child_for(key);
-            let (_, child) = children.entries.get_mut(place)?;
-            let removed = remove(child, key);
-            if child.len() < MIN {
-                // The last child is joined with its left neighbour, any other with its right one.
-                let left =
-                    if place.saturating_add(1) < children.entries.len() { place } else { place.saturating_sub(1) };
-                join(children, left);
-            }
-            removed
-        }
-    }
-}
-
 /// Makes one child of those at `left` and behind it, or two of equal length if one would be too long.
-fn join<K: Sorted, V: Clone>(children: &mut List<K, Arc<Node<K, V>>>, left: usize) {
+fn join<K: Sorted, V: Clone>(children: &mut Children<K, V>, left: usize) {
     let right = left.saturating_add(1);
     if right >= children.entries.len() {
         return;
@@ -522,6 +575,10 @@ mod tests {
         fn shared(&self, _other: &Self) -> usize {
             0
         }
+
+        fn begins_as(&self, _other: &Self, _skip: usize) -> bool {
+            true
+        }
     }
 
     /// Checks order, separators, heads, depth and fill of a node, and returns its depth and all keys below.
@@ -571,8 +628,7 @@ mod tests {
             let grow = if number < half { action < 8 } else { action < 2 };
             if grow {
                 let value = u32::try_from(number).unwrap();
-                let put = if action % 2 == 0 { Tree::insert } else { Tree::replace };
-                assert_eq!(put(&mut tree, key.clone(), value), model.insert(key, value));
+                assert_eq!(tree.insert(key.clone(), value), model.insert(key, value));
             } else {
                 assert_eq!(tree.remove(&key), model.remove(&key));
             }
@@ -591,6 +647,42 @@ mod tests {
                 assert_eq!(walked, expected);
                 assert_eq!(tree.get(start), model.get(start));
             }
+        }
+    }
+
+    /// Makes the steps in batches of all sizes, each ascending by key, on a tree of which clones are kept.
+    fn compare_batches<K: Sorted>(steps: Vec<(K, u8)>, size: usize) {
+        let mut tree = Tree::new();
+        let mut model = BTreeMap::new();
+        let mut clones = Vec::new();
+        let half = steps.len() / 2;
+        let steps: Vec<_> = (0..).zip(steps).collect();
+        for (number, batch) in steps.chunks(size).enumerate() {
+            let mut changes: Vec<(K, Option<u32>)> = Vec::new();
+            for (value, (key, action)) in batch {
+                let grow = if number * size < half { *action < 8 } else { *action < 2 };
+                changes.push((key.clone(), grow.then_some(*value)));
+            }
+            changes.sort_by(|(left, _), (right, _)| left.cmp(right));
+            let (mut told, mut expected) = (Vec::new(), Vec::new());
+            for (key, value) in changes.clone() {
+                let before = match value {
+                    Some(value) => model.insert(key.clone(), value),
+                    None => model.remove(&key),
+                };
+                expected.extend(before.map(|before| (key, before)));
+            }
+            tree.edit(changes, |key, before| told.push((key.clone(), before)));
+            assert_eq!(told, expected);
+            check(&tree.root, None, None, true);
+            if number % 3 == 0 && clones.len() < 8 {
+                clones.push((tree.clone(), model.clone()));
+            }
+        }
+        clones.push((tree, model));
+        for (tree, model) in clones {
+            assert_eq!(tree.len(), model.len());
+            assert!(tree.iter_from(|_| false).cloned().eq(model));
         }
     }
 
@@ -622,6 +714,22 @@ mod tests {
             share in 1_usize..400,
         ) {
             compare(steps, share, &starts);
+        }
+
+        #[test]
+        fn law_a_batch_is_its_changes_one_by_one(
+            steps in prop::collection::vec((0_u16..1_500, 0_u8..10), 1..3_000),
+            size in 1_usize..700,
+        ) {
+            compare_batches(steps, size);
+        }
+
+        #[test]
+        fn law_a_batch_of_keys_is_its_changes_one_by_one(
+            steps in prop::collection::vec((key(), 0_u8..10), 1..3_000),
+            size in 1_usize..700,
+        ) {
+            compare_batches(steps, size);
         }
     }
 }
