@@ -50,8 +50,18 @@ struct Row {
     raw_jobs_per_s: u64,
     /// Time of the broker over time of its commits.
     ratio: f64,
-    /// Jobs held, and jobs a second over the last tenth before that.
-    growth: Vec<(u64, u64)>,
+    growth: Vec<Growth>,
+}
+
+/// How it was at one size.
+#[derive(Clone, Debug, Serialize)]
+struct Growth {
+    jobs_held: u64,
+    /// Over the last tenth before that.
+    jobs_per_s: u64,
+    jobs_per_cpu_s: Option<u64>,
+    /// Memory of the whole process, over the jobs: broker, replica and store. Where Linux tells it.
+    bytes_per_job: Option<u64>,
 }
 
 /// Measures and prints.
@@ -82,8 +92,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ]);
     }
     println!("{table}");
-    for (held, jobs_per_s) in rows.iter().flat_map(|row| &row.growth) {
-        println!("up to {held} jobs held: {jobs_per_s} jobs/s");
+    let shown = |figure: &Option<u64>| figure.map_or_else(|| "-".to_owned(), |figure| figure.to_string());
+    for growth in rows.iter().flat_map(|row| &row.growth) {
+        let Growth { jobs_held, jobs_per_s, jobs_per_cpu_s, bytes_per_job } = growth;
+        let (cpu, bytes) = (shown(jobs_per_cpu_s), shown(bytes_per_job));
+        println!(
+            "up to {jobs_held} jobs held: {jobs_per_s} jobs/s, {cpu} jobs/s of processor time, {bytes} bytes a job"
+        );
     }
     if let Some(path) = &options.json {
         let json = serde_json::to_string_pretty(&rows).context("the figures do not fit JSON")?;
@@ -152,7 +167,7 @@ struct Timed {
     cpu_seconds: Option<f64>,
     commits: usize,
     batches: Vec<Batch>,
-    growth: Vec<(u64, u64)>,
+    growth: Vec<Growth>,
 }
 
 /// One broker and one executor that has every result at once.
@@ -194,8 +209,8 @@ impl<S: MetadataStore> Site<S> {
 
     fn run(mut self, jobs: u64) -> Result<Timed> {
         let mut growth = Vec::new();
-        let (mut mark, mut since) = (1_000, (0, Instant::now()));
-        let (start, cpu_start) = (Instant::now(), cpu_seconds());
+        let (start, cpu_start, bytes_start) = (Instant::now(), cpu_seconds(), memory_bytes());
+        let (mut mark, mut since) = (1_000, (0, start, cpu_start));
         for number in 1..=jobs {
             let spec = JobSpec::new(number.to_be_bytes().to_vec()).with_client("throughput", number);
             self.feed(NodeInput::Command { ticket: Ticket(number), command: Command::Submit { spec } })?;
@@ -206,10 +221,18 @@ impl<S: MetadataStore> Site<S> {
                 self.pass()?;
             }
             if number == mark / 10 * 9 {
-                since = (number, Instant::now());
+                since = (number, Instant::now(), cpu_seconds());
             }
             if number == mark {
-                growth.push((mark, ((number - since.0) as f64 / since.1.elapsed().as_secs_f64()) as u64));
+                let last = (number - since.0) as f64;
+                let cpu = cpu_seconds().zip(since.2).map(|(end, start)| (last / (end - start)) as u64);
+                let bytes = memory_bytes().zip(bytes_start).map(|(end, start)| end.saturating_sub(start) / number);
+                growth.push(Growth {
+                    jobs_held: number,
+                    jobs_per_s: (last / since.1.elapsed().as_secs_f64()) as u64,
+                    jobs_per_cpu_s: cpu,
+                    bytes_per_job: bytes,
+                });
                 mark *= 10;
             }
         }
@@ -309,6 +332,14 @@ fn cpu_seconds() -> Option<f64> {
     let schedule = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanoseconds: u64 = schedule.split_whitespace().next()?.parse().ok()?;
     Some(nanoseconds as f64 / 1e9)
+}
+
+/// Memory of this process that is in use.
+fn memory_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = resident.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 fn now(ms: u64) -> Now {
