@@ -16,6 +16,8 @@ pub(super) struct SetAside {
     replicas: BTreeSet<ReplicaId>,
     /// The contexts of the versions, by key. Of what is held here the key is known, and a context speaks of one key.
     contexts: BTreeMap<Key, Vec<KeyContext>>,
+    /// Dots and ends remembered, those that came again as well: a peer may send one version as often as it likes.
+    named: usize,
     /// More was put aside than is remembered, so nothing at all may be claimed.
     overflown: bool,
 }
@@ -24,7 +26,9 @@ impl SetAside {
     /// Puts a version of a key aside.
     pub(super) fn put(&mut self, key: &Key, version: &Version) {
         let context = &version.context;
-        if self.dots.len().saturating_add(context.dots().len()) >= MAX_DOTS {
+        let names = context.dots().len().saturating_add(context.upto().len()).saturating_add(1);
+        self.named = self.named.saturating_add(names);
+        if self.named > MAX_NAMED {
             self.overflown = true;
             return;
         }
@@ -88,8 +92,8 @@ impl SetAside {
     }
 }
 
-/// Dots remembered for one session.
-const MAX_DOTS: usize = 65_536;
+/// Dots and upper ends remembered for one session.
+const MAX_NAMED: usize = 65_536;
 
 #[cfg(test)]
 mod tests {
@@ -167,5 +171,16 @@ mod tests {
             aside.put(&key(), &version(dot(1, counter), KeyContext::new()));
         }
         assert!(aside.claimable([range(2, 1, 9)]).is_empty());
+    }
+
+    #[test]
+    fn one_version_put_aside_again_and_again_is_bounded() {
+        let mut aside = SetAside::default();
+        let context = KeyContext::from_parts([dot(2, 1)], VectorClock::from_iter([dot(3, 1)]));
+        for _ in 0..70_000 {
+            aside.put(&key(), &version(dot(1, 5), context.clone()));
+        }
+        let kept: usize = aside.contexts.values().map(Vec::len).sum();
+        assert!(aside.hides_all() && kept <= MAX_NAMED / 3, "{kept} were kept");
     }
 }
