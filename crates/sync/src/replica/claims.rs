@@ -24,14 +24,12 @@ impl Replica {
             return;
         };
         let aside = &session.incoming.aside;
+        // All that the peer is known to know.
+        let all = || union(theirs.clone(), claim.knowledge.iter().flat_map(Ranges::iter));
         if !self.floor_is_covered(&claim.floor) {
-            // All that the peer is known to know. What a version that was put aside superseded is spared where its key is
-            // known, in the repair: it is not dead, though its sender no longer holds it.
-            let covered = if aside.hides_all() {
-                Knowledge::new()
-            } else {
-                union(theirs.clone(), claim.knowledge.iter().flat_map(Ranges::iter))
-            };
+            // What a version that was put aside superseded is spared where its key is known, in the repair: it is not
+            // dead, though its sender no longer holds it.
+            let covered = if aside.hides_all() { Knowledge::new() } else { all() };
             // What others have sent since may be dead as well.
             let since = |seen: &Knowledge| union(Knowledge::new(), self.head.knowledge().missing_from(seen));
             let repaired = session.incoming.floor_repaired.as_ref();
@@ -46,18 +44,18 @@ impl Replica {
             Some(claimed) => aside.claimable(claimed.iter()),
             None => aside.claimable(theirs.missing_from(self.head.knowledge())),
         };
-        let mut floor = claim.floor;
-        if !self.floor_is_covered(&floor) {
-            let all = union(theirs.clone(), claim.knowledge.iter().flat_map(Ranges::iter));
-            if aside.hides_any(all.missing_from(self.head.knowledge())) {
-                knowledge = above(&knowledge, &floor);
-                floor = VectorClock::new();
+        let mut floor = &claim.floor;
+        let none = VectorClock::new();
+        if !self.floor_is_covered(floor) {
+            if aside.hides_any(all().missing_from(self.head.knowledge())) {
+                knowledge = above(&knowledge, floor);
+                floor = &none;
             }
             self.ends_taken = self.ends_taken.saturating_add(1);
         }
         if !knowledge.is_empty() || !floor.is_empty() {
             let mut plan = Plan::new(self.head.clone(), [], [], &self.config.store);
-            match plan.claim(&knowledge, &floor) {
+            match plan.claim(&knowledge, floor) {
                 Ok(()) => {
                     self.persist(plan.finish(), |_| false);
                 }
