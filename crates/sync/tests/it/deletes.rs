@@ -206,6 +206,54 @@ fn regress_a_refused_version_keeps_no_old_copy_alive() {
     }
 }
 
+/// The same, and a second old copy holds a deleted value that the first one never knew. What was refused hides that number
+/// from the claim, so the end of it is not taken either: the value would be new here, and nobody would judge it again.
+#[test]
+fn regress_a_refused_version_hides_ends_of_what_is_unknown() {
+    let mut world = settled(227, 4);
+    world.write(1, vec![put("busy", "0")]);
+    world.run_for(100_000);
+    let without = world.backup(2);
+    world.write(1, vec![put("dead", "x")]);
+    world.run_for(100_000);
+    let with = world.backup(3);
+    for number in 1..40 {
+        world.write(1, vec![put("busy", &number.to_string())]);
+        world.run_for(10);
+    }
+    world.write(0, vec![delete("dead")]);
+    world.run_for(900_000);
+    assert_eq!(waiting(&world), [0; 4]);
+    for (old, peer) in [(2, 0), (2, 1), (3, 0), (3, 1), (2, 3)] {
+        world.cut(old, peer, true);
+    }
+    world.restore(2, without);
+    world.restore(3, with);
+    world.set_tamper(|from, to, frame| {
+        let edited = forge::edit_chunk(&frame, |name, version| {
+            if from < 2 && to == 2 && *name == key("busy") {
+                version.context.add(version.dot);
+            }
+        });
+        Some(edited.unwrap_or(frame))
+    });
+    world.heal(2, 0);
+    world.run_for(200_000);
+    assert!(world.events(2).iter().any(|event| matches!(event, Event::Refused { .. })));
+    world.cut(2, 0, true);
+    world.heal(2, 3);
+    world.run_for(200_000);
+    world.set_tamper(|_, _, frame| Some(frame));
+    world.heal_all();
+    world.run_for(900_000);
+    for node in 0..4 {
+        assert_eq!(values(&world, node, "dead"), [""; 0], "node {node}");
+        assert_eq!(values(&world, node, "busy"), ["39"], "node {node}");
+        assert_eq!(world.digest(node), world.digest(0));
+        assert_eq!(world.replica(node).stats().repaired, 0, "node {node} was given something back");
+    }
+}
+
 /// A copy of a replaced value that was on its way for long, after the delete that followed was forgotten.
 #[test]
 fn trap_23_late_bundle_stays_dead() {
