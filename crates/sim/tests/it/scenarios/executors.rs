@@ -198,9 +198,13 @@ fn sim_scenario_08_retransmission() {
     let wire = tamper(&mut network, 3, None);
     network.run_to(99);
     // Three times to A, and then to B.
-    while wire.borrow().submits.len() < 3 {
+    for _ in 0..1_000 {
+        if wire.borrow().submits.len() == 3 {
+            break;
+        }
         network.run_ms(100);
     }
+    assert_eq!(wire.borrow().submits.len(), 3, "it is sent again for as long as no answer comes");
     network.run_ms(100);
     assert_eq!(wire.borrow().answers.len(), 3);
     network.world.cut(Place::Executor(x), Place::Broker(A));
