@@ -233,6 +233,9 @@ impl Replica {
             let is_live = plan.siblings(key).is_ok_and(|live| live.iter().any(|version| version.dot == *dot));
             if !is_live {
                 self.deletes.forget(*dot);
+            } else if collected > 0 {
+                // The batch was full.
+                self.deletes.moved = true;
             }
         }
         self.persist(plan.finish(), |_| false);

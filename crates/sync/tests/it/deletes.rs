@@ -61,6 +61,20 @@ fn two_members_that_meet_forget_without_facts() {
     assert!(world.records(0).iter().all(|record| !record.key().as_bytes().starts_with(b"sys/ack/")));
 }
 
+/// A batch takes fewer rows than are forgotten at once.
+#[test]
+fn regress_deletes_beyond_a_batch_are_forgotten() {
+    let mut world = settled_with(62, 2, |_, config| config.store.batch_rows = 100);
+    for number in 0..300 {
+        let name = format!("dead/{number}");
+        world.write(1, vec![put(&name, "x")]);
+        world.write(1, vec![delete(&name)]);
+    }
+    world.run_for(600_000);
+    assert_eq!(waiting(&world), [0; 2]);
+    world.check_forgotten().unwrap();
+}
+
 /// Alone, one forgets at once: everybody has it.
 #[test]
 fn alone_in_the_network_nothing_waits() {
