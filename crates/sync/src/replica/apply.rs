@@ -8,6 +8,7 @@ use reconvene_store::{Applied, Batch, Class, Frozen, Key, LocalWrite, Plan, Plan
 
 use super::Replica;
 use super::bundles::FragmentJob;
+use super::claims::Verdict;
 use super::session::SessionKey;
 use crate::fact::{Acknowledgement, Fact};
 use crate::message::Message;
@@ -33,8 +34,8 @@ pub(super) enum Job {
     /// Versions that a peer supplies in a repair, in answer to a question or not. `ends` is what [`Replica::ends_taken`] was
     /// when the repair began.
     Restore { key: SessionKey, asked: bool, ends: u64, versions: Vec<(Key, Version)> },
-    /// Live versions that a peer has seen the end of, and what it holds of their keys.
-    Verdict { key: SessionKey, dead: Vec<(Key, Vec<Dot>)>, versions: Vec<(Key, Version)> },
+    /// What a peer has seen the end of, if that is too much for the batch that joins its claim.
+    Verdict { key: SessionKey, verdict: Verdict },
     /// Deletes that everybody has, to be forgotten.
     Collect { settled: Vec<(Dot, Key)> },
     /// A tombstone that cannot settle, to be replaced by an own one.
@@ -106,8 +107,13 @@ impl Replica {
             let Some(job) = self.jobs.pop_front() else { return };
             let mut keys: Vec<Key> = match &job {
                 Job::Claim { key } => {
-                    self.join_claim(*key);
-                    continue;
+                    let keys = self.keys_of_claim(*key);
+                    if keys.is_empty() {
+                        let plan = Plan::new(self.head.clone(), [], [], &self.config.store);
+                        self.join_claim(plan, *key);
+                        continue;
+                    }
+                    keys
                 }
                 Job::Local { writes, .. } => writes.iter().map(|write| write.key.clone()).collect(),
                 Job::Fragment(FragmentJob { versions, .. })
@@ -116,9 +122,7 @@ impl Replica {
                 | Job::Restore { versions, .. } => {
                     keys_of(versions).chain(self.own_retirement_keys(versions)).collect()
                 }
-                Job::Verdict { dead, versions, .. } => {
-                    keys_of(versions).chain(dead.iter().map(|(key, _)| key.clone())).collect()
-                }
+                Job::Verdict { verdict, .. } => verdict.keys().cloned().collect(),
                 Job::Retire { replica, .. } => Retirement::key_of(*replica, self.replica()).into_iter().collect(),
                 Job::Acknowledge => Acknowledgement::key_of(self.replica()).into_iter().collect(),
                 Job::Collect { settled } => settled.iter().map(|(_, key)| key.clone()).collect(),
@@ -164,11 +168,10 @@ impl Replica {
             Job::Retire { ticket, replica } => self.apply_retire(plan, ticket, replica),
             Job::Acknowledge => self.apply_acknowledge(plan),
             Job::Restore { key, asked, ends, versions } => self.apply_restore(plan, key, asked, ends, versions),
-            Job::Verdict { key, dead, versions } => self.apply_verdict(plan, key, &dead, versions),
+            Job::Verdict { key, verdict } => self.apply_verdict(plan, key, verdict),
             Job::Collect { settled } => self.apply_collect(plan, &settled),
             Job::DeleteAgain { dot, key } => self.apply_delete_again(plan, dot, key),
-            // Claims read no rows, so none is ever under way.
-            Job::Claim { .. } => {}
+            Job::Claim { key } => self.join_claim(plan, key),
         }
         self.next_job();
     }

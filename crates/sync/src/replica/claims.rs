@@ -2,21 +2,92 @@
 
 use reconvene_clock::{Counter, Dot, DotRange, Knowledge, VectorClock};
 use reconvene_store::sabotage;
-use reconvene_store::{Applied, Key, Plan, PlanError, Version};
+use reconvene_store::{Applied, Key, Limits, Plan, PlanError, Version};
 
 use super::Replica;
 use super::apply::Job;
 use super::repair::Repairing;
 use super::session::SessionKey;
 use crate::ranges::{Ranges, union};
+use crate::wire::encoded_bytes;
+
+/// Live versions of some keys that a peer has seen the end of, and what it holds of the same keys: after a change of view
+/// that may be outside its claim and unsent, and the drop alone would lose the value if the peer then died.
+#[derive(Clone, Debug)]
+pub(super) struct Verdict {
+    pub(super) dead: Vec<(Key, Vec<Dot>)>,
+    pub(super) versions: Vec<(Key, Version)>,
+}
+
+impl Verdict {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.dead.iter().map(|(key, _)| key).chain(self.versions.iter().map(|(key, _)| key))
+    }
+
+    /// Plans it, and says how many live versions it drops.
+    fn plan(&self, plan: &mut Plan) -> Result<u64, PlanError> {
+        let mut dropped = 0_u64;
+        for (key, dots) in &self.dead {
+            for dot in dots {
+                dropped = dropped.saturating_add(plan.drop_dead(key, *dot)?.into());
+            }
+        }
+        for (key, version) in self.versions.iter().filter(|_| !sabotage::on(45)) {
+            plan.apply(key.clone(), version.clone())?;
+        }
+        Ok(dropped)
+    }
+}
+
+/// The verdicts of one session, to be carried out by the batch that joins its claim.
+///
+/// A version that was dropped is still known, and what ended it becomes known with the claim alone. A store that does one
+/// without the other holds less than whoever knows the same, who will give the dead version back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verdicts {
+    pending: Vec<Verdict>,
+    keys: usize,
+    bytes: usize,
+}
+
+impl Verdicts {
+    /// Keeps a verdict, or gives it back if it is too much for one batch with those before it.
+    fn keep(&mut self, verdict: Verdict, limits: &Limits) -> Option<Verdict> {
+        let keys = self.keys.saturating_add(verdict.keys().count());
+        let more = verdict.versions.iter().map(|(key, version)| encoded_bytes(key, version));
+        let bytes = more.fold(self.bytes, usize::saturating_add);
+        if keys > MAX_PENDING_KEYS.min(limits.batch_rows) || bytes > limits.batch_bytes {
+            return Some(verdict);
+        }
+        (self.keys, self.bytes) = (keys, bytes);
+        self.pending.push(verdict);
+        None
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.pending.iter().flat_map(Verdict::keys)
+    }
+
+    fn take(&mut self) -> Vec<Verdict> {
+        std::mem::take(self).pending
+    }
+}
+
+/// Keys whose rows are read at once to join a claim.
+const MAX_PENDING_KEYS: usize = 4_096;
 
 impl Replica {
+    /// The keys that are looked up before a claim is joined.
+    pub(super) fn keys_of_claim(&self, key: SessionKey) -> Vec<Key> {
+        self.sessions.get(&key).map_or(Vec::new(), |session| session.incoming.verdicts.keys().cloned().collect())
+    }
+
     /// Joins what a peer claims, now that all its chunks are in.
     ///
     /// What was put aside is left out; all of it if chunks were. If that leaves out dots that have nothing to do with it, ends
     /// that are new here are left to a later session as well. If the peer has collected tombstones that were never
-    /// seen here, what they deleted has to go first.
-    pub(super) fn join_claim(&mut self, key: SessionKey) {
+    /// seen here, what they deleted goes in the same batch.
+    pub(super) fn join_claim(&mut self, plan: Plan, key: SessionKey) {
         let Some(session) = self.sessions.get(&key) else { return };
         let Some(theirs) = session.theirs.as_ref() else { return };
         let Some(claim) = session.incoming.claim.clone().filter(|claim| claim.whole) else {
@@ -53,13 +124,28 @@ impl Replica {
             }
             self.ends_taken = self.ends_taken.saturating_add(1);
         }
-        if !knowledge.is_empty() || !floor.is_empty() {
-            let mut plan = Plan::new(self.head.clone(), [], [], &self.config.store);
-            match plan.claim(&knowledge, floor) {
-                Ok(()) => {
-                    self.persist(plan.finish(), |_| false);
+        let floor = floor.clone();
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let verdicts = session.incoming.verdicts.take();
+        match carry_out(plan, &verdicts, &knowledge, &floor) {
+            Ok((plan, dropped)) => {
+                self.count_dropped(dropped);
+                self.persist(plan.finish(), |_| false);
+            }
+            Err(PlanError::BatchFull { .. }) if !verdicts.is_empty() => {
+                // Then one after the other, and the claim again.
+                for verdict in verdicts {
+                    self.enqueue(Job::Verdict { key, verdict });
                 }
-                Err(error) => self.refused(key.0, &error),
+                self.enqueue(Job::Claim { key });
+                return;
+            }
+            Err(error) => {
+                self.refused(key.0, &error);
+                if !verdicts.is_empty() {
+                    self.fail(key);
+                    return;
+                }
             }
         }
         self.direction_done(key);
@@ -81,8 +167,8 @@ impl Replica {
         }
     }
 
-    /// Whether this store is between dropping what a peer has seen the end of and joining the claim that says so. Meanwhile
-    /// it holds less than whoever knows the same, and rightly.
+    /// Whether this store is asking what a peer has seen the end of, or about to drop it. What another gave back meanwhile
+    /// would not be noticed; and where one batch does not hold all, this store may hold less than whoever knows the same.
     pub(super) fn is_taking_ends(&self) -> bool {
         self.repairs.values().any(Repairing::asks_behind_floor)
             || self.sessions.values().any(|session| session.incoming.floor_repaired.is_some())
@@ -135,19 +221,21 @@ impl Replica {
         }
     }
 
-    /// Drops what a peer has seen the end of, and takes in what it holds of the same keys: after a change of view that may
-    /// be outside its claim and unsent, and the drop alone would lose the value if the peer then died.
-    pub(super) fn apply_verdict(
-        &mut self,
-        mut plan: Plan,
-        key: SessionKey,
-        dead: &[(Key, Vec<Dot>)],
-        versions: Vec<(Key, Version)>,
-    ) {
-        match plan_verdict(&mut plan, dead, versions) {
+    /// Takes in what a peer says of some keys: with its claim, if one batch holds both.
+    pub(super) fn judged(&mut self, key: SessionKey, verdict: Verdict) {
+        let limits = &self.config.store;
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        match session.incoming.verdicts.keep(verdict, limits) {
+            None => self.repair_applied(key),
+            Some(verdict) => self.enqueue(Job::Verdict { key, verdict }),
+        }
+    }
+
+    /// Carries out a verdict ahead of its claim, since one batch does not hold all.
+    pub(super) fn apply_verdict(&mut self, mut plan: Plan, key: SessionKey, verdict: Verdict) {
+        match verdict.plan(&mut plan) {
             Ok(dropped) => {
-                self.ends_taken = self.ends_taken.saturating_add(u64::from(dropped > 0));
-                self.stats.dropped_dead = self.stats.dropped_dead.saturating_add(dropped);
+                self.count_dropped(dropped);
                 self.persist(plan.finish(), |_| false);
                 self.repair_applied(key);
             }
@@ -156,6 +244,11 @@ impl Replica {
                 self.end_repair(key, false);
             }
         }
+    }
+
+    fn count_dropped(&mut self, dropped: u64) {
+        self.ends_taken = self.ends_taken.saturating_add(u64::from(dropped > 0));
+        self.stats.dropped_dead = self.stats.dropped_dead.saturating_add(dropped);
     }
 }
 
@@ -166,16 +259,17 @@ fn above(knowledge: &Knowledge, floor: &VectorClock) -> Knowledge {
     union(Knowledge::new(), knowledge.missing_from(&below))
 }
 
-/// Plans a verdict as a whole, and says how many live versions it drops.
-fn plan_verdict(plan: &mut Plan, dead: &[(Key, Vec<Dot>)], versions: Vec<(Key, Version)>) -> Result<u64, PlanError> {
+/// Plans a claim and what has to go before it is joined, and says how many live versions that drops.
+fn carry_out(
+    mut plan: Plan,
+    verdicts: &[Verdict],
+    knowledge: &Knowledge,
+    floor: &VectorClock,
+) -> Result<(Plan, u64), PlanError> {
     let mut dropped = 0_u64;
-    for (key, dots) in dead {
-        for dot in dots {
-            dropped = dropped.saturating_add(plan.drop_dead(key, *dot)?.into());
-        }
+    for verdict in verdicts {
+        dropped = dropped.saturating_add(verdict.plan(&mut plan)?);
     }
-    for (key, version) in versions.into_iter().filter(|_| !sabotage::on(45)) {
-        plan.apply(key, version)?;
-    }
-    Ok(dropped)
+    plan.claim(knowledge, floor)?;
+    Ok((plan, dropped))
 }

@@ -11,6 +11,7 @@ use reconvene_store::{Fingerprint, Key, Record, Version};
 
 use super::Replica;
 use super::apply::Job;
+use super::claims::{Verdict, Verdicts};
 use super::scan::{Listed, Printer, Prints, Scan, shortened};
 use super::session::SessionKey;
 use crate::message::{BUCKETS, CODED_REPAIR, MAX_ASKED, Message, Repair, RepairStep, Scope};
@@ -148,6 +149,10 @@ impl Replica {
     pub(super) fn repair_behind_floor(&mut self, key: SessionKey, covered: Knowledge) -> bool {
         if self.repairs.len() >= MAX_REPAIRS || self.repairs.contains_key(&key) {
             return false;
+        }
+        if let Some(session) = self.sessions.get_mut(&key) {
+            // Nothing was dropped yet, so all of it is found again.
+            session.incoming.verdicts = Verdicts::default();
         }
         // By print alone, a dot with two contents would look as if the other side did not hold it.
         self.open_repair(key, true, Scope::BehindFloor, false, None, Some(covered), Vec::new());
@@ -608,7 +613,7 @@ impl Replica {
         let again = prints.split_off(of_prints);
         exchange.fetch_prints.extend(again);
         match repairing.scope {
-            Scope::BehindFloor => self.enqueue(Job::Verdict { key, dead, versions }),
+            Scope::BehindFloor => self.judged(key, Verdict { dead, versions }),
             Scope::Divergence => {
                 let ends = repairing.ends_taken;
                 self.enqueue(Job::Restore { key, asked: true, ends, versions });
@@ -616,7 +621,7 @@ impl Replica {
         }
     }
 
-    /// What came of an answer is durable.
+    /// What came of an answer is durable, or will be with the claim.
     pub(super) fn repair_applied(&mut self, key: SessionKey) {
         self.touch(key);
         if let Some(repairing) = self.repairs.get_mut(&key) {

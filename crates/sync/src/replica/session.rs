@@ -9,6 +9,7 @@ use reconvene_store::sabotage;
 use reconvene_store::{Digest, NetworkId};
 
 use super::aside::SetAside;
+use super::claims::Verdicts;
 use super::outgoing::OutgoingDirection;
 use super::parts::Parts;
 use super::{Known, Replica};
@@ -57,7 +58,9 @@ pub(super) struct IncomingDirection {
     pub(super) aside: SetAside,
     pub(super) claim: Option<Claim>,
     pub(super) claim_queued: bool,
-    /// What the peer knew to be dead was dropped from what was known here then.
+    /// What the peer has seen the end of.
+    pub(super) verdicts: Verdicts,
+    /// What was known here when that was asked.
     pub(super) floor_repaired: Option<Knowledge>,
     pub(super) done: bool,
 }

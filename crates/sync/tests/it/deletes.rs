@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use reconvene_clock::ReplicaId;
 use reconvene_sim::replicas::ReplicaWorld;
-use reconvene_store::{Body, Class};
+use reconvene_store::{Body, Class, KeyContext, Limits, Replaces};
+use reconvene_sync::memory::LinkFaults;
 use reconvene_sync::{Event, Input, NewWrite, Ticket, forge};
 
 use crate::kit::*;
@@ -177,6 +178,80 @@ fn trap_22_old_backup_meets_floor() {
             assert_eq!(world.digest(node), world.digest(0));
         }
     }
+}
+
+/// Node 2 is an old copy with values whose deletes the others have forgotten, beside which it writes more of this size.
+fn behind_a_floor(seed: u64, dead: usize, beside: usize, limits: impl Fn(&mut Limits)) -> ReplicaWorld {
+    let mut world = settled_with(seed, 3, |_, config| limits(&mut config.store));
+    let keys: Vec<String> = (0..dead).map(|number| format!("dead/{number}")).collect();
+    for name in &keys {
+        world.write(1, vec![put(name, "x")]);
+    }
+    world.run_for(100_000);
+    let backup = world.backup(2);
+    for name in &keys {
+        world.write(1, vec![delete(name)]);
+    }
+    world.run_for(600_000);
+    assert_eq!(waiting(&world), [0; 3]);
+    for peer in 0..2 {
+        world.cut(2, peer, true);
+    }
+    world.restore(2, backup);
+    if beside > 0 {
+        let value = "v".repeat(beside);
+        for name in &keys {
+            let mut write = put(name, &value);
+            write.replaces = Replaces::Context(KeyContext::new());
+            world.write(2, vec![write]);
+        }
+    }
+    world.run_for(1_000);
+    world.set_faults(LinkFaults { delay_ms: 5..=5, ..LinkFaults::NONE });
+    world.heal(2, 0);
+    world
+}
+
+/// Dead values that node 2 still holds.
+fn undead(world: &ReplicaWorld, count: usize) -> usize {
+    let is_dead = |number: &usize| !values(world, 2, &format!("dead/{number}")).iter().any(|value| value == "x");
+    count.saturating_sub((0..count).filter(is_dead).count())
+}
+
+/// A store that has dropped what a peer saw the end of, and not yet joined the claim that says so, holds less than others
+/// who know the same. They would give it back: so one batch does both.
+#[test]
+fn regress_ends_are_taken_with_the_claim() {
+    let mut world = behind_a_floor(230, 300, 0, |_| {});
+    let known = world.replica(0).head().knowledge().clone();
+    while undead(&world, 300) == 300 {
+        assert!(world.now_ms() < 3_000_000, "nothing was dropped");
+        world.run_for(1);
+    }
+    assert_eq!(undead(&world, 300), 0, "some of them are gone, and some are not");
+    assert!(world.replica(2).head().knowledge().covers(&known), "they are gone, and the claim is not joined");
+}
+
+/// What is too much for one batch goes in several.
+#[test]
+fn ends_that_no_batch_holds_are_taken_one_after_the_other() {
+    let few_rows = |limits: &mut Limits| limits.batch_rows = 100;
+    // Known only when the rows are read: what else is in them the peer does not hold.
+    let few_bytes = |limits: &mut Limits| (limits.row_bytes, limits.batch_bytes) = (100_000, 100_000);
+    let check = |mut world: ReplicaWorld| {
+        world.run_for(1_000_000);
+        assert_eq!(undead(&world, 300), 0);
+        assert_eq!(world.replica(2).stats().dropped_dead, 300);
+        world.heal_all();
+        world.run_for(600_000);
+        for node in 0..3 {
+            assert_eq!(world.digest(node), world.digest(0));
+        }
+        world
+    };
+    check(behind_a_floor(231, 300, 0, few_rows));
+    let world = check(behind_a_floor(232, 300, 1_000, few_bytes));
+    assert_eq!(values(&world, 1, "dead/7"), ["v".repeat(1_000)]);
 }
 
 /// A version is refused that names an upper end of the replica whose value was deleted, and so tells nothing of most of its
