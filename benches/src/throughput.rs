@@ -146,7 +146,7 @@ fn row(store: &'static str, jobs: u64, timed: &Timed, raw_jobs: u64, raw_s: f64)
         jobs,
         commits: timed.commits,
         jobs_per_s: ours as u64,
-        jobs_per_cpu_s: timed.cpu_seconds.map(|seconds| (jobs as f64 / seconds) as u64),
+        jobs_per_cpu_s: timed.jobs_per_cpu_s,
         raw_jobs_per_s: raw as u64,
         ratio: raw / ours,
         growth: timed.growth.clone(),
@@ -164,7 +164,7 @@ fn commit<S: MetadataStore>(store: &S, batches: &[Batch]) -> Result<f64> {
 
 struct Timed {
     seconds: f64,
-    cpu_seconds: Option<f64>,
+    jobs_per_cpu_s: Option<u64>,
     commits: usize,
     batches: Vec<Batch>,
     growth: Vec<Growth>,
@@ -225,22 +225,21 @@ impl<S: MetadataStore> Site<S> {
             }
             if number == mark {
                 let last = (number - since.0) as f64;
-                let cpu = cpu_seconds().zip(since.2).map(|(end, start)| (last / (end - start)) as u64);
                 let bytes = memory_bytes().zip(bytes_start).map(|(end, start)| end.saturating_sub(start) / number);
                 growth.push(Growth {
                     jobs_held: number,
                     jobs_per_s: (last / since.1.elapsed().as_secs_f64()) as u64,
-                    jobs_per_cpu_s: cpu,
+                    jobs_per_cpu_s: jobs_per_cpu_s(last, since.2),
                     bytes_per_job: bytes,
                 });
                 mark *= 10;
             }
         }
         let seconds = start.elapsed().as_secs_f64();
-        let cpu_seconds = cpu_seconds().zip(cpu_start).map(|(end, start)| end - start);
+        let jobs_per_cpu_s = jobs_per_cpu_s(jobs as f64, cpu_start);
         let statistics = self.node.coordinator().statistics();
         ensure!(statistics.accepted == jobs && statistics.jobs_open == 0, "not every job has a result: {statistics:?}");
-        Ok(Timed { seconds, cpu_seconds, commits: self.commits, batches: self.batches, growth })
+        Ok(Timed { seconds, jobs_per_cpu_s, commits: self.commits, batches: self.batches, growth })
     }
 
     /// A millisecond passes.
@@ -327,6 +326,13 @@ impl<S: MetadataStore> Site<S> {
     }
 }
 
+/// Jobs a second of processor time since `start`. The kernel counts it in steps of some milliseconds, so that few of them say
+/// nothing.
+fn jobs_per_cpu_s(jobs: f64, start: Option<f64>) -> Option<u64> {
+    let seconds = cpu_seconds()? - start?;
+    (seconds >= MEASURED_S).then_some((jobs / seconds) as u64)
+}
+
 /// Time that this thread was on a processor.
 fn cpu_seconds() -> Option<f64> {
     let schedule = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
@@ -360,5 +366,7 @@ fn identity() -> Identity {
 
 const EXECUTOR: NodeId = NodeId::new([2; 16]);
 const HEARTBEAT_MS: u64 = 5_000;
+/// Processor time in which a rate can be told.
+const MEASURED_S: f64 = 0.1;
 /// Jobs whose batches are kept for the raw commits in memory.
 const RAW_JOBS: u64 = 20_000;
