@@ -13,6 +13,7 @@
 )]
 
 mod bundle;
+mod by_job;
 pub mod client;
 mod command;
 mod config;

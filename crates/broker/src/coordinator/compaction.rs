@@ -171,7 +171,7 @@ impl Coordinator {
             self.timers.disarm(timer);
         }
         self.dirty.remove(&id);
-        self.locals.remove(&id);
+        self.locals.remove(id);
         self.attest(id);
         self.ladder.forget(id);
         self.compaction.remove(id);

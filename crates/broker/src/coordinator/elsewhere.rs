@@ -40,7 +40,7 @@ impl Coordinator {
         }
         let Some(job) = self.view.job(id) else { return false };
         let (ownership, level) = (job.ownership(), self.view.level(job, self.at.wall));
-        let local = self.locals.entry(id).or_default();
+        let local = self.locals.or_default(id);
         if local.asking.waits_for.is_some() {
             return true;
         }
@@ -57,7 +57,7 @@ impl Coordinator {
         // Where it can run here it goes to those who seem to have room, unless others may be stopped for it there.
         let worth_asking = |free: i64| mine == 0 || level > 0 || free > 0 && free > here;
         let candidates = elsewhere.filter(|(free, _)| worth_asking(*free));
-        let asked = self.locals.get(&id).map(|local| &local.asking.asked);
+        let asked = self.locals.get(id).map(|local| &local.asking.asked);
         let next = candidates.filter(|(_, replica)| asked.is_none_or(|asked| !asked.contains(replica))).max();
         let enough = asked.is_some_and(|asked| asked.len() >= ASKS);
         match next.filter(|_| !enough).and_then(|(_, replica)| Some((replica, self.view.member(replica)?.node))) {
@@ -80,7 +80,7 @@ impl Coordinator {
             region: spec.region.clone(),
             client: spec.client.clone(),
         };
-        let local = self.locals.entry(id).or_default();
+        let local = self.locals.or_default(id);
         local.asking.asked.insert(replica);
         local.asking.waits_for = Some(replica);
         count(&mut self.statistics.places_asked);
@@ -91,7 +91,7 @@ impl Coordinator {
     /// Everybody worth asking was asked. One that can never run here goes to who can run it when idle: it waits there, and
     /// not in vain.
     fn end_asking(&mut self, id: JobId, stranded: bool) -> bool {
-        let Some(local) = self.locals.get_mut(&id) else { return false };
+        let Some(local) = self.locals.get_mut(id) else { return false };
         let Asking { able, silent, .. } = core::mem::take(&mut local.asking);
         let there = able.into_iter().chain(silent).find(|replica| self.is_there(*replica));
         match there.filter(|_| stranded) {
@@ -110,7 +110,7 @@ impl Coordinator {
 
     /// A broker that was asked has not answered in time.
     pub(super) fn place_answer_is_late(&mut self, id: JobId) {
-        let Some(local) = self.locals.get_mut(&id) else { return };
+        let Some(local) = self.locals.get_mut(id) else { return };
         let Some(silent) = local.asking.waits_for.take() else { return };
         local.asking.silent.push(silent);
         self.consider_hand_over(id);
@@ -190,7 +190,7 @@ impl Coordinator {
         let PlaceAnswer { job: id, epoch, by, verdict } = answer;
         let is_from = self.view.member(by).is_some_and(|member| member.node == from);
         let owned = self.view.job(id).map(JobRecord::ownership).filter(|own| own.owner == self.own.replica);
-        let Some(local) = self.locals.get_mut(&id) else { return };
+        let Some(local) = self.locals.get_mut(id) else { return };
         // An answer that comes late is as good, as long as the question stands.
         let was_asked = is_from && owned.is_some_and(|own| own.epoch == epoch) && local.asking.asked.contains(&by);
         if !was_asked || !self.queue.contains(id) {

@@ -116,7 +116,7 @@ impl Coordinator {
             return;
         }
         let left = |until: Timestamp| Some(until.saturating_since(at));
-        let not_before = self.locals.get(&id).map(|local| local.not_before).filter(|until| *until > at);
+        let not_before = self.locals.get(id).map(|local| local.not_before).filter(|until| *until > at);
         if let Some(until) = not_before.filter(|_| owner.cause == Some(OwnCause::TakenOver)) {
             grounds.push(Ground::Held { reason: WaitReason::Recovering, for_ms: left(until) });
             return;
@@ -217,7 +217,7 @@ impl Coordinator {
         if let Some(short) = shortage(spec.demand, homed.free()) {
             return Obstacle::Reason(short);
         }
-        let refused = self.locals.get(&job.id).and_then(|local| local.refused_by.get(&id));
+        let refused = self.locals.get(job.id).and_then(|local| local.refused_by.get(&id));
         let refused = refused.filter(|refused| {
             (refused.session, refused.registration) == (homed.session, homed.registration)
                 && refused.until.is_none_or(|until| self.at.mono < until)
@@ -263,7 +263,7 @@ impl Coordinator {
         let record = job.attempts.get(&attempt);
         let fact = record.and_then(|record| record.fact());
         let phase = record.and_then(|record| record.phase());
-        let seen = || self.locals.get(&job.id).and_then(|local| local.causes.get(&attempt).copied());
+        let seen = || self.locals.get(job.id).and_then(|local| local.causes.get(&attempt).copied());
         // Only who gave it up knows why. Of a newer session everybody does.
         let told = || {
             let fact = fact?;
@@ -271,7 +271,7 @@ impl Coordinator {
             (now.session > fact.session).then_some(LossCause::NewSession)
         };
         let lost = (phase == Some(Phase::Lost)).then(|| seen().or_else(told)).flatten();
-        let placed = self.locals.get(&job.id).and_then(|local| local.choice);
+        let placed = self.locals.get(job.id).and_then(|local| local.choice);
         let current = job.current_attempt().filter(|current| job.token(current) > job.token(&attempt));
         Ground::Attempt {
             attempt,

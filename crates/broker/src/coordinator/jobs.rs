@@ -87,12 +87,12 @@ impl Coordinator {
         let missing = job.pin().map(|pin| pin.policy).filter(|_| job.is_unresolved());
         let too_late = canonical.filter(|_| job.is_cancelled_by(own));
         if let Some(policy) = missing
-            && !core::mem::replace(&mut self.locals.entry(id).or_default().unresolved, true)
+            && !core::mem::replace(&mut self.locals.or_default(id).unresolved, true)
         {
             self.notify(EventKind::Unresolved { job: id, policy });
         }
         if let Some(canonical) = too_late
-            && !core::mem::replace(&mut self.locals.entry(id).or_default().cancel_too_late, true)
+            && !core::mem::replace(&mut self.locals.or_default(id).cancel_too_late, true)
         {
             self.notify(EventKind::CancelTooLate { job: id, canonical });
         }
@@ -101,13 +101,13 @@ impl Coordinator {
         } else if has_success {
             // Challengers may still come, but nothing more is started.
             self.unqueue(id);
-            if core::mem::replace(&mut self.locals.entry(id).or_default().over, false) && owner != own {
+            if core::mem::replace(&mut self.locals.or_default(id).over, false) && owner != own {
                 // A pin has opened it again. If its owner went meanwhile, nobody stood in for it.
                 self.consider_takeover(id, owner);
             }
             self.contest(id);
         } else {
-            self.locals.entry(id).or_default().over = false;
+            self.locals.or_default(id).over = false;
             self.check_held(id);
             self.check_reappeared(id);
             self.consider_waiting(id);
@@ -120,7 +120,7 @@ impl Coordinator {
         let (now, over) = (job.ownership(), job.is_over(self.config.retries));
         let own = self.own.replica;
         let at = self.at.mono;
-        let local = self.locals.entry(id).or_default();
+        let local = self.locals.or_default(id);
         // What was decided before this broker was opened is no news.
         let unknown = (!self.loading).then(|| job.first_ownership());
         let known = local.ownership.replace(now);
@@ -154,7 +154,7 @@ impl Coordinator {
             self.notify(EventKind::OwnershipTaken { job: id, epoch: now.epoch, from: before.owner, cause });
             if cause == OwnCause::TakenOver {
                 let detection_ms = self.config.detection_ms();
-                let local = self.locals.entry(id).or_default();
+                let local = self.locals.or_default(id);
                 local.not_before = self.at.mono.saturating_add(detection_ms);
                 local.reason = Some(WaitReason::Recovering);
                 self.arm(Timer::Recover(id), detection_ms);
@@ -181,18 +181,18 @@ impl Coordinator {
         }
         if self.waits_for_storm(id) {
             self.unqueue(id);
-            let local = self.locals.entry(id).or_default();
+            let local = self.locals.or_default(id);
             if !core::mem::replace(&mut local.in_storm, true) {
                 self.notify(EventKind::JobWaiting { job: id, reason: WaitReason::StormGuard });
             }
             return;
         }
-        self.locals.entry(id).or_default().in_storm = false;
+        self.locals.or_default(id).in_storm = false;
         if self.is_quarantined(id) {
             self.unqueue(id);
             return;
         }
-        let local = self.locals.entry(id).or_default();
+        let local = self.locals.or_default(id);
         let not_before = local.not_before;
         if not_before > self.at.mono {
             let reason = local.reason.take();
@@ -214,7 +214,7 @@ impl Coordinator {
         if self.queue.remove(id) {
             self.timers.disarm(Timer::HandOver(id));
             self.timers.disarm(Timer::PlaceAnswer(id));
-            if let Some(local) = self.locals.get_mut(&id) {
+            if let Some(local) = self.locals.get_mut(id) {
                 local.refusal = None;
                 local.asking = Asking::default();
             }
@@ -259,7 +259,7 @@ impl Coordinator {
         let reason = if completed { StopReason::Completed } else { StopReason::Cancelled };
         self.unqueue(id);
         self.unreserve(id);
-        let local = self.locals.entry(id).or_default();
+        let local = self.locals.or_default(id);
         let fails = failed && mine && !core::mem::replace(&mut local.failed, true);
         let ends = !core::mem::replace(&mut local.over, true);
         if ends {
@@ -285,7 +285,7 @@ impl Coordinator {
         self.unreserve(id);
         self.timers.disarm(Timer::Ready(id));
         self.dirty.remove(&id);
-        self.locals.remove(&id);
+        self.locals.remove(id);
         self.drop_orders(id);
     }
 
@@ -389,7 +389,7 @@ impl Coordinator {
         let registration = self.view.executor(executor).map_or(0, |(_, fact)| fact.registration);
         if self.mark(attempt, Phase::Lost, registration, 0) {
             count(&mut self.statistics.lost);
-            self.locals.entry(attempt.job).or_default().causes.insert(attempt, cause);
+            self.locals.or_default(attempt.job).causes.insert(attempt, cause);
             self.notify(EventKind::AttemptLost { attempt, executor, cause });
         }
     }

@@ -53,6 +53,7 @@ use self::queue::Queue;
 use self::reservations::Reservations;
 use self::storm::StormGuard;
 use self::timers::{Timer, Timers};
+use crate::by_job::ByJob;
 use crate::event::StormEnd;
 use crate::fact::DataId;
 use crate::peer::PeerMessage;
@@ -229,7 +230,7 @@ pub struct Coordinator {
     outbox: Outbox,
     timers: Timers,
     dirty: BTreeSet<JobId>,
-    locals: BTreeMap<JobId, Box<Local>>,
+    locals: ByJob<Box<Local>>,
     queue: Queue,
     /// Waiting jobs that no executor of ours could run even when idle.
     stranded: BTreeSet<JobId>,
@@ -305,7 +306,7 @@ impl Coordinator {
             outbox: Outbox::default(),
             timers: Timers::default(),
             dirty: BTreeSet::new(),
-            locals: BTreeMap::new(),
+            locals: ByJob::default(),
             queue: Queue::default(),
             stranded: BTreeSet::new(),
             waiting: BTreeSet::new(),

@@ -96,7 +96,7 @@ impl Coordinator {
         let rules = self.rules();
         let now = self.at.wall;
         let cluster = self.cluster(wanted.job);
-        let local = self.locals.get(&wanted.job);
+        let local = self.locals.get(wanted.job);
         let preemptor = Preemptor {
             job: &wanted.facts,
             displaced: local.and_then(|local| local.displaced),
@@ -208,7 +208,7 @@ impl Coordinator {
         }
         let spent = u64::try_from(stopped.len()).unwrap_or(u64::MAX);
         self.spend(id, spent, &rules);
-        self.locals.entry(id).or_default().victims.extend(stopped);
+        self.locals.or_default(id).victims.extend(stopped);
         self.order_now(executor);
     }
 
@@ -230,7 +230,7 @@ impl Coordinator {
         if !self.mark(attempt, Phase::Preempted, registration, 0) {
             return;
         }
-        let local = self.locals.entry(attempt.job).or_default();
+        let local = self.locals.or_default(attempt.job);
         local.displaced = Some(self.at.wall);
         local.preempted_by.insert(attempt, by);
         count(&mut self.statistics.preempted);
@@ -245,7 +245,7 @@ impl Coordinator {
             let ms = at.saturating_since(self.at.wall).max(1);
             self.timers.arm_sooner(Timer::Preempt, self.at.mono.saturating_add(ms));
         }
-        let local = self.locals.entry(id).or_default();
+        let local = self.locals.or_default(id);
         if local.refusal.as_ref() == Some(reason) {
             return;
         }
@@ -279,7 +279,7 @@ impl Coordinator {
             }
             PreemptionRefusal::Budget => now.saturating_add(rules.refill_ms),
             PreemptionRefusal::CoolDown => {
-                let displaced = self.locals.get(&id).and_then(|local| local.displaced)?;
+                let displaced = self.locals.get(id).and_then(|local| local.displaced)?;
                 displaced.saturating_add(rules.cool_down_ms)
             }
             PreemptionRefusal::NotLowerTier | PreemptionRefusal::MaxCount | PreemptionRefusal::WouldNotFit => {

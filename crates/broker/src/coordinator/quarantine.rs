@@ -93,7 +93,7 @@ impl Coordinator {
         let Some(job) = self.view.job(id) else { return };
         let (own, at) = (self.own.replica, self.at.mono);
         let window_ms = self.config.storm_window_ms;
-        let local = self.locals.entry(id).or_default();
+        let local = self.locals.or_default(id);
         if let Some(hold) = job.hold().filter(|hold| hold.released && hold.reason == HoldReason::PoisonSuspected)
             && hold.revision > local.lost.released
         {
@@ -121,7 +121,7 @@ impl Coordinator {
 
     /// Whether the job seems to be what its executors crash of. A power cut is no poison: it takes others, too.
     fn suspicion(&self, id: JobId) -> Suspicion {
-        let Some(local) = self.locals.get(&id) else { return Suspicion::None };
+        let Some(local) = self.locals.get(id) else { return Suspicion::None };
         let (mut alone, mut perhaps) = (BTreeSet::new(), BTreeSet::new());
         let mut clear = Timestamp::from_millis(0);
         for loss in local.lost.seen.values() {

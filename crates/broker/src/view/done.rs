@@ -40,7 +40,7 @@ impl View {
         }
         for (first, last) in new {
             let (first, last) = (JobId::new(admitted_by, first), JobId::new(admitted_by, last));
-            let known: Vec<_> = self.jobs.range(first..=last).map(|(id, _)| *id).collect();
+            let known: Vec<_> = self.jobs.starting_at(first).map(|(id, _)| id).take_while(|id| *id <= last).collect();
             for id in known {
                 if let Some(policy) = self.job(id).and_then(JobRecord::awaited_policy) {
                     super::remove(&mut self.awaiting, &policy, &id);

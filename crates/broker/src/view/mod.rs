@@ -30,6 +30,7 @@ pub use self::models::{
     AttemptView, DataContent, DataHolder, DataView, EmergencyView, ExecutorView, JobStatus, JobView, PolicyView,
     ResultView, SubmissionView,
 };
+use crate::by_job::ByJob;
 use crate::fact::{
     CodecError, DataId, EmergencyFact, ExecutorFact, ExecutorState, Fact, FactKey, Ranges, SpecFact, Verdict,
 };
@@ -39,8 +40,7 @@ use crate::strategy;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     retries: u32,
-    /// Each in a place of its own: nodes of the tree are half empty.
-    jobs: BTreeMap<JobId, Box<JobRecord>>,
+    jobs: ByJob<Box<JobRecord>>,
     executors: BTreeMap<NodeId, BTreeMap<ReplicaId, ExecutorFact>>,
     /// How many of these facts each broker has written.
     homes: BTreeMap<ReplicaId, usize>,
@@ -106,7 +106,7 @@ impl View {
     pub(crate) fn new(retries: u32) -> Self {
         Self {
             retries,
-            jobs: BTreeMap::new(),
+            jobs: ByJob::default(),
             executors: BTreeMap::new(),
             homes: BTreeMap::new(),
             emergencies: BTreeMap::new(),
@@ -204,8 +204,8 @@ impl View {
 
     fn apply_to_job(&mut self, key: FactKey, fact: Fact, changes: &mut Vec<Change>) {
         let Some(id) = key.job().filter(|_| !self.folds_to_nothing(&key)) else { return };
-        let before = self.jobs.get(&id).map(|job| self.indexed(job));
-        let job = self.jobs.entry(id).or_insert_with(|| Box::new(JobRecord::new(id)));
+        let before = self.jobs.get(id).map(|job| self.indexed(job));
+        let job = self.jobs.or_insert_with(id, || Box::new(JobRecord::new(id)));
         let awaited = job.awaited_policy();
         let (changed, contradiction) = job.apply(&key, fact);
         if let Some(wanted) = job.wanted_policy() {
@@ -245,8 +245,8 @@ impl View {
         self.policies.insert(id, Arc::clone(&policy));
         changes.push(Change::Policy);
         for job in self.awaiting.remove(&id).unwrap_or_default() {
-            let before = self.jobs.get(&job).map(|job| self.indexed(job));
-            let Some(record) = self.jobs.get_mut(&job).filter(|record| record.wanted_policy() == Some(id)) else {
+            let before = self.jobs.get(job).map(|job| self.indexed(job));
+            let Some(record) = self.jobs.get_mut(job).filter(|record| record.wanted_policy() == Some(id)) else {
                 continue;
             };
             record.set_policy(id, Some(Arc::clone(&policy)));
@@ -286,7 +286,7 @@ impl View {
 
     /// Moves a job in the indexes from where it was to where it is.
     fn index(&mut self, id: JobId, before: Option<Indexed>) {
-        let Some(after) = self.jobs.get(&id).map(|job| self.indexed(job)) else { return };
+        let Some(after) = self.jobs.get(id).map(|job| self.indexed(job)) else { return };
         self.reindex(id, before.unwrap_or_default(), after);
     }
 
@@ -339,22 +339,21 @@ impl View {
 
     /// Takes a job back whose specification the store refused. Nobody has heard of it.
     pub(crate) fn withdraw(&mut self, id: JobId) {
-        let Some(before) = self.jobs.get(&id).map(|job| self.indexed(job)) else { return };
-        self.jobs.remove(&id);
+        let Some(before) = self.jobs.get(id).map(|job| self.indexed(job)) else { return };
+        self.jobs.remove(id);
         self.reindex(id, before, Indexed::default());
     }
 
     pub(crate) fn job(&self, id: JobId) -> Option<&JobRecord> {
-        self.jobs.get(&id).map(Box::as_ref)
+        self.jobs.get(id).map(Box::as_ref)
     }
 
     /// Jobs by name, beginning after `after`.
     pub(crate) fn jobs_after(&self, after: Option<JobId>) -> impl Iterator<Item = &JobRecord> {
-        let from = after.map_or(core::ops::Bound::Unbounded, core::ops::Bound::Excluded);
-        self.jobs.range((from, core::ops::Bound::Unbounded)).map(|(_, job)| job.as_ref())
+        self.jobs.after(after).map(|(_, job)| job.as_ref())
     }
 
-    pub(crate) fn job_count(&self) -> usize {
+    pub(crate) const fn job_count(&self) -> usize {
         self.jobs.len()
     }
 
