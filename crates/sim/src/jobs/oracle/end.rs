@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use reconvene_broker::{JobStatus, JobView, Node};
 use reconvene_clock::ReplicaId;
 use reconvene_executor::{Finality, JobId, SubmissionId};
-use reconvene_store::{Cursor, MemoryStore, MetadataStore, Prefix, Record, Snapshot, ready};
+use reconvene_store::{Body, Cursor, Key, MemoryStore, MetadataStore, Prefix, Record, Snapshot, Version, ready};
 
 use super::{Accepted, Oracle, Placed, violation};
 use crate::jobs::Violation;
@@ -70,10 +70,13 @@ impl Oracle {
     /// What must hold when all is done.
     pub(in crate::jobs) fn check_done(&self, world: &World) -> Result<(), Violation> {
         let up: Vec<_> = (0..world.counts().0).filter(|broker| world.runs(Place::Broker(*broker))).collect();
-        let mut first: Option<(usize, Vec<JobView>, Vec<Record>)> = None;
+        // What a member that is gone for good had, some heard from it and others never will: they forget other deletes.
+        let waits = self.brokers.iter().any(|told| told.killed);
+        let mut first: Option<(usize, Vec<JobView>, Versions)> = None;
         for broker in up {
             let Some(node) = world.broker(broker) else { continue };
-            let (views, records) = (views(node), world.store(broker).map(records).unwrap_or_default());
+            let held = world.store(broker).map(records).unwrap_or_default();
+            let (views, records) = (views(node), versions(&held, !waits));
             for job in &views {
                 self.check_ended(world, broker, job)?;
                 let named = job.result.as_ref().map(|result| result.submission);
@@ -98,7 +101,8 @@ impl Oracle {
             let digests =
                 [*other, broker].map(|broker| world.broker(broker).map(|node| node.replica().head().digest().root));
             if *other_records != records || digests.first() != digests.last() {
-                let what = format!("brokers {other} and {broker}: records or digests differ, {digests:?}");
+                let at = difference_at(other_records, &records);
+                let what = format!("brokers {other} and {broker}: records or digests differ, {digests:?}, at {at:?}");
                 return Err(violation(world, "S3", what));
             }
             if let Some(what) = difference(other_views, &views) {
@@ -291,6 +295,23 @@ fn brief(view: &JobView) -> String {
     format!(
         "{id} is {status:?}, settled {settled}, of {owner} since {epoch:?}:{attempts};{submissions}; named {named:?}"
     )
+}
+
+type Versions = BTreeMap<Key, Vec<Version>>;
+
+/// What a store holds under each key.
+fn versions(records: &[Record], deletes: bool) -> Versions {
+    let of = |record: &Record| -> Vec<Version> {
+        record.siblings().iter().filter(|version| deletes || version.body != Body::Tombstone).cloned().collect()
+    };
+    let held = records.iter().map(|record| (record.key().clone(), of(record)));
+    held.filter(|(_, versions)| !versions.is_empty()).collect()
+}
+
+/// The keys under which two stores hold something else.
+fn difference_at<'a>(one: &'a Versions, other: &'a Versions) -> BTreeSet<&'a Key> {
+    let keys = one.keys().chain(other.keys());
+    keys.filter(|key| one.get(*key) != other.get(*key)).collect()
 }
 
 fn records(store: &MemoryStore) -> Vec<Record> {
