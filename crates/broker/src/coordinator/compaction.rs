@@ -172,6 +172,7 @@ impl Coordinator {
         }
         self.dirty.remove(&id);
         self.locals.remove(id);
+        self.troubles.remove(&id);
         self.attest(id);
         self.ladder.forget(id);
         self.compaction.remove(id);

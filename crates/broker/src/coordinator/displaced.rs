@@ -14,9 +14,9 @@ const LISTED: usize = Explanation::LISTED;
 impl Coordinator {
     /// The jobs for which attempts of this one were stopped here.
     pub(super) fn why_preempted(&self, job: &JobRecord, grounds: &mut Vec<Ground>) {
-        let Some(local) = self.locals.get(job.id) else { return };
+        let Some(trouble) = self.troubles.get(&job.id) else { return };
         let phase = |attempt| job.attempts.get(attempt).and_then(|record| record.phase());
-        let preempted = local.preempted_by.iter().filter(|(attempt, _)| phase(attempt) == Some(Phase::Preempted));
+        let preempted = trouble.preempted_by.iter().filter(|(attempt, _)| phase(attempt) == Some(Phase::Preempted));
         grounds.extend(preempted.take(LISTED).map(|(attempt, by)| Ground::Preempted { attempt: *attempt, by: *by }));
     }
 
@@ -31,7 +31,7 @@ impl Coordinator {
             for_ms: reserved.until.saturating_since(self.at.mono),
         });
         grounds.extend(kept);
-        let refusal = self.locals.get(job.id).and_then(|local| local.refusal.clone());
+        let refusal = self.troubles.get(&job.id).and_then(|trouble| trouble.refusal.clone());
         grounds.extend(refusal.map(|reason| Ground::NobodyPreempted { reason }));
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use reconvene_clock::{NodeId, ReplicaId};
+use reconvene_clock::{NodeId, ReplicaId, Timestamp};
 use reconvene_executor::{JobId, JobSpec};
 use reconvene_resolve::{JobFacts, Level, Reason};
 
@@ -40,11 +40,12 @@ impl Coordinator {
         }
         let Some(job) = self.view.job(id) else { return false };
         let (ownership, level) = (job.ownership(), self.view.level(job, self.at.wall));
-        let local = self.locals.or_default(id);
-        if local.asking.waits_for.is_some() {
+        let asking = self.troubles.get(&id).map(|trouble| &trouble.asking);
+        if asking.is_some_and(|asking| asking.waits_for.is_some()) {
             return true;
         }
-        let waited = self.at.mono.saturating_since(local.owned_since) >= self.config.place_after_ms;
+        let owned_since = self.locals.get(id).map_or_else(Timestamp::default, |local| local.owned_since);
+        let waited = self.at.mono.saturating_since(owned_since) >= self.config.place_after_ms;
         // A job that was handed over stays for a while, so that it cannot be passed round and round.
         if ownership.cause == Some(OwnCause::HandedOver) && !waited {
             return false;
@@ -57,7 +58,7 @@ impl Coordinator {
         // Where it can run here it goes to those who seem to have room, unless others may be stopped for it there.
         let worth_asking = |free: i64| mine == 0 || level > 0 || free > 0 && free > here;
         let candidates = elsewhere.filter(|(free, _)| worth_asking(*free));
-        let asked = self.locals.get(id).map(|local| &local.asking.asked);
+        let asked = asking.map(|asking| &asking.asked);
         let next = candidates.filter(|(_, replica)| asked.is_none_or(|asked| !asked.contains(replica))).max();
         let enough = asked.is_some_and(|asked| asked.len() >= ASKS);
         match next.filter(|_| !enough).and_then(|(_, replica)| Some((replica, self.view.member(replica)?.node))) {
@@ -80,9 +81,9 @@ impl Coordinator {
             region: spec.region.clone(),
             client: spec.client.clone(),
         };
-        let local = self.locals.or_default(id);
-        local.asking.asked.insert(replica);
-        local.asking.waits_for = Some(replica);
+        let trouble = self.troubles.entry(id).or_default();
+        trouble.asking.asked.insert(replica);
+        trouble.asking.waits_for = Some(replica);
         count(&mut self.statistics.places_asked);
         self.tell(node, PeerMessage::PlaceRequest(request));
         self.arm(Timer::PlaceAnswer(id), self.config.heartbeat_ms);
@@ -91,8 +92,8 @@ impl Coordinator {
     /// Everybody worth asking was asked. One that can never run here goes to who can run it when idle: it waits there, and
     /// not in vain.
     fn end_asking(&mut self, id: JobId, stranded: bool) -> bool {
-        let Some(local) = self.locals.get_mut(id) else { return false };
-        let Asking { able, silent, .. } = core::mem::take(&mut local.asking);
+        let Asking { able, silent, .. } =
+            self.troubles.get_mut(&id).map(|trouble| core::mem::take(&mut trouble.asking)).unwrap_or_default();
         let there = able.into_iter().chain(silent).find(|replica| self.is_there(*replica));
         match there.filter(|_| stranded) {
             Some(to) => self.hand_over(id, to),
@@ -110,9 +111,9 @@ impl Coordinator {
 
     /// A broker that was asked has not answered in time.
     pub(super) fn place_answer_is_late(&mut self, id: JobId) {
-        let Some(local) = self.locals.get_mut(id) else { return };
-        let Some(silent) = local.asking.waits_for.take() else { return };
-        local.asking.silent.push(silent);
+        let Some(trouble) = self.troubles.get_mut(&id) else { return };
+        let Some(silent) = trouble.asking.waits_for.take() else { return };
+        trouble.asking.silent.push(silent);
         self.consider_hand_over(id);
     }
 
@@ -190,26 +191,26 @@ impl Coordinator {
         let PlaceAnswer { job: id, epoch, by, verdict } = answer;
         let is_from = self.view.member(by).is_some_and(|member| member.node == from);
         let owned = self.view.job(id).map(JobRecord::ownership).filter(|own| own.owner == self.own.replica);
-        let Some(local) = self.locals.get_mut(id) else { return };
+        let Some(trouble) = self.troubles.get_mut(&id) else { return };
         // An answer that comes late is as good, as long as the question stands.
-        let was_asked = is_from && owned.is_some_and(|own| own.epoch == epoch) && local.asking.asked.contains(&by);
+        let was_asked = is_from && owned.is_some_and(|own| own.epoch == epoch) && trouble.asking.asked.contains(&by);
         if !was_asked || !self.queue.contains(id) {
             return;
         }
-        let expected = local.asking.waits_for == Some(by);
+        let expected = trouble.asking.waits_for == Some(by);
         match verdict {
             PlaceVerdict::Reserved { .. } => {
-                local.asking = Asking::default();
+                trouble.asking = Asking::default();
                 self.timers.disarm(Timer::PlaceAnswer(id));
                 self.hand_over(id, by);
             }
             PlaceVerdict::Refused(why) => {
-                local.asking.silent.retain(|silent| *silent != by);
-                if why.is_able() && !local.asking.able.contains(&by) {
-                    local.asking.able.push(by);
+                trouble.asking.silent.retain(|silent| *silent != by);
+                if why.is_able() && !trouble.asking.able.contains(&by) {
+                    trouble.asking.able.push(by);
                 }
                 if expected {
-                    local.asking.waits_for = None;
+                    trouble.asking.waits_for = None;
                     self.timers.disarm(Timer::PlaceAnswer(id));
                 }
                 self.notify(EventKind::PlaceRefused { job: id, by, reason: why });

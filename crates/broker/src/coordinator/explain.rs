@@ -217,7 +217,7 @@ impl Coordinator {
         if let Some(short) = shortage(spec.demand, homed.free()) {
             return Obstacle::Reason(short);
         }
-        let refused = self.locals.get(job.id).and_then(|local| local.refused_by.get(&id));
+        let refused = self.troubles.get(&job.id).and_then(|trouble| trouble.refused_by.get(&id));
         let refused = refused.filter(|refused| {
             (refused.session, refused.registration) == (homed.session, homed.registration)
                 && refused.until.is_none_or(|until| self.at.mono < until)
@@ -263,7 +263,7 @@ impl Coordinator {
         let record = job.attempts.get(&attempt);
         let fact = record.and_then(|record| record.fact());
         let phase = record.and_then(|record| record.phase());
-        let seen = || self.locals.get(job.id).and_then(|local| local.causes.get(&attempt).copied());
+        let seen = || self.troubles.get(&job.id).and_then(|trouble| trouble.causes.get(&attempt).copied());
         // Only who gave it up knows why. Of a newer session everybody does.
         let told = || {
             let fact = fact?;

@@ -216,16 +216,16 @@ impl Coordinator {
         let until = wait_ms.map(|ms| self.at.mono.saturating_add(ms));
         let refused = RefusedBy { session: homed.session, registration, until, greatest };
         count(&mut self.statistics.refused);
-        let before = self.locals.or_default(attempt.job).refused_by.insert(from, refused);
+        let before = self.troubles.entry(attempt.job).or_default().refused_by.insert(from, refused);
         if let Some(until) = until {
             self.timers.arm(Timer::Ready(attempt.job), until);
         }
         let waited = before.is_some_and(|before| before.greatest == greatest);
         if let Some(greatest) = greatest.filter(|_| waited)
             && self.outrank(attempt.job, greatest)
-            && let Some(local) = self.locals.get_mut(attempt.job)
+            && let Some(trouble) = self.troubles.get_mut(&attempt.job)
         {
-            local.refused_by.remove(&from);
+            trouble.refused_by.remove(&from);
         }
         self.mark(attempt, Phase::Refused, registration, 0);
         self.notify(EventKind::AttemptRefused { attempt, executor: from });

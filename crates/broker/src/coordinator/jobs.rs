@@ -29,12 +29,25 @@ pub(super) struct Local {
     /// Not to be placed before.
     pub(super) not_before: Timestamp,
     pub(super) reason: Option<WaitReason>,
+    /// Why the last attempt that was placed here went where it went.
+    pub(super) choice: Option<(AttemptId, Choice)>,
+    /// Whether its end was acted upon.
+    over: bool,
+    failed: bool,
+    /// Whether it was said that its results cannot be judged.
+    unresolved: bool,
+    /// Whether it was said to wait for the end of the storm guard.
+    in_storm: bool,
+    cancel_too_late: bool,
+}
+
+/// What this broker remembers of a job that was not simply placed and done. Most are.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
     pub(super) refused_by: BTreeMap<NodeId, RefusedBy>,
     pub(super) lost: Losses,
     /// Why this broker gave attempts up.
     pub(super) causes: BTreeMap<AttemptId, LossCause>,
-    /// Why the last attempt that was placed here went where it went.
-    pub(super) choice: Option<(AttemptId, Choice)>,
     /// When it was preempted here last.
     pub(super) displaced: Option<WallTime>,
     /// Its attempts that were preempted here, and for whom.
@@ -45,14 +58,6 @@ pub(super) struct Local {
     pub(super) refusal: Option<Reason>,
     /// The brokers that are asked for room for it.
     pub(super) asking: Asking,
-    /// Whether its end was acted upon.
-    over: bool,
-    failed: bool,
-    /// Whether it was said that its results cannot be judged.
-    unresolved: bool,
-    /// Whether it was said to wait for the end of the storm guard.
-    in_storm: bool,
-    cancel_too_late: bool,
 }
 
 /// An executor did not take a job.
@@ -214,9 +219,9 @@ impl Coordinator {
         if self.queue.remove(id) {
             self.timers.disarm(Timer::HandOver(id));
             self.timers.disarm(Timer::PlaceAnswer(id));
-            if let Some(local) = self.locals.get_mut(id) {
-                local.refusal = None;
-                local.asking = Asking::default();
+            if let Some(trouble) = self.troubles.get_mut(&id) {
+                trouble.refusal = None;
+                trouble.asking = Asking::default();
             }
         }
         self.stranded.remove(&id);
@@ -262,8 +267,8 @@ impl Coordinator {
         let local = self.locals.or_default(id);
         let fails = failed && mine && !core::mem::replace(&mut local.failed, true);
         let ends = !core::mem::replace(&mut local.over, true);
-        if ends {
-            local.refused_by.clear();
+        if ends && let Some(trouble) = self.troubles.get_mut(&id) {
+            trouble.refused_by.clear();
         }
         if fails {
             self.notify(EventKind::JobFailed { job: id });
@@ -286,6 +291,7 @@ impl Coordinator {
         self.timers.disarm(Timer::Ready(id));
         self.dirty.remove(&id);
         self.locals.remove(id);
+        self.troubles.remove(&id);
         self.drop_orders(id);
     }
 
@@ -389,7 +395,7 @@ impl Coordinator {
         let registration = self.view.executor(executor).map_or(0, |(_, fact)| fact.registration);
         if self.mark(attempt, Phase::Lost, registration, 0) {
             count(&mut self.statistics.lost);
-            self.locals.or_default(attempt.job).causes.insert(attempt, cause);
+            self.troubles.entry(attempt.job).or_default().causes.insert(attempt, cause);
             self.notify(EventKind::AttemptLost { attempt, executor, cause });
         }
     }

@@ -42,7 +42,7 @@ use reconvene_sync::{Member, NewWrite, Ticket};
 use self::compaction::Compaction;
 use self::executors::Homed;
 use self::finality::Ladder;
-use self::jobs::Local;
+use self::jobs::{Local, Trouble};
 use self::limits::{Recovered, Unattested};
 use self::outbox::{Effect, Next, Outbox};
 use self::ownership::{Owner, Peer};
@@ -231,6 +231,7 @@ pub struct Coordinator {
     timers: Timers,
     dirty: BTreeSet<JobId>,
     locals: ByJob<Box<Local>>,
+    troubles: BTreeMap<JobId, Trouble>,
     queue: Queue,
     /// Waiting jobs that no executor of ours could run even when idle.
     stranded: BTreeSet<JobId>,
@@ -307,6 +308,7 @@ impl Coordinator {
             timers: Timers::default(),
             dirty: BTreeSet::new(),
             locals: ByJob::default(),
+            troubles: BTreeMap::new(),
             queue: Queue::default(),
             stranded: BTreeSet::new(),
             waiting: BTreeSet::new(),

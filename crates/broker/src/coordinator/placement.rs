@@ -91,7 +91,7 @@ impl Coordinator {
                     self.offer(id, executor, session, demand, choice);
                 }
                 // Another job of this shape may fit where this one was refused.
-                None if self.locals.get(id).is_some_and(|local| !local.refused_by.is_empty()) => {
+                None if self.troubles.get(&id).is_some_and(|trouble| !trouble.refused_by.is_empty()) => {
                     passed.jobs.insert(id);
                 }
                 None => {
@@ -188,7 +188,7 @@ impl Coordinator {
 
     /// Whether an executor did not take this job, and is not to be asked again yet.
     pub(super) fn has_refused(&self, job: JobId, executor: NodeId) -> bool {
-        let under = self.locals.get(job).and_then(|local| local.refused_by.get(&executor));
+        let under = self.troubles.get(&job).and_then(|trouble| trouble.refused_by.get(&executor));
         under.zip(self.homed.get(&executor)).is_some_and(|(under, homed)| {
             (under.session, under.registration) == (homed.session, homed.registration)
                 && under.until.is_none_or(|until| self.at.mono < until)

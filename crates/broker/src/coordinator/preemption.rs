@@ -96,11 +96,11 @@ impl Coordinator {
         let rules = self.rules();
         let now = self.at.wall;
         let cluster = self.cluster(wanted.job);
-        let local = self.locals.get(wanted.job);
+        let trouble = self.troubles.get(&wanted.job);
         let preemptor = Preemptor {
             job: &wanted.facts,
-            displaced: local.and_then(|local| local.displaced),
-            victims: local.map_or(&[], |local| &local.victims),
+            displaced: trouble.and_then(|trouble| trouble.displaced),
+            victims: trouble.map_or(&[], |trouble| &trouble.victims),
         };
         let tenant = self.budgets.get(wanted.client).copied().unwrap_or_default();
         let budgets = [self.budget, tenant];
@@ -208,7 +208,7 @@ impl Coordinator {
         }
         let spent = u64::try_from(stopped.len()).unwrap_or(u64::MAX);
         self.spend(id, spent, &rules);
-        self.locals.or_default(id).victims.extend(stopped);
+        self.troubles.entry(id).or_default().victims.extend(stopped);
         self.order_now(executor);
     }
 
@@ -230,9 +230,9 @@ impl Coordinator {
         if !self.mark(attempt, Phase::Preempted, registration, 0) {
             return;
         }
-        let local = self.locals.or_default(attempt.job);
-        local.displaced = Some(self.at.wall);
-        local.preempted_by.insert(attempt, by);
+        let trouble = self.troubles.entry(attempt.job).or_default();
+        trouble.displaced = Some(self.at.wall);
+        trouble.preempted_by.insert(attempt, by);
         count(&mut self.statistics.preempted);
         self.notify(EventKind::JobPreempted { job: attempt.job, attempt, by, lost_resource_ms });
     }
@@ -245,11 +245,11 @@ impl Coordinator {
             let ms = at.saturating_since(self.at.wall).max(1);
             self.timers.arm_sooner(Timer::Preempt, self.at.mono.saturating_add(ms));
         }
-        let local = self.locals.or_default(id);
-        if local.refusal.as_ref() == Some(reason) {
+        let trouble = self.troubles.entry(id).or_default();
+        if trouble.refusal.as_ref() == Some(reason) {
             return;
         }
-        let first = local.refusal.replace(reason.clone()).is_none();
+        let first = trouble.refusal.replace(reason.clone()).is_none();
         self.report_refusal(id, reason);
         if first {
             self.notify(EventKind::JobWaiting { job: id, reason: WaitReason::Capacity });
@@ -279,7 +279,7 @@ impl Coordinator {
             }
             PreemptionRefusal::Budget => now.saturating_add(rules.refill_ms),
             PreemptionRefusal::CoolDown => {
-                let displaced = self.locals.get(id).and_then(|local| local.displaced)?;
+                let displaced = self.troubles.get(&id).and_then(|trouble| trouble.displaced)?;
                 displaced.saturating_add(rules.cool_down_ms)
             }
             PreemptionRefusal::NotLowerTier | PreemptionRefusal::MaxCount | PreemptionRefusal::WouldNotFit => {

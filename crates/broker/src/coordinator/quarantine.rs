@@ -93,24 +93,26 @@ impl Coordinator {
         let Some(job) = self.view.job(id) else { return };
         let (own, at) = (self.own.replica, self.at.mono);
         let window_ms = self.config.storm_window_ms;
-        let local = self.locals.or_default(id);
-        if let Some(hold) = job.hold().filter(|hold| hold.released && hold.reason == HoldReason::PoisonSuspected)
-            && hold.revision > local.lost.released
-        {
-            local.lost.released = hold.revision;
-            local.lost.seen.values_mut().for_each(|loss| *loss = Loss::Other);
-        }
+        let released = job.hold().filter(|hold| hold.released && hold.reason == HoldReason::PoisonSuspected);
         let lost = job.attempts.iter().filter(|(attempt, record)| attempt.owner == own && record.is_loss());
         let lost: BTreeMap<_, _> = lost.filter_map(|(attempt, record)| Some((*attempt, record.given_to()?))).collect();
-        local.lost.seen.retain(|attempt, _| lost.contains_key(attempt));
+        if released.is_none() && lost.is_empty() && !self.troubles.contains_key(&id) {
+            return;
+        }
+        let losses = &mut self.troubles.entry(id).or_default().lost;
+        if let Some(hold) = released.filter(|hold| hold.revision > losses.released) {
+            losses.released = hold.revision;
+            losses.seen.values_mut().for_each(|loss| *loss = Loss::Other);
+        }
+        losses.seen.retain(|attempt, _| lost.contains_key(attempt));
         for (attempt, (executor, session)) in lost {
             // What was lost before this broker was opened may have been lost in any way.
             let crashed = !self.loading && self.view.executor(executor).is_some_and(|(_, fact)| fact.session > session);
             let loss = if crashed { Loss::Crash { executor, at, alone: None } } else { Loss::Other };
-            local.lost.seen.entry(attempt).or_insert(loss);
+            losses.seen.entry(attempt).or_insert(loss);
         }
-        let crashed: BTreeSet<NodeId> = local.lost.seen.values().filter_map(Loss::crashed).collect();
-        for loss in local.lost.seen.values_mut() {
+        let crashed: BTreeSet<NodeId> = losses.seen.values().filter_map(Loss::crashed).collect();
+        for loss in losses.seen.values_mut() {
             if let Loss::Crash { at: crash, alone: alone @ None, .. } = loss
                 && at.saturating_since(*crash) > window_ms
             {
@@ -121,10 +123,10 @@ impl Coordinator {
 
     /// Whether the job seems to be what its executors crash of. A power cut is no poison: it takes others, too.
     fn suspicion(&self, id: JobId) -> Suspicion {
-        let Some(local) = self.locals.get(id) else { return Suspicion::None };
+        let Some(trouble) = self.troubles.get(&id) else { return Suspicion::None };
         let (mut alone, mut perhaps) = (BTreeSet::new(), BTreeSet::new());
         let mut clear = Timestamp::from_millis(0);
-        for loss in local.lost.seen.values() {
+        for loss in trouble.lost.seen.values() {
             match loss {
                 Loss::Crash { executor, alone: Some(true), .. } => {
                     alone.insert(*executor);
