@@ -56,9 +56,9 @@ impl JobRecord {
     /// The keys of all its facts.
     pub(crate) fn keys(&self) -> Vec<FactKey> {
         let id = self.id;
-        let mut keys: Vec<FactKey> = self.written.iter().copied().collect();
+        let mut keys: Vec<FactKey> = self.written.keys().copied().collect();
         keys.extend(self.original.then_some(FactKey::Spec(id)));
-        keys.extend(self.copies.keys().map(|by| FactKey::Copy { job: id, by: *by }));
+        keys.extend(self.uncommon().copies.keys().map(|by| FactKey::Copy { job: id, by: *by }));
         for (attempt, record) in self.attempts.iter() {
             let attempt: AttemptId = *attempt;
             keys.extend(record.fact().map(|_| FactKey::Attempt(attempt)));
@@ -67,19 +67,19 @@ impl JobRecord {
         keys.extend(
             self.submissions.keys().map(|submission: &SubmissionId| FactKey::Submission { job: id, id: *submission }),
         );
-        keys.extend(self.cancels.keys().map(|by| FactKey::Cancel { job: id, by: *by }));
-        keys.extend(self.told.keys().map(|by| FactKey::Told { job: id, by: *by }));
+        keys.extend(self.uncommon().cancels.keys().map(|by| FactKey::Cancel { job: id, by: *by }));
+        keys.extend(self.uncommon().told.keys().map(|by| FactKey::Told { job: id, by: *by }));
         keys
     }
 
     /// When its result was accepted, or else when it was cancelled, by the clocks of those who wrote that.
     pub(crate) fn over_since(&self) -> Option<WallTime> {
         let accepted = self.canonical_fact().map(|(_, fact)| fact.stamp.wall());
-        accepted.or_else(|| self.cancels.values().min().map(|at| at.wall()))
+        accepted.or_else(|| self.uncommon().cancels.values().min().map(|at| at.wall()))
     }
 
     /// The brokers that have a notice of a change not known to have been taken.
     pub(crate) fn notices_pending(&self) -> impl Iterator<Item = ReplicaId> {
-        self.told.iter().filter(|(_, told)| told.pending.is_some()).map(|(broker, _)| *broker)
+        self.uncommon().told.iter().filter(|(_, told)| told.pending.is_some()).map(|(broker, _)| *broker)
     }
 }

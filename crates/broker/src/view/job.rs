@@ -27,21 +27,32 @@ pub(crate) struct JobRecord {
     pub(crate) spec: Option<Specified>,
     /// Whether that is what the admitting broker wrote, and no copy.
     pub(super) original: bool,
-    /// What brokers recovered from executors.
-    pub(super) copies: BTreeMap<ReplicaId, Specified>,
     claims: Option<Ownership>,
     pub(crate) attempts: Few<AttemptId, AttemptRecord>,
     pub(crate) submissions: Few<SubmissionId, SubmissionFact>,
     settled: Option<Hlc>,
+    /// What judges: the policy that is pinned, once it is known here.
+    policy: Option<(PolicyId, Arc<Policy>)>,
+    /// The keys of those facts of which only the greatest is kept.
+    pub(super) written: Few<FactKey, ()>,
+    canonical: Option<SubmissionId>,
+    uncommon: Option<Box<Uncommon>>,
+}
+
+/// What the facts say that most jobs do not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Uncommon {
+    /// What brokers recovered from executors.
+    pub(super) copies: BTreeMap<ReplicaId, Specified>,
     pub(super) cancels: BTreeMap<ReplicaId, Hlc>,
     hold: Option<(Held, HoldFact)>,
     pin: Option<PinFact>,
-    /// What judges: the policy that is pinned, once it is known here.
-    policy: Option<(PolicyId, Arc<Policy>)>,
     pub(super) told: BTreeMap<ReplicaId, ToldFact>,
-    /// The keys of those facts of which only the greatest is kept.
-    pub(super) written: BTreeSet<FactKey>,
-    canonical: Option<SubmissionId>,
+}
+
+impl Uncommon {
+    const NONE: Self =
+        Self { copies: BTreeMap::new(), cancels: BTreeMap::new(), hold: None, pin: None, told: BTreeMap::new() };
 }
 
 /// The specification and its digest, which is the name under which executors have run it.
@@ -150,19 +161,25 @@ impl JobRecord {
             first_tie: strategy::owner_tie(id, id.admitted_by),
             spec: None,
             original: false,
-            copies: BTreeMap::new(),
             claims: None,
             attempts: Few::default(),
             submissions: Few::default(),
             settled: None,
-            cancels: BTreeMap::new(),
-            hold: None,
-            pin: None,
             policy: None,
-            told: BTreeMap::new(),
-            written: BTreeSet::new(),
+            written: Few::default(),
             canonical: None,
+            uncommon: None,
         }
+    }
+
+    pub(super) fn uncommon(&self) -> &Uncommon {
+        static NONE: Uncommon = Uncommon::NONE;
+        self.uncommon.as_deref().unwrap_or(&NONE)
+    }
+
+    /// To be written to at once: what is there is not nothing.
+    fn uncommon_mut(&mut self) -> &mut Uncommon {
+        self.uncommon.get_or_insert_with(|| Box::new(Uncommon::NONE))
     }
 
     /// Joins one fact. Says whether something changed, and what contradiction was found.
@@ -174,7 +191,7 @@ impl JobRecord {
                 | (FactKey::Hold { .. }, Fact::Hold(_))
                 | (FactKey::Pin { .. }, Fact::Pin(_))
         ) {
-            self.written.insert(*key);
+            self.written.insert(*key, ());
         }
         match (key, fact) {
             (FactKey::Spec(_), Fact::Spec(fact)) => self.join_spec(*fact),
@@ -194,21 +211,24 @@ impl JobRecord {
                 (self.settled.replace(earlier) != Some(earlier), None)
             }
             (FactKey::Cancel { by, .. }, Fact::Cancel(fact)) => {
-                let earlier = self.cancels.get(by).map_or(fact.at, |at| fact.at.min(*at));
-                (self.cancels.insert(*by, earlier) != Some(earlier), None)
+                let cancels = &mut self.uncommon_mut().cancels;
+                let earlier = cancels.get(by).map_or(fact.at, |at| fact.at.min(*at));
+                (cancels.insert(*by, earlier) != Some(earlier), None)
             }
             (FactKey::Hold { by, .. }, Fact::Hold(fact)) => {
-                (raise(&mut self.hold, ((fact.revision, fact.released, *by), fact)), None)
+                (raise(&mut self.uncommon_mut().hold, ((fact.revision, fact.released, *by), fact)), None)
             }
-            (FactKey::Pin { .. }, Fact::Pin(fact)) => (raise(&mut self.pin, fact), None),
-            (FactKey::Told { by, .. }, Fact::Told(fact)) => (raise_entry(&mut self.told, *by, fact), None),
+            (FactKey::Pin { .. }, Fact::Pin(fact)) => (raise(&mut self.uncommon_mut().pin, fact), None),
+            (FactKey::Told { by, .. }, Fact::Told(fact)) => {
+                (raise_entry(&mut self.uncommon_mut().told, *by, fact), None)
+            }
             _ => (false, Some("the fact is not of the kind that its key names")),
         }
     }
 
     fn join_spec(&mut self, fact: SpecFact) -> (bool, Option<&'static str>) {
         let new = Specified::new(fact);
-        let differs = self.copies.values().any(|copy| copy.digest != new.digest);
+        let differs = self.uncommon().copies.values().any(|copy| copy.digest != new.digest);
         match self.spec.as_ref().filter(|_| self.original) {
             Some(known) if *known == new => (false, None),
             Some(known) if known.order() <= new.order() => (false, Some(TWO_SPECS)),
@@ -225,13 +245,14 @@ impl JobRecord {
     /// What an executor was ordered with counts as long as nobody has heard from the broker that admitted the job.
     fn join_copy(&mut self, by: ReplicaId, fact: SpecFact) -> (bool, Option<&'static str>) {
         let new = Specified::new(fact);
-        let others = self.copies.values().chain(&self.spec);
-        let fault = others.into_iter().any(|known| known.digest != new.digest).then_some(TWO_COPIES);
-        if self.copies.get(&by).is_some_and(|known| known.order() <= new.order()) {
+        let mut others = self.uncommon().copies.values().chain(&self.spec);
+        let fault = others.any(|known| known.digest != new.digest).then_some(TWO_COPIES);
+        let copies = &mut self.uncommon_mut().copies;
+        if copies.get(&by).is_some_and(|known| known.order() <= new.order()) {
             return (false, fault);
         }
-        self.copies.insert(by, new);
-        let least = self.copies.values().min_by_key(|copy| copy.order()).cloned();
+        copies.insert(by, new);
+        let least = copies.values().min_by_key(|copy| copy.order()).cloned();
         if self.original || self.spec == least {
             return (false, fault);
         }
@@ -247,7 +268,7 @@ impl JobRecord {
 
     /// What this broker recovered from an executor.
     pub(crate) fn copy_by(&self, by: ReplicaId) -> Option<&SpecFact> {
-        self.copies.get(&by).map(|copy| copy.fact.as_ref())
+        self.uncommon().copies.get(&by).map(|copy| copy.fact.as_ref())
     }
 
     fn join_claim(&mut self, epoch: OwnershipEpoch, fact: OwnFact) -> bool {
@@ -301,7 +322,7 @@ impl JobRecord {
     /// The pin that holds: the greatest of those written, else that of the admission.
     pub(crate) fn pin(&self) -> Option<Pin> {
         let admitted = self.spec.as_ref().map(|spec| Pin::at_admission(spec.fact.policy))?;
-        Some(self.pin.map_or(admitted, |fact| fact.pin.merge(admitted)))
+        Some(self.uncommon().pin.map_or(admitted, |fact| fact.pin.merge(admitted)))
     }
 
     /// The policy that judges, if it is known here.
@@ -419,8 +440,8 @@ impl JobRecord {
     }
 
     /// The last word about whether it is in quarantine.
-    pub(crate) const fn hold(&self) -> Option<&HoldFact> {
-        match &self.hold {
+    pub(crate) fn hold(&self) -> Option<&HoldFact> {
+        match &self.uncommon().hold {
             Some((_, fact)) => Some(fact),
             None => None,
         }
@@ -436,17 +457,18 @@ impl JobRecord {
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        !self.cancels.is_empty()
+        !self.uncommon().cancels.is_empty()
     }
 
     /// The brokers that took a cancel, and when the first of them did.
     pub(crate) fn cancelled(&self) -> Option<(Vec<ReplicaId>, Hlc)> {
-        let first = self.cancels.values().min()?;
-        Some((self.cancels.keys().copied().collect(), *first))
+        let cancels = &self.uncommon().cancels;
+        let first = cancels.values().min()?;
+        Some((cancels.keys().copied().collect(), *first))
     }
 
     pub(crate) fn is_cancelled_by(&self, broker: ReplicaId) -> bool {
-        self.cancels.contains_key(&broker)
+        self.uncommon().cancels.contains_key(&broker)
     }
 
     /// Whether the first accepted result ends the matter, or others may challenge it until the job is settled.
@@ -502,7 +524,7 @@ impl JobRecord {
 
     /// What this broker last named as the canonical result, by an explicit fact or when it accepted one.
     pub(crate) fn told_by(&self, broker: ReplicaId) -> Option<SubmissionId> {
-        let explicit = self.told.get(&broker).map(|told| told.named);
+        let explicit = self.uncommon().told.get(&broker).map(|told| told.named);
         explicit.or_else(|| {
             let own = self.accepted().filter(|(id, fact)| id.accepted_by == broker && fact.named);
             own.map(|(id, _)| id).min()
@@ -510,7 +532,7 @@ impl JobRecord {
     }
 
     pub(crate) fn told_fact(&self, broker: ReplicaId) -> Option<&ToldFact> {
-        self.told.get(&broker)
+        self.uncommon().told.get(&broker)
     }
 }
 
