@@ -221,6 +221,10 @@ impl<'a> Run<'a> {
         }
         // What was decided last may still be told, and told back.
         self.pass_until(self.now().saturating_add(self.pace.sync_ms.saturating_mul(SETTLING)))?;
+        // A broker that has just been opened hears only now who is silent.
+        while self.guards() && self.now() < deadline {
+            self.pass_until(self.now().saturating_add(self.pace.poll_ms))?;
+        }
         if !self.forgets {
             return Ok(());
         }
@@ -233,6 +237,13 @@ impl<'a> Run<'a> {
             self.pass_until(self.now().saturating_add(self.pace.poll_ms))?;
         }
         self.pass_until(self.now().saturating_add(self.pace.sync_ms.saturating_mul(COLLECTING)))
+    }
+
+    /// Whether a broker takes itself for cut off.
+    fn guards(&self) -> bool {
+        let brokers = (0..self.world.counts().0).filter(|broker| self.world.runs(Place::Broker(*broker)));
+        let mut nodes = brokers.filter_map(|broker| self.world.broker(broker));
+        nodes.any(|node| node.coordinator().is_storm_guard_on())
     }
 
     /// What an operator does about jobs that wait for one.
