@@ -200,17 +200,19 @@ impl Coordinator {
         job.attempt_in_force().filter(|current| job.token(current) > held.token)
     }
 
-    /// After a restart: executors that were ours are watched from now on, until they register again.
+    /// After a restart: executors that were ours are watched from now on, until they register again. So are those that were
+    /// given up, if a lease that they hold had not ended.
     pub(super) fn resume_homes(&mut self) {
         let own = self.own.replica;
         let at = self.at.mono;
         let ours: Vec<_> = self
             .view
             .executors()
-            .filter(|(_, home, fact)| *home == own && serves(fact))
+            .filter(|(id, home, fact)| *home == own && (serves(fact) || self.view.working_on(*id).next().is_some()))
             .map(|(id, _, fact)| (id, fact.clone()))
             .collect();
         for (id, fact) in ours {
+            let gone = !serves(&fact);
             let homed = Homed {
                 session: fact.session,
                 registration: fact.registration,
@@ -222,7 +224,7 @@ impl Coordinator {
                 silent_since: None,
                 must_register: true,
                 draining: false,
-                gone: false,
+                gone,
                 unnoted: false,
                 heard: at,
                 gaps: Gaps::new(self.config.heartbeat_ms),

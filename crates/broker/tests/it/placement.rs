@@ -287,6 +287,29 @@ fn a_home_that_restarts_watches_its_executors_anew() {
     assert_eq!(world.job(0, job).attempts[0].phase, Some(Phase::Running));
 }
 
+/// An executor was given up, but not yet what was ordered from it after it was last heard.
+#[test]
+fn regress_a_home_that_restarts_ends_the_leases_of_who_is_gone() {
+    let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
+    let x = world.add_executor(0, 1);
+    world.run_to(10);
+    world.executors[x].alive = false;
+    world.run_to(20);
+    let job = world.submit_job(0, spec());
+    assert_eq!(world.job(0, job).attempts.len(), 1);
+    world.run_to(60);
+    assert_eq!(world.count(0, |kind| matches!(kind, EventKind::ExecutorGone { .. })), 1);
+    assert_eq!(world.job(0, job).attempts[0].phase, Some(Phase::Offered));
+    world.stop(0);
+    world.start(0);
+    world.run_to(60 + 42);
+    assert_eq!(world.job(0, job).attempts[0].phase, Some(Phase::Lost));
+    world.executors[x].alive = true;
+    world.register(x, 0);
+    world.run_to(60 + 42 + 90);
+    assert_eq!(world.starts(job).len(), 1, "it is placed again, on one that is there");
+}
+
 #[test]
 fn an_order_is_repeated_and_given_up_when_nobody_takes_it() {
     let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
