@@ -6,6 +6,7 @@ use reconvene_clock::{ReplicaId, Timestamp, WallTime};
 use reconvene_executor::message::StopReason;
 use reconvene_executor::{JobId, SubmissionId};
 
+use crate::by_job::ByJob;
 use crate::coordinator::Coordinator;
 use crate::coordinator::timers::Timer;
 use crate::fact::{DoneFact, RANGES_MAX, Ranges};
@@ -17,7 +18,7 @@ use crate::{CommandError, EventKind, Fact, FactKey};
 #[derive(Debug, Default)]
 pub(super) struct Compaction {
     due: BTreeSet<(WallTime, JobId)>,
-    places: BTreeMap<JobId, WallTime>,
+    places: ByJob<WallTime>,
     /// Not to go on before, so that what becomes due one by one goes together.
     rests_until: Timestamp,
     /// Jobs of which it is being written that they are done. They are forgotten, and their facts deleted, when that is
@@ -35,12 +36,12 @@ struct Forgotten {
 impl Compaction {
     fn set(&mut self, job: JobId, at: WallTime) {
         self.remove(job);
-        self.places.insert(job, at);
+        self.places.or_insert_with(job, || at);
         self.due.insert((at, job));
     }
 
     fn remove(&mut self, job: JobId) {
-        if let Some(at) = self.places.remove(&job) {
+        if let Some(at) = self.places.remove(job) {
             self.due.remove(&(at, job));
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use reconvene_clock::{Dot, ReplicaId, VectorClock};
 use reconvene_executor::{Finality, JobId, SubmissionId};
 
+use crate::by_job::ByJob;
 use crate::coordinator::Coordinator;
 use crate::statistics::count;
 use crate::view::{JobRecord, JobView};
@@ -26,7 +27,7 @@ pub(super) struct Ladder {
     through: VectorClock,
     /// Jobs with a result, or a cancel, that is not stable.
     waiting: BTreeSet<JobId>,
-    stable: BTreeMap<JobId, SubmissionId>,
+    stable: ByJob<SubmissionId>,
     /// Jobs that every member knows to be cancelled.
     cancelled: BTreeSet<JobId>,
 }
@@ -35,7 +36,7 @@ impl Ladder {
     /// Remembers by which version of a row a fact is known.
     pub(super) fn note(&mut self, key: &FactKey, dot: Dot) {
         match key {
-            FactKey::Submission { job, id } if self.stable.get(job) != Some(id) => {
+            FactKey::Submission { job, id } if self.stable.get(*job) != Some(id) => {
                 self.submissions.insert((*job, *id), dot);
             }
             FactKey::Cancel { job, .. } if !self.cancelled.contains(job) => {
@@ -73,7 +74,7 @@ impl Ladder {
         self.settles.remove(&job);
         self.cancels.remove(&job);
         self.waiting.remove(&job);
-        self.stable.remove(&job);
+        self.stable.remove(job);
         self.cancelled.remove(&job);
     }
 
@@ -83,7 +84,7 @@ impl Ladder {
 
     /// Whether this result of the job is stable.
     pub(super) fn is_stable(&self, job: JobId, result: SubmissionId) -> bool {
-        self.stable.get(&job) == Some(&result)
+        self.stable.get(job) == Some(&result)
     }
 
     fn covers(&self, job: &JobRecord, canonical: SubmissionId) -> bool {
@@ -129,7 +130,7 @@ impl Coordinator {
         if self.ladder.cancelled.remove(&id) {
             self.keep(id);
         }
-        let before = self.ladder.stable.get(&id).copied();
+        let before = self.ladder.stable.get(id).copied();
         if before == Some(canonical) {
             return;
         }
@@ -137,7 +138,7 @@ impl Coordinator {
         let stable = job.policy().is_some() && self.ladder.covers(job, canonical);
         if before.is_some() {
             // Another pin, or a broker from outside the membership of then.
-            self.ladder.stable.remove(&id);
+            self.ladder.stable.remove(id);
             self.keep(id);
             let (from, to) = (Finality::Stable, Finality::Provisional);
             self.notify(EventKind::FinalityChanged { job: id, from, to });
@@ -145,7 +146,7 @@ impl Coordinator {
         if stable {
             self.ladder.waiting.remove(&id);
             self.ladder.submissions.remove(&(id, canonical));
-            self.ladder.stable.insert(id, canonical);
+            self.ladder.stable.or_insert_with(id, || canonical);
             count(&mut self.statistics.stable);
             self.keep_for_now(id);
             let (from, to) = (Finality::Provisional, Finality::Stable);
