@@ -102,6 +102,18 @@ struct Indexed {
     working: SmallVec<[(NodeId, AttemptId); 1]>,
 }
 
+impl Indexed {
+    fn of(job: &JobRecord, retries: u32) -> Self {
+        let spec = job.spec.as_ref().map(|spec| Arc::clone(&spec.fact));
+        if spec.is_none() || job.is_over(retries) {
+            return Self { spec, owner: None, working: SmallVec::new() };
+        }
+        let working = job.attempts.iter().filter(|(_, record)| record.is_live());
+        let working = working.filter_map(|(id, record)| Some((record.given_to()?.0, *id)));
+        Self { spec, owner: Some(job.owner()), working: working.collect() }
+    }
+}
+
 impl View {
     pub(crate) fn new(retries: u32) -> Self {
         Self {
@@ -204,13 +216,14 @@ impl View {
 
     fn apply_to_job(&mut self, key: FactKey, fact: Fact, changes: &mut Vec<Change>) {
         let Some(id) = key.job().filter(|_| !self.folds_to_nothing(&key)) else { return };
-        let before = self.jobs.get(id).map(|job| self.indexed(job));
         let job = self.jobs.or_insert_with(id, || Box::new(JobRecord::new(id)));
+        let before = Indexed::of(job, self.retries);
         let awaited = job.awaited_policy();
         let (changed, contradiction) = job.apply(&key, fact);
         if let Some(wanted) = job.wanted_policy() {
             job.set_policy(wanted, known(&self.policies, wanted));
         }
+        let after = Indexed::of(job, self.retries);
         let awaits = job.awaited_policy();
         if awaited != awaits {
             if let Some(policy) = awaited {
@@ -221,7 +234,7 @@ impl View {
             }
         }
         if changed {
-            self.index(id, before);
+            self.reindex(id, before, after);
             changes.push(Change::Job(id));
         }
         changes.extend(contradiction.map(|reason| fault(key, reason)));
@@ -245,12 +258,13 @@ impl View {
         self.policies.insert(id, Arc::clone(&policy));
         changes.push(Change::Policy);
         for job in self.awaiting.remove(&id).unwrap_or_default() {
-            let before = self.jobs.get(job).map(|job| self.indexed(job));
             let Some(record) = self.jobs.get_mut(job).filter(|record| record.wanted_policy() == Some(id)) else {
                 continue;
             };
+            let before = Indexed::of(record, self.retries);
             record.set_policy(id, Some(Arc::clone(&policy)));
-            self.index(job, before);
+            let after = Indexed::of(record, self.retries);
+            self.reindex(job, before, after);
             changes.push(Change::Job(job));
         }
     }
@@ -274,23 +288,7 @@ impl View {
         changed.then_some(Change::Member(replica))
     }
 
-    fn indexed(&self, job: &JobRecord) -> Indexed {
-        let spec = job.spec.as_ref().map(|spec| Arc::clone(&spec.fact));
-        if spec.is_none() || job.is_over(self.retries) {
-            return Indexed { spec, owner: None, working: SmallVec::new() };
-        }
-        let working = job.attempts.iter().filter(|(_, record)| record.is_live());
-        let working = working.filter_map(|(id, record)| Some((record.given_to()?.0, *id)));
-        Indexed { spec, owner: Some(job.owner()), working: working.collect() }
-    }
-
-    /// Moves a job in the indexes from where it was to where it is.
-    fn index(&mut self, id: JobId, before: Option<Indexed>) {
-        let Some(after) = self.jobs.get(id).map(|job| self.indexed(job)) else { return };
-        self.reindex(id, before.unwrap_or_default(), after);
-    }
-
-    /// Touches those indexes alone in which it moves.
+    /// Moves a job in the indexes from where it was to where it is, touching those alone in which it moves.
     fn reindex(&mut self, id: JobId, before: Indexed, after: Indexed) {
         let same_spec = match (&before.spec, &after.spec) {
             (Some(before), Some(after)) => Arc::ptr_eq(before, after),
@@ -339,9 +337,8 @@ impl View {
 
     /// Takes a job back whose specification the store refused. Nobody has heard of it.
     pub(crate) fn withdraw(&mut self, id: JobId) {
-        let Some(before) = self.jobs.get(id).map(|job| self.indexed(job)) else { return };
-        self.jobs.remove(id);
-        self.reindex(id, before, Indexed::default());
+        let Some(job) = self.jobs.remove(id) else { return };
+        self.reindex(id, Indexed::of(&job, self.retries), Indexed::default());
     }
 
     pub(crate) fn job(&self, id: JobId) -> Option<&JobRecord> {
