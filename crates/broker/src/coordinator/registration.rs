@@ -220,7 +220,7 @@ impl Coordinator {
                 slots: fact.slots,
                 tags: fact.tags,
                 attempts: BTreeMap::new(),
-                suspect: false,
+                suspect: gone,
                 silent_since: None,
                 must_register: true,
                 draining: false,

@@ -310,6 +310,31 @@ fn regress_a_home_that_restarts_ends_the_leases_of_who_is_gone() {
     assert_eq!(world.starts(job).len(), 1, "it is placed again, on one that is there");
 }
 
+/// While nobody's silence is believed, there is nothing to look at of one that was given up before. A broker that looked all
+/// the same would do so for ever, within one call.
+#[test]
+fn regress_who_is_gone_is_not_looked_at_in_a_storm() {
+    let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
+    let x = world.add_executor(0, 1);
+    world.run_to(10);
+    world.executors[x].alive = false;
+    world.run_to(20);
+    let job = world.submit_job(0, spec());
+    for _ in 0..4 {
+        world.add_executor(0, 1);
+    }
+    world.run_to(60);
+    world.stop(0);
+    world.executors.iter_mut().for_each(|executor| executor.alive = false);
+    world.start(0);
+    world.run_to(60 + 50);
+    assert!(world.coordinator(0).is_storm_guard_on());
+    assert_eq!(world.job(0, job).attempts[0].phase, Some(Phase::Offered));
+    world.run_to(60 + 700);
+    assert!(!world.coordinator(0).is_storm_guard_on());
+    assert_eq!(world.job(0, job).attempts[0].phase, Some(Phase::Lost));
+}
+
 #[test]
 fn an_order_is_repeated_and_given_up_when_nobody_takes_it() {
     let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
