@@ -68,6 +68,10 @@ impl Verdicts {
         self.pending.iter().flat_map(Verdict::keys)
     }
 
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     fn take(&mut self) -> Vec<Verdict> {
         std::mem::take(self).pending
     }
@@ -84,9 +88,10 @@ impl Replica {
 
     /// Joins what a peer claims, now that all its chunks are in.
     ///
-    /// What was put aside is left out; all of it if chunks were. If that leaves out dots that have nothing to do with it, ends
-    /// that are new here are left to a later session as well. If the peer has collected tombstones that were never
-    /// seen here, what they deleted goes in the same batch.
+    /// What was put aside is left out; all of it if chunks were. If the peer has collected tombstones that were never seen
+    /// here, what they deleted goes in the same batch. Both that and ends that are new here are left to a later session if
+    /// what was put aside hides dots that have nothing to do with it, or spares versions that one of those tombstones may
+    /// have ended as well.
     pub(super) fn join_claim(&mut self, plan: Plan, key: SessionKey) {
         let Some(session) = self.sessions.get(&key) else { return };
         let Some(theirs) = session.theirs.as_ref() else { return };
@@ -117,16 +122,19 @@ impl Replica {
         };
         let mut floor = &claim.floor;
         let none = VectorClock::new();
+        let mut verdicts = session.incoming.verdicts.clone();
         if !self.floor_is_covered(floor) {
-            if aside.hides_any(all().missing_from(self.head.knowledge())) {
+            if session.incoming.spares || aside.hides_any(all().missing_from(self.head.knowledge())) {
                 knowledge = above(&knowledge, floor);
                 floor = &none;
+                verdicts.clear();
             }
             self.ends_taken = self.ends_taken.saturating_add(1);
         }
-        let floor = floor.clone();
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        let verdicts = session.incoming.verdicts.take();
+        let (verdicts, floor) = (verdicts.take(), floor.clone());
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.incoming.verdicts.clear();
+        }
         match carry_out(plan, &verdicts, &knowledge, &floor) {
             Ok((plan, dropped)) => {
                 self.count_dropped(dropped);

@@ -11,7 +11,7 @@ use reconvene_store::{Fingerprint, Key, Record, Version};
 
 use super::Replica;
 use super::apply::Job;
-use super::claims::{Verdict, Verdicts};
+use super::claims::Verdict;
 use super::scan::{Listed, Printer, Prints, Scan, shortened};
 use super::session::SessionKey;
 use crate::message::{BUCKETS, CODED_REPAIR, MAX_ASKED, Message, Repair, RepairStep, Scope};
@@ -152,7 +152,8 @@ impl Replica {
         }
         if let Some(session) = self.sessions.get_mut(&key) {
             // Nothing was dropped yet, so all of it is found again.
-            session.incoming.verdicts = Verdicts::default();
+            session.incoming.verdicts.clear();
+            session.incoming.spares = false;
         }
         // By print alone, a dot with two contents would look as if the other side did not hold it.
         self.open_repair(key, true, Scope::BehindFloor, false, None, Some(covered), Vec::new());
@@ -340,10 +341,13 @@ impl Replica {
             }
             Theirs::Dots(theirs) => match &repairing.limit {
                 Some(covered) => {
-                    let aside = self.sessions.get(&key).map(|session| &session.incoming.aside);
-                    let spared = |name: &Key, dot| aside.is_some_and(|aside| aside.superseded(name, dot));
                     let held = |dot| theirs.binary_search_by_key(&dot, |(dot, _)| *dot).is_ok();
-                    dead_here(listed, |name, dot| held(dot) || spared(name, dot), covered)
+                    let mut exchange = dead_here(listed, held, covered);
+                    if let Some(session) = self.sessions.get_mut(&key) {
+                        let incoming = &mut session.incoming;
+                        incoming.spares |= exchange.spare(|name, dot| incoming.aside.superseded(name, dot));
+                    }
+                    exchange
                 }
                 None => lacking(listed, &theirs),
             },
@@ -718,6 +722,18 @@ impl Repairing {
 }
 
 impl Exchange {
+    /// Leaves some of the dead live, and says whether there are any.
+    fn spare(&mut self, spared: impl Fn(&Key, Dot) -> bool) -> bool {
+        let mut any = false;
+        for (key, dots) in &mut self.dead {
+            let before = dots.len();
+            dots.retain(|dot| !spared(key, *dot));
+            any |= dots.len() < before;
+        }
+        self.dead.retain(|(_, dots)| !dots.is_empty());
+        any
+    }
+
     fn is_empty(&self) -> bool {
         self.fetch.is_empty() && self.fetch_prints.is_empty() && self.give.is_empty() && self.dead.is_empty()
     }
@@ -752,10 +768,10 @@ fn told_apart(own: &Listed, found: Difference) -> Exchange {
 }
 
 /// The live dots here that the other side knows and does not hold: it has seen the end of them.
-fn dead_here(own: &Listed, lives: impl Fn(&Key, Dot) -> bool, covered: &Knowledge) -> Exchange {
+fn dead_here(own: &Listed, lives: impl Fn(Dot) -> bool, covered: &Knowledge) -> Exchange {
     let mut dead: BTreeMap<Key, Vec<Dot>> = BTreeMap::new();
     for (dot, (key, _)) in &own.dots {
-        if covered.contains(*dot) && !lives(key, *dot) {
+        if covered.contains(*dot) && !lives(*dot) {
             dead.entry(key.clone()).or_default().push(*dot);
         }
     }

@@ -60,6 +60,9 @@ pub(super) struct IncomingDirection {
     pub(super) claim_queued: bool,
     /// What the peer has seen the end of.
     pub(super) verdicts: Verdicts,
+    /// Versions stay live here that the peer has seen the end of, since what was put aside replaced them. Tombstones that
+    /// it has collected may have ended them as well.
+    pub(super) spares: bool,
     /// What was known here when that was asked.
     pub(super) floor_repaired: Option<Knowledge>,
     pub(super) done: bool,

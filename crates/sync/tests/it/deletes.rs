@@ -343,6 +343,47 @@ fn regress_a_refused_version_hides_ends_of_what_is_unknown() {
     }
 }
 
+/// A refused version replaced a value that a forgotten delete had ended as well. That delete is not taken while the value is
+/// spared for the sake of the other: who knows it holds the value no more.
+#[test]
+fn regress_a_spared_value_is_not_known_as_deleted() {
+    let mut world = settled(228, 3);
+    world.write(1, vec![put("dead", "x")]);
+    world.run_for(100_000);
+    let backup = world.backup(2);
+    world.cut(0, 1, true);
+    world.cut(2, 1, true);
+    world.write(1, vec![put("dead", "y")]);
+    world.write(0, vec![delete("dead")]);
+    world.run_for(10);
+    let deleted = world.replica(0).head().knowledge().clone();
+    world.heal_all();
+    world.run_for(600_000);
+    assert_eq!(waiting(&world), [0; 3]);
+    world.cut(2, 0, true);
+    world.cut(2, 1, true);
+    world.restore(2, backup);
+    world.set_tamper(|_, to, frame| {
+        let edited = forge::edit_chunk(&frame, |name, version| {
+            if to == 2 && *name == key("dead") {
+                version.context.add(version.dot);
+            }
+        });
+        Some(edited.unwrap_or(frame))
+    });
+    world.heal_all();
+    world.run_for(300_000);
+    assert!(world.events(2).iter().any(|event| matches!(event, Event::Refused { .. })));
+    assert_eq!(values(&world, 2, "dead"), ["x"], "what the refused one replaced is not dropped without it");
+    assert!(!world.replica(2).head().knowledge().covers(&deleted), "known as deleted, and live");
+    world.set_tamper(|_, _, frame| Some(frame));
+    world.run_for(900_000);
+    for node in 0..3 {
+        assert_eq!(values(&world, node, "dead"), ["y"], "node {node}");
+        assert_eq!(world.digest(node), world.digest(0));
+    }
+}
+
 /// A copy of a replaced value that was on its way for long, after the delete that followed was forgotten.
 #[test]
 fn trap_23_late_bundle_stays_dead() {
