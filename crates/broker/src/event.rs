@@ -104,8 +104,8 @@ pub enum EventKind {
     AttemptLost {
         /// The attempt.
         attempt: AttemptId,
-        /// The executor.
-        executor: NodeId,
+        /// The executor. `None` if the fact that says it never came here ([`LossCause::Unwatched`]).
+        executor: Option<NodeId>,
         /// Why.
         cause: LossCause,
     },
@@ -507,4 +507,6 @@ pub enum LossCause {
     HomeSilent,
     /// Its result could not be taken as it came. Its executor keeps it.
     ResultRefused,
+    /// Its owner is gone and never told this broker where it runs, and no broker that is there sees it at work.
+    Unwatched,
 }

@@ -118,7 +118,8 @@ impl Site {
                 }
                 Output::Reply { reply, .. } => replied = Some(reply.unwrap()),
                 Output::Notify(event) => match event.kind {
-                    EventKind::ExecutorSuspect { executor, .. } | EventKind::AttemptLost { executor, .. } => {
+                    EventKind::ExecutorSuspect { executor, .. }
+                    | EventKind::AttemptLost { executor: Some(executor), .. } => {
                         self.lost += u64::from(is_honest(executor));
                     }
                     _ => {}

@@ -10,7 +10,6 @@ use crate::coordinator::Coordinator;
 use crate::coordinator::suspicion::Gaps;
 use crate::coordinator::timers::Timer;
 use crate::fact::{ExecutorFact, ExecutorState, Phase};
-use crate::statistics::count;
 use crate::view::serves;
 use crate::{EventKind, ExecutorView, Fact, FactKey, LossCause, StrategyKind};
 
@@ -213,8 +212,8 @@ impl Coordinator {
         for (attempt, since) in unwatched.collect::<Vec<_>>() {
             if since > self.at.mono {
                 self.timers.arm(Timer::Ready(id), since);
-            } else if self.mark(attempt, Phase::Lost, 0, 0) {
-                count(&mut self.statistics.lost);
+            } else {
+                self.lose(attempt, None, LossCause::Unwatched);
             }
         }
     }

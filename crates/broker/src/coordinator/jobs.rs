@@ -390,9 +390,11 @@ impl Coordinator {
         true
     }
 
-    /// Gives an attempt up.
-    pub(super) fn lose(&mut self, attempt: AttemptId, executor: NodeId, cause: LossCause) {
-        let registration = self.view.executor(executor).map_or(0, |(_, fact)| fact.registration);
+    /// Gives an attempt up, wherever it runs.
+    pub(super) fn lose(&mut self, attempt: AttemptId, executor: impl Into<Option<NodeId>>, cause: LossCause) {
+        let executor = executor.into();
+        let registered = executor.and_then(|executor| self.view.executor(executor));
+        let registration = registered.map_or(0, |(_, fact)| fact.registration);
         if self.mark(attempt, Phase::Lost, registration, 0) {
             count(&mut self.statistics.lost);
             self.troubles.entry(attempt.job).or_default().causes.insert(attempt, cause);

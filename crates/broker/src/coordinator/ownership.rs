@@ -6,7 +6,7 @@ use reconvene_store::sabotage;
 
 use crate::coordinator::timers::Timer;
 use crate::coordinator::{Coordinator, number};
-use crate::fact::{OwnCause, OwnFact, Phase};
+use crate::fact::{OwnCause, OwnFact};
 use crate::statistics::count;
 use crate::view::JobRecord;
 use crate::{EventKind, Fact, FactKey, LossCause, strategy};
@@ -230,11 +230,7 @@ impl Coordinator {
                 Some(executor) => self.lose(attempt, executor, LossCause::HomeSilent),
                 // Its owner's fact has not come. Only a broker that has seen it knows where it runs.
                 None if self.is_seen(attempt) => {}
-                None => {
-                    if self.mark(attempt, Phase::Lost, 0, 0) {
-                        count(&mut self.statistics.lost);
-                    }
-                }
+                None => self.lose(attempt, None, LossCause::Unwatched),
             }
         }
         self.dirty.insert(id);

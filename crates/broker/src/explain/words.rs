@@ -376,6 +376,7 @@ const fn loss(cause: LossCause) -> &'static str {
         LossCause::Left => "its executor left",
         LossCause::HomeSilent => "the broker of its executor is silent",
         LossCause::ResultRefused => "its result could not be taken as it came",
+        LossCause::Unwatched => "no broker that is there sees it at work",
     }
 }
 

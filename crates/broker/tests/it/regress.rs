@@ -1,7 +1,9 @@
 //! What simulated histories found, as short stories.
 
 use reconvene_broker::{EventKind, JobStatus, LossCause, Phase, StrategyKind};
-use reconvene_executor::{AttemptId, FencingToken, JobId, JobSpec, OwnershipEpoch, Resources, SessionEpoch, Tag};
+use reconvene_executor::{
+    Answer, AttemptId, AttemptRule, FencingToken, JobId, JobSpec, OwnershipEpoch, Resources, SessionEpoch, Tag,
+};
 
 use crate::world::{SECOND, World, replica};
 
@@ -97,6 +99,11 @@ fn regress_attempt_that_only_a_dead_broker_saw_is_lost() {
     assert_eq!(phase(&world), Some(Phase::Running));
     world.run_to(10 + 150 + 43);
     assert_eq!(phase(&world), Some(Phase::Lost));
+    let told = |kind: &EventKind| {
+        let cause = LossCause::Unwatched;
+        *kind == EventKind::AttemptLost { attempt, executor: None, cause }
+    };
+    assert_eq!((world.count(0, told), world.coordinator(0).statistics().lost), (1, 1));
 }
 
 /// The same, and the executor starts anew where the attempt was seen.
