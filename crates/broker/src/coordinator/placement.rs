@@ -217,6 +217,10 @@ impl Coordinator {
         self.unqueue(id);
         self.unreserve(id);
         let own = self.own.replica;
+        // Of an owner whose claim has not come here. No result of an attempt below it would count.
+        if let Some(greatest) = self.view.job(id).and_then(|job| Some(job.token(&job.current_attempt()?))) {
+            self.outrank(id, greatest);
+        }
         let Some(job) = self.view.job(id) else { return };
         let epoch = job.ownership().epoch;
         let numbers = job.attempts.keys().filter(|attempt| attempt.epoch == epoch && attempt.owner == own);

@@ -126,6 +126,33 @@ fn regress_attempt_of_nobody_is_lost_when_its_executor_comes_without_it() {
     assert_eq!((at, second.number), (100 * SECOND, 2));
 }
 
+/// An attempt of a later epoch is known here only by who ran it: its owner's claim is lost. What the present owner places
+/// after it is to count.
+#[test]
+fn regress_attempts_go_above_those_of_an_owner_whose_claim_is_lost() {
+    let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
+    let x = world.add_executor(0, 1);
+    world.executors[x].refusing = true;
+    let spec = JobSpec::new(b"work".to_vec()).with_attempts(AttemptRule::CurrentAttemptOnly);
+    let job = world.submit_job(0, spec);
+    let attempt = AttemptId { job, epoch: OwnershipEpoch(3), owner: replica(9), number: 1 };
+    let token = FencingToken { epoch: OwnershipEpoch(3), tie: 7, owner: replica(9), number: 1 };
+    world.executors[x].running.insert(attempt, token);
+    world.register(x, 0);
+    world.run_to(100);
+    world.executors[x].running.clear();
+    world.executors[x].refusing = false;
+    world.register(x, 0);
+    // One that never held anything of that owner.
+    world.executors[x].alive = false;
+    world.add_executor(0, 1);
+    world.run_to(200);
+    let (_, y, placed) = *world.starts(job).last().unwrap();
+    assert_eq!((placed.epoch, placed.owner), (OwnershipEpoch(4), replica(1)));
+    let answer = world.finish(y, 0, placed, b"out");
+    assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}");
+}
+
 /// Another broker gives up an attempt, and its home hears so while the executor is silent for a moment.
 #[test]
 fn regress_attempt_given_up_elsewhere_while_its_executor_was_suspect_is_alive_again() {
