@@ -29,6 +29,8 @@ pub struct Oracle {
     lost: BTreeSet<JobId>,
     /// Accepted results that died with the only brokers that knew them.
     lost_results: BTreeSet<SubmissionId>,
+    /// The attempts of those.
+    lost_accepts: BTreeSet<AttemptId>,
     /// Jobs whose cancellation was confirmed, by the broker that confirmed it.
     cancelled: BTreeMap<JobId, BTreeSet<usize>>,
     started: BTreeMap<AttemptId, usize>,
@@ -132,6 +134,7 @@ impl Oracle {
             admitted: BTreeMap::new(),
             lost: BTreeSet::new(),
             lost_results: BTreeSet::new(),
+            lost_accepts: BTreeSet::new(),
             cancelled: BTreeMap::new(),
             started: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -250,6 +253,7 @@ impl Oracle {
             for submission in job.submissions.iter().filter(|submission| submission.accepted) {
                 if !views.iter().any(|view| view.submissions.iter().any(|other| other.id == submission.id)) {
                     self.lost_results.insert(submission.id);
+                    self.lost_accepts.insert(submission.attempt);
                     self.accepted.remove(&submission.attempt);
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reconvene_broker::{JobStatus, JobView, Node};
+use reconvene_broker::{JobStatus, JobView, Node, Subject};
 use reconvene_clock::ReplicaId;
 use reconvene_executor::{Finality, JobId, SubmissionId};
 use reconvene_store::{Body, Cursor, Key, MemoryStore, MetadataStore, Prefix, Record, Snapshot, Version, ready};
@@ -24,7 +24,8 @@ impl Oracle {
                     return Some(format!("broker {broker} does not know {job}, which was acknowledged (S1)"));
                 };
                 if !is_over(&view) {
-                    return Some(format!("at broker {broker}, {}", brief(&view)));
+                    let why = self.explained(world, &view);
+                    return Some(format!("at broker {broker}, {}: {why}", brief(&view)));
                 }
             }
             if node.coordinator().is_storm_guard_on() {
@@ -50,6 +51,17 @@ impl Oracle {
             }
         }
         None
+    }
+
+    /// What the owner of a job says of it, to those who have to find out; nothing is checked by it.
+    fn explained(&self, world: &World, job: &JobView) -> String {
+        let of = Subject::Job(job.id);
+        let mut brokers = (0..world.counts().0).filter_map(|broker| world.broker(broker));
+        let owner = brokers.find(|node| node.replica().head().identity().replica == job.owner);
+        match owner.and_then(|owner| owner.coordinator().explain(of).ok()) {
+            Some(explanation) => explanation.to_string(),
+            None => "its owner is not there".to_owned(),
+        }
     }
 
     /// A job that is over and that somebody still knows, though every member could say so; `None` if there is none.

@@ -17,7 +17,7 @@ impl Oracle {
             }
             What::Broker { .. } => Ok(()),
             What::Executor { event, .. } => {
-                self.answered(event);
+                self.answered(world, event);
                 Ok(())
             }
             What::RunStarted { executor, attempt } => self.run_started(world, *executor, *attempt, at_ms),
@@ -56,11 +56,14 @@ impl Oracle {
         Ok(())
     }
 
-    fn answered(&mut self, event: &executor::Event) {
+    fn answered(&mut self, world: &World, event: &executor::Event) {
         if let executor::Event::ResultAnswered { attempt, answer, .. } = event {
             match answer {
                 Answer::Accepted { .. } => {
-                    self.accepted.insert(*attempt);
+                    // An answer may outlive the only broker that knew what it says.
+                    if !self.lost_accepts.contains(attempt) || self.is_accepted(world, *attempt) {
+                        self.accepted.insert(*attempt);
+                    }
                     self.reach("results accepted");
                 }
                 Answer::Rejected(_) => self.reach("results rejected"),
@@ -71,6 +74,13 @@ impl Oracle {
         if let executor::Event::SessionRaised { .. } = event {
             self.reach("sessions raised");
         }
+    }
+
+    /// Whether a broker that is there lists this attempt's result as accepted.
+    fn is_accepted(&self, world: &World, attempt: AttemptId) -> bool {
+        let there = self.brokers.iter().enumerate().filter(|(_, told)| !told.killed);
+        let views = there.filter_map(|(broker, _)| world.broker(broker)?.coordinator().job(attempt.job));
+        views.flat_map(|view| view.submissions).any(|submission| submission.attempt == attempt && submission.accepted)
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other events say nothing that is checked")]
