@@ -66,9 +66,7 @@ impl Ladder {
 
     /// Forgets a job.
     pub(super) fn forget(&mut self, job: JobId) {
-        let first = SubmissionId { accepted_by: FIRST_REPLICA, number: 0 };
-        let of_job = self.submissions.range((job, first)..).take_while(|((of, _), _)| *of == job);
-        for key in of_job.map(|(key, _)| *key).collect::<Vec<_>>() {
+        for key in self.submissions_of(job).map(|(key, _)| *key).collect::<Vec<_>>() {
             self.submissions.remove(&key);
         }
         self.settles.remove(&job);
@@ -80,6 +78,17 @@ impl Ladder {
 
     pub(super) fn note_member(&mut self, replica: ReplicaId, dot: Dot) {
         self.members.insert(replica, dot);
+    }
+
+    fn submissions_of(&self, job: JobId) -> impl Iterator<Item = (&(JobId, SubmissionId), &Dot)> {
+        let first = SubmissionId { accepted_by: FIRST_REPLICA, number: 0 };
+        self.submissions.range((job, first)..).take_while(move |((of, _), _)| *of == job)
+    }
+
+    /// Whether every member has all results of the job that are known here. One that is forgotten before it is told would
+    /// be nowhere.
+    fn is_told(&self, job: JobId) -> bool {
+        self.submissions_of(job).all(|(_, dot)| self.through.contains(*dot))
     }
 
     /// Whether this result of the job is stable.
@@ -132,6 +141,7 @@ impl Coordinator {
         }
         let before = self.ladder.stable.get(id).copied();
         if before == Some(canonical) {
+            self.keep_until_told(id);
             return;
         }
         let Some(job) = self.view.job(id) else { return };
@@ -149,10 +159,22 @@ impl Coordinator {
             self.ladder.stable.or_insert_with(id, || canonical);
             count(&mut self.statistics.stable);
             self.keep_for_now(id);
+            self.keep_until_told(id);
             let (from, to) = (Finality::Provisional, Finality::Stable);
             self.notify(EventKind::FinalityChanged { job: id, from, to });
         } else {
             self.ladder.waiting.insert(id);
+        }
+    }
+
+    /// A job with a stable result is forgotten after a while, but not while a member lacks another result of it.
+    fn keep_until_told(&mut self, id: JobId) {
+        if !self.ladder.is_told(id) {
+            if self.ladder.waiting.insert(id) {
+                self.keep(id);
+            }
+        } else if self.ladder.waiting.remove(&id) {
+            self.keep_for_now(id);
         }
     }
 
@@ -162,7 +184,7 @@ impl Coordinator {
         if !cancelled {
             self.ladder.waiting.remove(&id);
         } else if !self.ladder.cancelled.contains(&id) {
-            if self.ladder.covers_cancel(id) {
+            if self.ladder.covers_cancel(id) && self.ladder.is_told(id) {
                 self.ladder.waiting.remove(&id);
                 self.ladder.cancels.remove(&id);
                 self.ladder.cancelled.insert(id);

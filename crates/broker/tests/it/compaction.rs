@@ -139,6 +139,43 @@ fn what_is_not_stable_is_kept() {
     assert!(!world.coordinator(A).is_compacted(waiting));
 }
 
+/// A broker accepts a result while it does not hear that another one was first. It may be the only one that has it when that
+/// one is stable, and if it ends then nobody ever hears that a result was superseded.
+#[test]
+fn regress_a_job_is_kept_while_a_member_lacks_a_superseded_result() {
+    let mut world = world(2);
+    let job = world.submit_job(A, spec());
+    let x = world.add_executor(A, 1);
+    world.run_to(10);
+    let first = world.starts(job)[0].2;
+    world.executors[x].alive = false;
+    let y = world.add_executor(A, 1);
+    world.run_to(100);
+    let second = world.starts(job)[1].2;
+    world.cut(A, B);
+    world.executors[x].alive = true;
+    world.register(x, B);
+    world.run_to(101);
+    assert_eq!(world.finish(x, B, first, b"first"), ACCEPTED);
+    let mut through = VectorClock::new();
+    for record in world.brokers.iter().flat_map(|broker| broker.store.values()) {
+        through.raise(record.siblings().last().unwrap().dot);
+    }
+    world.run_to(102);
+    assert_eq!(world.finish(y, A, second, b"second"), ACCEPTED);
+    world.exchange_some(B, A, |key| key.contains("/sub/"));
+    world.input(A, Input::Stable { through });
+    let result = world.job(A, job).result.unwrap();
+    assert_eq!((result.submission.accepted_by, result.finality), (replica(2), Finality::Stable));
+    assert!(world.coordinator(A).awaits_stability(), "nobody else has what was accepted here");
+    world.run_to(800);
+    assert_eq!(compacted(&world, A), 0);
+    acknowledge(&mut world, A);
+    assert!(!world.coordinator(A).awaits_stability());
+    world.run_to(801);
+    assert_eq!(compacted(&world, A), 1);
+}
+
 #[test]
 fn names_are_never_given_again() {
     let mut world = world(1);
