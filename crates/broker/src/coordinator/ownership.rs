@@ -35,9 +35,9 @@ impl Coordinator {
         let peer = self.peers.entry(node).or_insert(Peer { heard, left: false });
         peer.heard = heard;
         if core::mem::replace(&mut peer.left, false) {
-            // It is back, and may fall silent again.
+            // It is back, and may fall silent or leave again.
             for replica in self.owners_of(node) {
-                self.arm(Timer::Owner(replica), self.config.owner_timeout_ms);
+                self.check_owner(replica);
             }
         }
     }
@@ -99,16 +99,20 @@ impl Coordinator {
 
     /// When the broker of this incarnation was last heard, or became known; `None` if it will not be heard again.
     fn last_heard(&self, replica: ReplicaId) -> Option<Timestamp> {
-        let known = self.owners.get(&replica).map_or(self.at.mono, |owner| owner.known);
+        self.heard(replica).filter(|_| !self.peer_of(replica).is_some_and(|peer| peer.left))
+    }
+
+    /// The same, whether or not it has left since.
+    fn heard(&self, replica: ReplicaId) -> Option<Timestamp> {
         if self.view.is_superseded(replica) || self.view.is_retired(replica) {
             return None;
         }
-        let peer = self.view.member(replica).and_then(|member| self.peers.get(&member.node));
-        match peer {
-            Some(peer) if peer.left => None,
-            Some(peer) => Some(peer.heard.max(known)),
-            None => Some(known),
-        }
+        let known = self.owners.get(&replica).map_or(self.at.mono, |owner| owner.known);
+        Some(self.peer_of(replica).map_or(known, |peer| peer.heard.max(known)))
+    }
+
+    fn peer_of(&self, replica: ReplicaId) -> Option<&Peer> {
+        self.view.member(replica).and_then(|member| self.peers.get(&member.node))
     }
 
     /// Looks whether a broker is gone, and arranges what follows.
@@ -128,9 +132,10 @@ impl Coordinator {
         if last.is_some() {
             self.arm(Timer::Owner(replica), self.config.owner_timeout_ms);
         }
+        let heard = self.heard(replica);
         let Some(owner) = self.owners.get_mut(&replica) else { return };
-        // Unless it was heard in between and has fallen silent again.
-        if owner.gone.is_some_and(|gone| last.is_none_or(|last| last < gone)) {
+        // Unless it was heard in between, and has fallen silent or left again.
+        if owner.gone.is_some_and(|gone| heard.is_none_or(|heard| heard <= gone)) {
             return;
         }
         owner.gone = Some(at);

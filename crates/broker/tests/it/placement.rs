@@ -438,6 +438,37 @@ fn a_broker_that_left_and_came_back_is_watched_again() {
     assert_eq!(world.job(1, second).owner, replica(2));
 }
 
+/// It leaves, is back, and leaves again before anybody could have missed it.
+#[test]
+fn regress_a_broker_that_leaves_twice_hands_over_twice() {
+    let mut world = World::new(2, StrategyKind::FirstComeFirstServed);
+    let node = world.brokers[0].identity.node;
+    for second in [12, 42] {
+        world.run_to(second - 12);
+        let job = world.submit_job(0, spec());
+        world.run_to(second);
+        assert_eq!(world.job(1, job).owner, replica(1));
+        world.input(1, reconvene_broker::Input::PeerLeft { node });
+        assert_eq!(world.job(1, job).owner, replica(2));
+    }
+}
+
+/// The same when it had fallen silent the first time.
+#[test]
+fn regress_a_broker_that_was_silent_and_leaves_hands_over_again() {
+    let mut world = World::new(2, StrategyKind::FirstComeFirstServed);
+    world.cut(0, 1);
+    world.run_to(400);
+    let silent = |kind: &EventKind| matches!(kind, EventKind::OwnerSilent { .. });
+    assert_eq!(world.count(1, silent), 1);
+    world.heal(0, 1);
+    let job = world.submit_job(0, spec());
+    world.run_to(412);
+    assert_eq!(world.job(1, job).owner, replica(1));
+    world.input(1, reconvene_broker::Input::PeerLeft { node: world.brokers[0].identity.node });
+    assert_eq!(world.job(1, job).owner, replica(2));
+}
+
 #[test]
 fn each_order_goes_out_once_for_each_heartbeat() {
     let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
