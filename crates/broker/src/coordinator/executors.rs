@@ -249,6 +249,7 @@ impl Coordinator {
         for homed in self.homed.values_mut() {
             homed.attempts.retain(|attempt, _| !(first..=last).contains(attempt));
         }
+        self.placing = true;
     }
 
     pub(super) fn executor_leaves(&mut self, from: NodeId, leave: Leave) {
@@ -310,6 +311,7 @@ impl Coordinator {
     pub(super) fn give_up(&mut self, executor: NodeId, attempt: AttemptId, cause: LossCause) {
         let Some(homed) = self.homed.get_mut(&executor) else { return };
         let Some(held) = homed.attempts.remove(&attempt) else { return };
+        self.placing = true;
         // Another broker may have given it up before, and the job have waited for this.
         self.dirty.insert(attempt.job);
         if matches!(held.state, HeldState::Stopping(_)) {

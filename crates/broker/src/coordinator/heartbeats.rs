@@ -198,6 +198,7 @@ impl Coordinator {
             // It ran here, and its result is kept or was answered: nothing to place again yet.
             if let Some(held) = homed.attempts.get_mut(&attempt) {
                 held.state = HeldState::Ended;
+                self.placing = true;
             }
             return;
         }

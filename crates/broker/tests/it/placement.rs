@@ -1,8 +1,8 @@
 //! Which executor a job goes to, and which broker.
 
 use reconvene_broker::{
-    AttemptCause, EventKind, ExecutorState, HoldReason, JobStatus, LossCause, Output, OwnCause, Phase, StrategyKind,
-    WaitReason,
+    AttemptCause, Command, EventKind, ExecutorState, HoldReason, JobStatus, LossCause, Output, OwnCause, Phase,
+    StrategyKind, WaitReason,
 };
 use reconvene_executor::message::{HeldVerdict, Leave, ToBroker};
 use reconvene_executor::{JobSpec, Resources, SessionEpoch, Tag};
@@ -366,7 +366,7 @@ fn nothing_is_said_before_it_is_durable() {
         wall: reconvene_clock::WallTime::from_millis(1_000_001_000),
     };
     let ticket = reconvene_sync::Ticket(9);
-    let command = reconvene_broker::Command::Submit { spec: spec() };
+    let command = Command::Submit { spec: spec() };
     coordinator.handle(now, reconvene_broker::Input::Command { ticket, command });
     let Some(Output::Write { ticket: written, writes }) = coordinator.poll_output() else { panic!() };
     assert_eq!(writes.len(), 3, "the policy, the specification and the first attempt in one batch");
@@ -467,6 +467,27 @@ fn regress_a_broker_that_was_silent_and_leaves_hands_over_again() {
     assert_eq!(world.job(1, job).owner, replica(1));
     world.input(1, reconvene_broker::Input::PeerLeft { node: world.brokers[0].identity.node });
     assert_eq!(world.job(1, job).owner, replica(2));
+}
+
+/// No order for a job reaches its executor, and the job is cancelled: the slot is free when the lease of the last order is
+/// over, be that before or after the next heartbeat.
+#[test]
+fn regress_the_slot_of_a_lost_order_goes_to_who_waits() {
+    for cancelled in 6..70 {
+        let mut world = World::new(1, StrategyKind::FirstComeFirstServed);
+        let x = world.add_executor(0, 1);
+        world.run_to(4);
+        let lost = world.submit_job(0, spec());
+        let waits = world.submit_job(0, spec());
+        for second in 5..=cancelled {
+            world.executors[x].running.retain(|attempt, _| attempt.job != lost);
+            world.run_to(second);
+        }
+        world.executors[x].running.retain(|attempt, _| attempt.job != lost);
+        assert!(world.command(0, Command::Cancel { job: lost }).is_ok());
+        world.run_to(cancelled + 60);
+        assert_eq!(world.job(0, waits).status, JobStatus::Running, "cancelled at {cancelled}");
+    }
 }
 
 #[test]
