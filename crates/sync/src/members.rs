@@ -107,6 +107,9 @@ impl Members {
 
     /// Whether every replica of a node is retired, and there is one.
     pub(crate) fn node_is_retired(&self, node: NodeId) -> bool {
+        if self.retired.is_empty() {
+            return false;
+        }
         let mut of_node = self.members.values().filter(|member| member.node == node).peekable();
         of_node.peek().is_some() && of_node.all(|member| self.is_retired(member.replica))
     }

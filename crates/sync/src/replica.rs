@@ -11,6 +11,7 @@ mod links;
 mod notes;
 mod outgoing;
 mod parts;
+mod peers;
 mod push;
 mod receive;
 mod repair;
@@ -31,7 +32,8 @@ use reconvene_store::{Digest, Frozen, Head, NetworkId, Record};
 use self::apply::{Applying, Job};
 use self::bundles::Bundles;
 use self::deletes::Deletes;
-use self::links::{Address, Peer};
+use self::links::Address;
+use self::peers::Peers;
 use self::repair::Repairing;
 use self::schedule::Schedule;
 pub(crate) use self::session::in_sync_check;
@@ -95,7 +97,7 @@ pub struct Replica {
     rng: Rng,
     members: Members,
     deletes: Deletes,
-    peers: BTreeMap<NodeId, Peer>,
+    peers: Peers,
     addresses: BTreeMap<String, Address>,
     sessions: BTreeMap<SessionKey, Session>,
     repairs: BTreeMap<SessionKey, Repairing>,
@@ -187,7 +189,7 @@ impl Replica {
             rng,
             members: Members::default(),
             deletes: Deletes::default(),
-            peers: BTreeMap::new(),
+            peers: Peers::default(),
             addresses: BTreeMap::new(),
             sessions: BTreeMap::new(),
             repairs: BTreeMap::new(),
@@ -214,7 +216,7 @@ impl Replica {
         replica.read_tombstones(None);
         replica.introduce()?;
         replica.is_open = true;
-        replica.wake_at = replica.deadlines().min();
+        replica.wake_at = replica.earliest_deadline();
         Ok(replica)
     }
 
@@ -243,9 +245,9 @@ impl Replica {
             Input::BundleFragment { ticket, bytes } => self.take_fragment(ticket, &bytes),
         }
         self.freeze_if_noted();
-        self.wake_at = self.deadlines().min();
+        self.wake_at = self.earliest_deadline();
         if self.run_timers() {
-            self.wake_at = self.deadlines().min();
+            self.wake_at = self.earliest_deadline();
         }
     }
 

@@ -97,7 +97,7 @@ impl Replica {
             return;
         }
         let now = self.now;
-        let peer = self.peers.entry(node).or_insert_with(|| Peer::new(now));
+        let peer = self.peers.or_insert_with(node, || Peer::new(now));
         peer.linked = true;
         peer.last_heard = now;
         peer.detector.skip_to(now);
@@ -164,6 +164,7 @@ impl Replica {
     /// Says goodbye to all, and starts nothing more.
     pub(super) fn leave(&mut self) {
         self.leaving = true;
+        self.peers.touch_all();
         for key in self.sessions.keys().copied().collect::<Vec<_>>() {
             self.end(key);
         }

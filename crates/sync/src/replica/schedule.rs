@@ -5,6 +5,7 @@ use reconvene_clock::{NodeId, Timestamp};
 use reconvene_store::sabotage;
 
 use super::Replica;
+use super::links::Peer;
 use super::session::SessionKey;
 use crate::rng::Rng;
 use crate::{Config, PeerState};
@@ -109,10 +110,33 @@ impl Replica {
         true
     }
 
-    /// All timers.
-    pub(super) fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
+    /// When the first timer is due.
+    pub(super) fn earliest_deadline(&mut self) -> Option<Timestamp> {
+        for node in self.peers.take_touched() {
+            let due = self.peers.get(&node).and_then(|peer| self.peer_deadline(peer));
+            self.peers.set_due(node, due);
+        }
+        debug_assert!(self.knows_the_next_peer(), "a peer was changed, and its deadline was not worked out again");
+        self.deadlines().min()
+    }
+
+    /// Whether no peer is due before the one that was found to be the first.
+    fn knows_the_next_peer(&self) -> bool {
+        let first = self.peers.values().filter_map(|peer| self.peer_deadline(peer)).min();
+        first.is_none_or(|first| self.peers.next_due().is_some_and(|due| due <= first))
+    }
+
+    fn peer_deadline(&self, peer: &Peer) -> Option<Timestamp> {
+        let probe = peer.last_sent.saturating_add(self.config.probe_interval_ms);
+        let probe = Some(probe).filter(|_| peer.linked && !self.leaving);
+        let retry = peer.retry_at.filter(|_| !self.leaving);
+        [probe, retry, self.next_watch(peer)].into_iter().flatten().min()
+    }
+
+    /// All timers, those of peers as they were last worked out.
+    fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
         let idle = self.config.session_idle_ms;
-        let (probe, view) = (self.config.probe_interval_ms, self.config.view_max_ms);
+        let view = self.config.view_max_ms;
         let sessions = self.sessions.values().flat_map(move |open| {
             let view = open.outgoing.as_ref().and_then(|outgoing| outgoing.view_deadline(view));
             view.into_iter().chain([open.progressed.saturating_add(idle)])
@@ -121,13 +145,15 @@ impl Replica {
         let awake = !self.leaving;
         let rounds = awake.then_some(self.schedule.next_round);
         let cascade = self.schedule.cascade.as_ref().map(|cascade| cascade.at).filter(|_| awake);
-        let peers = self.peers.values().flat_map(move |peer| {
-            let probe = (peer.linked && awake).then(|| peer.last_sent.saturating_add(probe));
-            [probe, peer.retry_at.filter(|_| awake), self.next_watch(peer)]
-        });
         let addresses = self.addresses.values().filter_map(|entry| entry.due);
         let bundles = self.bundle_deadline();
-        sessions.chain(repairs).chain(rounds).chain(cascade).chain(bundles).chain(peers.flatten()).chain(addresses)
+        sessions
+            .chain(repairs)
+            .chain(rounds)
+            .chain(cascade)
+            .chain(bundles)
+            .chain(self.peers.next_due())
+            .chain(addresses)
     }
 
     /// One round of anti-entropy: the peer longest without a session, and others at random.

@@ -11,18 +11,18 @@ use crate::message::Message;
 use crate::{PeerState, RejectReason};
 
 /// How slow this replica itself is: the factor by which it is more patient with others, less one.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Slowness(u64);
 
 impl Slowness {
     const MAX: u64 = 8;
 
-    fn worse(&mut self) {
-        self.0 = self.0.saturating_add(1).min(Self::MAX);
+    fn worse(self) -> Self {
+        Self(self.0.saturating_add(1).min(Self::MAX))
     }
 
-    fn better(&mut self) {
-        self.0 = self.0.saturating_sub(1);
+    fn better(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 
     fn stretch(self, silence_ms: u64) -> u64 {
@@ -38,10 +38,14 @@ impl Replica {
             return;
         };
         if late_ms < self.config.late_after_ms {
-            self.slowness.better();
+            let better = self.slowness.better();
+            if self.slowness != better {
+                self.slowness = better;
+                self.peers.touch_all();
+            }
             return;
         }
-        self.slowness.worse();
+        self.slowness = self.slowness.worse();
         for peer in self.peers.values_mut() {
             peer.last_heard = peer.last_heard.saturating_add(late_ms).min(self.now);
             peer.detector.skip_to(peer.last_heard);
@@ -82,13 +86,16 @@ impl Replica {
     /// Retries, probes, and what silence means.
     pub(super) fn watch_peers(&mut self) {
         for node in self.peers.keys().copied().collect::<Vec<_>>() {
-            let Some(peer) = self.peers.get_mut(&node) else { continue };
-            if peer.retry_at.is_some_and(|at| at <= self.now) {
-                peer.retry_at = None;
+            let due = |peer: &Peer| peer.retry_at.is_some_and(|at| at <= self.now);
+            if self.peers.get(&node).is_some_and(due) {
+                if let Some(peer) = self.peers.get_mut(&node) {
+                    peer.retry_at = None;
+                }
                 if !self.schedule.wants(node) {
                     self.schedule.want(node);
                 }
             }
+            let Some(peer) = self.peers.get(&node) else { continue };
             let quiet = peer.linked && peer.last_sent.saturating_add(self.config.probe_interval_ms) <= self.now;
             if quiet && !self.leaving {
                 self.send(node, &Message::Probe { target: node });
