@@ -46,7 +46,7 @@ impl Oracle {
             if let Some(held) = agent.held().next() {
                 return Some(format!("executor {executor} still runs {}", held.attempt));
             }
-            if agent.kept() > 0 && self.lost.is_empty() {
+            if agent.kept() > 0 {
                 return Some(format!("executor {executor} keeps {} results without an answer", agent.kept()));
             }
         }
