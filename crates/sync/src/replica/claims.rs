@@ -1,6 +1,6 @@
 //! The end of a direction: what its sender knew becomes known here, and what it saw the end of goes.
 
-use reconvene_clock::{Counter, Dot, DotRange, Knowledge, VectorClock};
+use reconvene_clock::{Dot, Knowledge, VectorClock};
 use reconvene_store::sabotage;
 use reconvene_store::{Applied, Key, Limits, Plan, PlanError, Version};
 
@@ -89,9 +89,9 @@ impl Replica {
     /// Joins what a peer claims, now that all its chunks are in.
     ///
     /// What was put aside is left out; all of it if chunks were. If the peer has collected tombstones that were never seen
-    /// here, what they deleted goes in the same batch. Both that and ends that are new here are left to a later session if
-    /// what was put aside hides dots that have nothing to do with it, or spares versions that one of those tombstones may
-    /// have ended as well.
+    /// here, what they deleted goes in the same batch. All of it is left to a later session if what was put aside hides dots
+    /// that have nothing to do with it, or spares versions that one of those tombstones may have ended as well: what ended
+    /// a dot that is claimed may be one of them, and not to be known then.
     pub(super) fn join_claim(&mut self, plan: Plan, key: SessionKey) {
         let Some(session) = self.sessions.get(&key) else { return };
         let Some(theirs) = session.theirs.as_ref() else { return };
@@ -125,7 +125,7 @@ impl Replica {
         let mut verdicts = session.incoming.verdicts.clone();
         if !self.floor_is_covered(floor) {
             if session.incoming.spares || aside.hides_any(all().missing_from(self.head.knowledge())) {
-                knowledge = above(&knowledge, floor);
+                knowledge = Knowledge::new();
                 floor = &none;
                 verdicts.clear();
             }
@@ -258,13 +258,6 @@ impl Replica {
         self.ends_taken = self.ends_taken.saturating_add(u64::from(dropped > 0));
         self.stats.dropped_dead = self.stats.dropped_dead.saturating_add(dropped);
     }
-}
-
-/// The part of `knowledge` above a floor.
-fn above(knowledge: &Knowledge, floor: &VectorClock) -> Knowledge {
-    let below = floor.iter().filter_map(|end| DotRange::new(end.replica, Counter::MIN, end.counter));
-    let below = union(Knowledge::new(), below);
-    union(Knowledge::new(), knowledge.missing_from(&below))
 }
 
 /// Plans a claim and what has to go before it is joined, and says how many live versions that drops.
