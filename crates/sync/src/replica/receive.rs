@@ -334,8 +334,9 @@ impl Replica {
             self.fail(key);
             return;
         }
-        // With a full hello under way, this answer is the first of two; both say the same.
-        if let Some(session) = self.sessions.get_mut(&key) {
+        // With a full hello under way, this answer is the first of two. What the peer then sends builds on the second, which
+        // may say more, and may come after what builds on it.
+        if let Some(session) = self.sessions.get_mut(&key).filter(|_| !back.need_full) {
             session.theirs = theirs;
             session.their_digest = Some(back.digest);
         }
