@@ -122,9 +122,15 @@ impl Coordinator {
         let mut verdicts = Vec::new();
         let holds: BTreeSet<AttemptId> = register.held.iter().map(|held| held.attempt).collect();
         let keeps: BTreeSet<AttemptId> = register.kept.iter().copied().collect();
+        // An order that may still be on its way is for the session that it was given to, and may have been followed there.
+        let session = |attempt: &AttemptId| {
+            let record = self.view.job(attempt.job).and_then(|job| job.attempts.get(attempt));
+            record.and_then(|record| record.given_to()).map(|(_, session)| session)
+        };
         if let Some(homed) = self.homed.get_mut(&from) {
             homed.attempts.retain(|attempt, held| {
-                let stays = holds.contains(attempt) || keeps.contains(attempt) || held.state == HeldState::Offered;
+                let offered = || held.state == HeldState::Offered && session(attempt) == Some(register.session);
+                let stays = holds.contains(attempt) || keeps.contains(attempt) || offered();
                 if !stays {
                     self.dirty.insert(attempt.job);
                 }

@@ -1,7 +1,8 @@
 //! The storm guard: scenario 10 of the design, and what lies around it.
 
 use reconvene_broker::{Command, EventKind, JobStatus, LossCause, Phase, Reply, StormEnd, StrategyKind, WaitReason};
-use reconvene_executor::{Answer, Finality, JobId, JobSpec};
+use reconvene_executor::message::Order;
+use reconvene_executor::{Answer, Finality, JobId, JobSpec, SessionEpoch};
 
 use crate::world::{SECOND, World};
 
@@ -49,6 +50,37 @@ fn five(silent: usize) -> (World, Vec<JobId>) {
     }
     world.run_to(124);
     (world, jobs)
+}
+
+/// An executor takes an order, and it and all others fall silent before they say so. While its home waits for the storm to
+/// pass, another broker gives the attempt up, and the executor comes back in a new session. It may have run already.
+#[test]
+fn regress_an_order_is_not_repeated_to_another_session() {
+    let mut world = World::new(2, StrategyKind::FirstComeFirstServed);
+    for _ in 0..5 {
+        world.add_executor(A, 1);
+    }
+    let job = world.submit_job(A, job(50));
+    let (_, x, attempt) = world.starts(job)[0];
+    world.executors.iter_mut().for_each(|executor| executor.alive = false);
+    world.run_to(10);
+    world.cut(A, B);
+    world.run_to(299);
+    assert_eq!(world.job(B, job).attempts[0].phase, Some(Phase::Lost), "the other side has given it up");
+    assert_eq!((world.count(A, on), world.count(A, off), world.count(A, lost)), (1, 0, 0));
+    world.heal(A, B);
+    world.run_to(300);
+    let executor = &mut world.executors[x];
+    executor.session = SessionEpoch { random: executor.session.random + 1, ..executor.session };
+    executor.registration = 0;
+    executor.running.clear();
+    world.register(x, A);
+    world.run_to(900);
+    let started = |(at, _, order): &(u64, usize, Order)| {
+        *at >= 300 * SECOND && matches!(order, Order::Start { attempt: other, .. } if *other == attempt)
+    };
+    assert!(!world.orders.iter().any(started), "given to a session that knows nothing of it");
+    assert!(world.orders.iter().any(|(at, ..)| *at >= 300 * SECOND), "the job goes on by another attempt");
 }
 
 #[test]
