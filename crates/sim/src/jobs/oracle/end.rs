@@ -326,7 +326,8 @@ fn difference_at<'a>(one: &'a Versions, other: &'a Versions) -> BTreeSet<&'a Key
     keys.filter(|key| one.get(*key) != other.get(*key)).collect()
 }
 
-fn records(store: &MemoryStore) -> Vec<Record> {
+/// All that a store holds.
+pub(super) fn records(store: &MemoryStore) -> Vec<Record> {
     let all = Cursor::new(Prefix::all()).with_rows(usize::MAX).with_bytes(usize::MAX);
     let snapshot = ready(store.snapshot()).and_then(Result::ok);
     let page = snapshot.and_then(|snapshot| ready(snapshot.by_prefix(&all)).and_then(Result::ok));

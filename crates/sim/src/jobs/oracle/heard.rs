@@ -1,8 +1,10 @@
 //! What is seen as it happens, against what was seen before.
 
-use reconvene_broker::{AttemptCause, Event, EventKind, HoldReason, NodeEvent, OwnCause, StormEnd};
+use reconvene_broker::{AttemptCause, Event, EventKind, Fact, FactKey, HoldReason, NodeEvent, OwnCause, StormEnd};
 use reconvene_executor::{self as executor, Answer, AttemptId, Finality, JobId};
+use reconvene_store::Record;
 
+use super::end::records;
 use super::{Accepted, Oracle};
 use crate::jobs::Violation;
 use crate::world::{Happened, What, World};
@@ -195,6 +197,11 @@ impl Oracle {
                 told.owned.remove(job);
             }
             EventKind::AttemptOffered { attempt, .. } => {
+                // Its process may have ended after it wrote that down and before it told of it.
+                if !told.owned.contains(&attempt.job) && has_claimed(world, broker, *attempt) {
+                    told.owned.insert(attempt.job);
+                    self.placed.entry(attempt.job).or_default().cause();
+                }
                 if let Some(what) = told.placed(broker, *attempt) {
                     return violation("S15", what);
                 }
@@ -247,4 +254,16 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// Whether a broker's store holds the claim that an attempt was placed under.
+fn has_claimed(world: &World, broker: usize, attempt: AttemptId) -> bool {
+    let claims = |record: &Record| match FactKey::parse(record.key()) {
+        Some(key @ FactKey::Own { job, epoch, .. }) if (job, epoch) == (attempt.job, attempt.epoch) => {
+            let mut facts = record.values().filter_map(|(_, bytes)| Fact::decode(&key, bytes).ok());
+            facts.any(|fact| matches!(fact, Fact::Own(own) if own.owner == attempt.owner))
+        }
+        _ => false,
+    };
+    world.store(broker).is_some_and(|store| records(store).iter().any(claims))
 }
