@@ -1,5 +1,6 @@
 //! One broker's store, kept equal to its peers' by sessions.
 
+mod addresses;
 mod apply;
 mod aside;
 mod bundles;
@@ -29,10 +30,10 @@ use reconvene_clock::{Counter, Dot, Hlc, Knowledge, NodeId, Now, ReplicaId, Time
 use reconvene_store::sabotage;
 use reconvene_store::{Digest, Frozen, Head, NetworkId, Record};
 
+use self::addresses::Addresses;
 use self::apply::{Applying, Job};
 use self::bundles::Bundles;
 use self::deletes::Deletes;
-use self::links::Address;
 use self::peers::Peers;
 use self::repair::Repairing;
 use self::schedule::Schedule;
@@ -98,7 +99,7 @@ pub struct Replica {
     members: Members,
     deletes: Deletes,
     peers: Peers,
-    addresses: BTreeMap<String, Address>,
+    addresses: Addresses,
     sessions: BTreeMap<SessionKey, Session>,
     repairs: BTreeMap<SessionKey, Repairing>,
     /// How often this store has dropped what a peer had seen the end of, or joined a floor that was above what it had seen.
@@ -190,7 +191,7 @@ impl Replica {
             members: Members::default(),
             deletes: Deletes::default(),
             peers: Peers::default(),
-            addresses: BTreeMap::new(),
+            addresses: Addresses::default(),
             sessions: BTreeMap::new(),
             repairs: BTreeMap::new(),
             ends_taken: 0,

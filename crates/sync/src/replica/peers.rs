@@ -79,6 +79,11 @@ impl Peers {
         }
     }
 
+    /// Whether the deadline of a peer, as it was worked out, is over.
+    pub(super) fn is_due(&self, node: NodeId, now: Timestamp) -> bool {
+        self.due.get(&node).is_some_and(|due| *due <= now)
+    }
+
     /// The earliest deadline of those that were worked out.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.in_order.first().map(|(due, _)| *due)

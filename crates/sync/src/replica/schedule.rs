@@ -117,7 +117,8 @@ impl Replica {
             self.peers.set_due(node, due);
         }
         debug_assert!(self.knows_the_next_peer(), "a peer was changed, and its deadline was not worked out again");
-        self.deadlines().min()
+        let address = self.addresses.next_due();
+        self.deadlines().chain(address).min()
     }
 
     /// Whether no peer is due before the one that was found to be the first.
@@ -133,7 +134,7 @@ impl Replica {
         [probe, retry, self.next_watch(peer)].into_iter().flatten().min()
     }
 
-    /// All timers, those of peers as they were last worked out.
+    /// All timers but those of addresses; those of peers as they were last worked out.
     fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
         let idle = self.config.session_idle_ms;
         let view = self.config.view_max_ms;
@@ -145,15 +146,8 @@ impl Replica {
         let awake = !self.leaving;
         let rounds = awake.then_some(self.schedule.next_round);
         let cascade = self.schedule.cascade.as_ref().map(|cascade| cascade.at).filter(|_| awake);
-        let addresses = self.addresses.values().filter_map(|entry| entry.due);
         let bundles = self.bundle_deadline();
-        sessions
-            .chain(repairs)
-            .chain(rounds)
-            .chain(cascade)
-            .chain(bundles)
-            .chain(self.peers.next_due())
-            .chain(addresses)
+        sessions.chain(repairs).chain(rounds).chain(cascade).chain(bundles).chain(self.peers.next_due())
     }
 
     /// One round of anti-entropy: the peer longest without a session, and others at random.

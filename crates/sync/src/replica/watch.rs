@@ -85,7 +85,11 @@ impl Replica {
 
     /// Retries, probes, and what silence means.
     pub(super) fn watch_peers(&mut self) {
-        for node in self.peers.keys().copied().collect::<Vec<_>>() {
+        // One without a link that still counts as alive is judged at the first timer of any.
+        let now = self.now;
+        let looked_at = |node: &NodeId, peer: &Peer| !peer.linked || self.peers.is_due(*node, now);
+        let nodes = self.peers.iter().filter(|(node, peer)| looked_at(node, peer)).map(|(node, _)| *node);
+        for node in nodes.collect::<Vec<_>>() {
             let due = |peer: &Peer| peer.retry_at.is_some_and(|at| at <= self.now);
             if self.peers.get(&node).is_some_and(due) {
                 if let Some(peer) = self.peers.get_mut(&node) {
