@@ -277,6 +277,20 @@ pub(crate) enum RepairStep {
     Done,
 }
 
+impl Repair {
+    fn versions(&self) -> &[(Key, Version)] {
+        match &self.step {
+            RepairStep::Ask { given: versions, .. } | RepairStep::Answer { versions, .. } => versions,
+            RepairStep::Buckets { .. }
+            | RepairStep::Dots { .. }
+            | RepairStep::Sketch { .. }
+            | RepairStep::List
+            | RepairStep::Next
+            | RepairStep::Done => &[],
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     Hello(Hello),
@@ -331,6 +345,31 @@ pub(crate) enum Message {
     Part(Part),
     /// What the program around the sender says to that around the receiver. Never stored, relayed or repeated.
     Note(Vec<u8>),
+}
+
+impl Message {
+    /// The versions at its end, if it carries any.
+    pub(crate) fn versions(&self) -> &[(Key, Version)] {
+        match self {
+            Self::Delta(Delta { versions, .. }) | Self::Push { versions, .. } => versions,
+            Self::Whole(whole) | Self::WholeBack(_, whole) => &whole.versions,
+            Self::Repair(repair) => repair.versions(),
+            Self::Hello(_)
+            | Self::HelloBack(_)
+            | Self::InSync { .. }
+            | Self::Claim(_)
+            | Self::Credit { .. }
+            | Self::Ack { .. }
+            | Self::Busy { .. }
+            | Self::Reject { .. }
+            | Self::Probe { .. }
+            | Self::ProbeBack { .. }
+            | Self::Leave
+            | Self::AsBefore { .. }
+            | Self::Part(_)
+            | Self::Note(_) => &[],
+        }
+    }
 }
 
 #[cfg(test)]

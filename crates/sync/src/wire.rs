@@ -38,8 +38,13 @@ pub(crate) fn encode_for(
 ) -> Result<(Vec<u8>, u64), CodecError> {
     let (kind, body) = encode_body(message)?;
     let plain = within(&body, limit)?;
-    let compressed = compressor.and_then(|compressor| compressor.seal(kind, &body));
+    let compressed = compressor.and_then(|compressor| compressor.seal(kind, &body, value_bytes(message)));
     Ok((compressed.unwrap_or_else(|| seal(kind, &body)), plain))
+}
+
+/// How many bytes at the end of a message's body are values.
+fn value_bytes(message: &Message) -> usize {
+    message.versions().iter().map(|(_, version)| version.body.byte_len()).fold(0, usize::saturating_add)
 }
 
 /// How long the plain frame of a body is, if that is within `limit`.

@@ -345,6 +345,20 @@ proptest! {
     }
 }
 
+/// Whoever compresses is told where the values are that a message ends with.
+#[test]
+fn values_are_at_the_end_of_a_body() {
+    let mut told = 0;
+    for (name, message) in golden() {
+        let (_, body) = encode_body(&message).unwrap();
+        let values: Vec<u8> =
+            message.versions().iter().filter_map(|(_, version)| version.body.value()).flatten().copied().collect();
+        assert!(body.ends_with(&values) && value_bytes(&message) == values.len(), "{name}");
+        told += usize::from(!values.is_empty());
+    }
+    assert!(told >= 5, "deltas, pushes, whole directions and repairs");
+}
+
 /// A frame that any receiver refuses whole is one that no compression makes any better.
 #[test]
 fn compressed_frames_are_read_where_both_sides_compress() {
@@ -366,6 +380,6 @@ fn compressed_frames_are_read_where_both_sides_compress() {
     let mut overlong = vec![1; 8];
     overlong.extend([251, 5, 0]);
     overlong.resize(300, 0);
-    let frame = compressor.seal(Kind::Credit, &overlong).unwrap();
+    let frame = compressor.seal(Kind::Credit, &overlong, 0).unwrap();
     assert!(decode_any(&frame, LIMIT, Some(&compressor)).is_err());
 }

@@ -286,7 +286,8 @@ fn whole_directions_are_lost_as_a_whole() {
 struct Runs;
 
 impl Compression for Runs {
-    fn compress(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn compress(&self, front: &[u8], values: &[u8]) -> Option<Vec<u8>> {
+        let bytes = [front, values].concat();
         let runs = bytes.chunk_by(|left, right| left == right).flat_map(|run| run.chunks(100));
         Some(runs.flat_map(|run| [u8::try_from(run.len()).unwrap(), run[0]]).collect())
     }
