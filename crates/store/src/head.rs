@@ -197,7 +197,8 @@ impl Head {
     /// What two replicas compare to know whether they hold the same. O(replicas).
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let mut bytes = Vec::new();
+        // Nearly always one run of each replica.
+        let mut bytes = Vec::with_capacity(self.knowledge.vector().len().saturating_mul(24));
         for run in self.knowledge.runs() {
             for number in [run.replica().get(), run.first().get(), run.last().get()] {
                 bytes.extend_from_slice(&number.to_be_bytes());

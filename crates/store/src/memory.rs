@@ -2,6 +2,7 @@
 
 mod tree;
 
+use core::hint::black_box;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -155,6 +156,9 @@ impl MemoryStore {
 impl State {
     /// Makes the changes of the indices.
     fn index(&mut self, batch: &Batch) {
+        let removed: Vec<Dot> = batch.rows().iter().flat_map(RowChange::removed).copied().collect();
+        // They lie anywhere, and are about to be taken out one after the other.
+        drop(self.live.get_many(&removed, |_| ()));
         let (mut live, mut tombstones) = (Vec::with_capacity(batch.len().saturating_mul(2)), Vec::new());
         for change in batch.index() {
             let (dot, key, is_tombstone) = match change {
@@ -249,6 +253,11 @@ impl Snapshot for MemorySnapshot {
         Ok(self.state.records.get_entry(key).map(record_of))
     }
 
+    async fn records(&self, keys: &[Key]) -> Result<Vec<Record>, StoreError> {
+        let found = self.state.records.get_many(keys, touch_versions);
+        Ok(found.into_iter().flatten().map(record_of).collect())
+    }
+
     async fn by_prefix(&self, at: &Cursor<Prefix>) -> Result<Page<Record, Prefix>, StoreError> {
         let prefix = at.range();
         let walk = self.state.records.iter_from(|key| match at.after() {
@@ -283,4 +292,14 @@ impl Snapshot for MemorySnapshot {
 
 fn record_of((key, versions): &(Key, Arc<[Version]>)) -> Record {
     Record::of_versions(key.clone(), Arc::clone(versions))
+}
+
+/// Reads some of the versions and of what they say, so that they are near when they are read next.
+fn touch_versions(versions: &Arc<[Version]>) {
+    for version in versions.iter() {
+        black_box((
+            version.dot,
+            version.body.value().and_then(|value| value.first().copied().zip(value.last().copied())),
+        ));
+    }
 }

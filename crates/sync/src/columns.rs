@@ -57,7 +57,9 @@ fn allowance(bytes: usize) -> usize {
 /// [`CodecError`] if they are more than a receiver would take: see [`Memory`].
 pub(crate) fn pack(versions: &[(Key, Version)]) -> Result<Vec<u8>, CodecError> {
     let table = table_of(versions);
-    let mut out = Vec::new();
+    let values = versions.iter().map(|(_, version)| version.body.byte_len()).fold(0, usize::saturating_add);
+    // Columns are short where versions are alike.
+    let mut out = Vec::with_capacity(values.saturating_add(versions.len().saturating_mul(4)));
     put_number(&mut out, count(versions.len()));
     if versions.is_empty() {
         return Ok(out);

@@ -132,13 +132,7 @@ impl<S: MetadataStore> StoreDriver<S> {
 
 async fn read<S: Snapshot>(snapshot: &S, want: Want) -> Result<(Vec<Record>, bool), StoreError> {
     match want {
-        Want::Keys(keys) => {
-            let mut records = Vec::new();
-            for key in keys {
-                records.extend(snapshot.record(&key).await?);
-            }
-            Ok((records, false))
-        }
+        Want::Keys(keys) => Ok((snapshot.records(&keys).await?, false)),
         Want::Dots { ranges, max_records, max_bytes } => read_dots(snapshot, ranges, max_records, max_bytes).await,
         Want::Tombstones { after, max_records } => read_tombstones(snapshot, after, max_records).await,
     }
@@ -155,14 +149,10 @@ async fn read_tombstones<S: Snapshot>(
         cursor = cursor.resume_after(after);
     }
     let page = snapshot.tombstones(&cursor).await?;
-    let mut records = Vec::new();
     let mut seen: BTreeSet<Key> = BTreeSet::new();
-    for (_, key) in page.items {
-        if seen.insert(key.clone()) {
-            records.extend(snapshot.record(&key).await?);
-        }
-    }
-    Ok((records, page.next.is_some()))
+    let keys = page.items.into_iter().map(|(_, key)| key);
+    let keys: Vec<Key> = keys.filter(|key| seen.insert(key.clone())).collect();
+    Ok((snapshot.records(&keys).await?, page.next.is_some()))
 }
 
 /// The records that hold live dots of `ranges`, in the order of the least such dot, until a limit is reached.

@@ -1,6 +1,7 @@
 //! An ordered map whose clones share everything until they change: a B+ tree of `Arc` nodes with copy on write.
 
 use core::fmt::Debug;
+use core::hint::black_box;
 use core::iter::Peekable;
 use core::slice;
 use std::sync::Arc;
@@ -31,6 +32,9 @@ pub(super) trait Sorted: Ord + Clone + Debug {
 
     /// Whether those are at least `skip`, which `other` has.
     fn begins_as(&self, other: &Self, skip: usize) -> bool;
+
+    /// Reads some of the key, so that it is near when it is read next.
+    fn touch(&self);
 }
 
 impl Sorted for Key {
@@ -53,6 +57,10 @@ impl Sorted for Key {
 
     fn begins_as(&self, other: &Self, skip: usize) -> bool {
         self.as_bytes().get(..skip) == other.as_bytes().get(..skip)
+    }
+
+    fn touch(&self) {
+        black_box(self.as_bytes().first().copied());
     }
 
     fn shared(&self, other: &Self) -> usize {
@@ -80,6 +88,10 @@ macro_rules! without_heads {
 
             fn begins_as(&self, _other: &Self, _skip: usize) -> bool {
                 true
+            }
+
+            fn touch(&self) {
+                black_box(*self);
             }
         }
     )+};
@@ -151,6 +163,42 @@ impl<K: Sorted, V: Clone> Tree<K, V> {
                 Node::Leaf(list) => return list.entries.get(list.find(key).ok()?),
             }
         }
+    }
+
+    /// What [`get_entry`](Self::get_entry) finds for each of `keys`, in their order. `touch` reads some of a value that is
+    /// going to be read.
+    ///
+    /// In a tree that is larger than the caches, a lookup is a chain of loads of which each waits for the one before. Here
+    /// all keys go down side by side, and what a step is about to look at is touched before, in a loop so short that the
+    /// processor waits for many at once (group prefetching: Chen, Ailamaki, Gibbons and Mowry 2004, "Improving Hash Join
+    /// Performance through Prefetching").
+    pub(super) fn get_many(&self, keys: &[K], touch: impl Fn(&V)) -> Vec<Option<&(K, V)>> {
+        let mut nodes = vec![&*self.root; keys.len()];
+        // All leaves are of one depth.
+        while let Some(Node::Inner(_)) = nodes.first() {
+            nodes.iter().for_each(|node| node.touch());
+            for (key, node) in keys.iter().zip(&mut nodes) {
+                if let Node::Inner(children) = *node
+                    && let Some((_, child)) = children.entries.get(children.child_for(key))
+                {
+                    *node = child;
+                }
+            }
+        }
+        nodes.iter().for_each(|node| node.touch());
+        let alike = keys.iter().zip(nodes).map(|(key, node)| match node {
+            Node::Leaf(list) => list.alike(key).1,
+            Node::Inner(_) => &[],
+        });
+        let alike: Vec<&[(K, V)]> = alike.collect();
+        if K::HEADS {
+            for (key, value) in alike.iter().filter_map(|entries| entries.first()) {
+                key.touch();
+                touch(value);
+            }
+        }
+        let find = |key, entries: &'_ [(K, V)]| entries.binary_search_by(|(held, _)| held.cmp(key)).ok();
+        keys.iter().zip(alike).map(|(key, entries)| entries.get(find(key, entries)?)).collect()
     }
 
     /// Puts `value` at `key` and returns what was there.
@@ -263,6 +311,17 @@ impl<K: Sorted, T> List<K, T> {
         (less, rest.get(..count).unwrap_or(rest))
     }
 
+    /// Reads some of each line of memory that a search may look at.
+    fn touch(&self) {
+        if K::HEADS {
+            self.heads.iter().step_by(8).for_each(|head| {
+                black_box(*head);
+            });
+        } else {
+            self.entries.iter().step_by(2).for_each(|(key, _)| key.touch());
+        }
+    }
+
     /// The index of the child that holds `key` if any does.
     fn child_for(&self, key: &K) -> usize {
         self.up_to(key).saturating_sub(1)
@@ -364,6 +423,13 @@ impl<K: Sorted, V> Node<K, V> {
         match self {
             Self::Leaf(list) => list.entries.len(),
             Self::Inner(list) => list.entries.len(),
+        }
+    }
+
+    fn touch(&self) {
+        match self {
+            Self::Leaf(list) => list.touch(),
+            Self::Inner(list) => list.touch(),
         }
     }
 
@@ -579,6 +645,10 @@ mod tests {
         fn begins_as(&self, _other: &Self, _skip: usize) -> bool {
             true
         }
+
+        fn touch(&self) {
+            black_box(*self);
+        }
     }
 
     /// Checks order, separators, heads, depth and fill of a node, and returns its depth and all keys below.
@@ -624,6 +694,7 @@ mod tests {
         let mut model = BTreeMap::new();
         let mut clones = Vec::new();
         let half = steps.len() / 2;
+        let asked: Vec<K> = steps.iter().map(|(key, _)| key).chain(starts).cloned().collect();
         for (number, (key, action)) in steps.into_iter().enumerate() {
             let grow = if number < half { action < 8 } else { action < 2 };
             if grow {
@@ -641,6 +712,10 @@ mod tests {
             check(&tree.root, None, None, true);
             assert_eq!(tree.len(), model.len());
             assert!(model.iter().all(|(key, value)| tree.get(key) == Some(value)));
+            // Side by side: in no order, some twice, some not here.
+            let found = tree.get_many(&asked, |_| ());
+            assert!(found.into_iter().eq(asked.iter().map(|key| tree.get_entry(key))));
+            assert!(asked.iter().all(|key| tree.get(key) == model.get(key)));
             for start in starts {
                 let walked: Vec<(K, u32)> = tree.iter_from(|key| key < start).cloned().collect();
                 let expected: Vec<(K, u32)> = model.range(start..).map(|(key, value)| (key.clone(), *value)).collect();

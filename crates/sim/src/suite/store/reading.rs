@@ -30,6 +30,13 @@ pub(super) fn read_all(snapshot: &impl Snapshot, random: &mut Random, report: &m
         let same = record.as_ref() == rows.get(&key);
         report.look(Check::Pages, same, || format!("record({key}) is not what by_prefix says"))?;
     }
+    let mut asked = keys();
+    random.shuffle(&mut asked);
+    asked.extend(asked.first().cloned());
+    let found = block_on(snapshot.records(&asked)).blame(Check::Pages)?;
+    report.look(Check::Pages, found.iter().eq(asked.iter().filter_map(|key| rows.get(key))), || {
+        "records() of many keys are not what by_prefix says, or in another order".to_owned()
+    })?;
     let mut live: Vec<(Dot, Key)> = Vec::new();
     for row in rows.values() {
         live.extend(row.siblings().iter().map(|version| (version.dot, row.key().clone())));
