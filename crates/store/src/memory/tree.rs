@@ -222,7 +222,7 @@ impl<K: Sorted, V: Clone> Tree<K, V> {
     pub(super) fn edit(&mut self, changes: impl IntoIterator<Item = (K, Option<V>)>, replaced: impl FnMut(&K, V)) {
         let mut editing = Editing { changes: changes.into_iter().peekable(), len: self.len, replaced };
         while editing.changes.peek().is_some() {
-            match editing.node(&mut self.root, &Within { end: None, skip: 0 }) {
+            match editing.node(&mut self.root, &Within { end: None, end_head: None, skip: 0 }) {
                 Some((behind, right)) => {
                     let left = Arc::clone(&self.root);
                     if let Some(first) = left.first_key().cloned() {
@@ -456,14 +456,22 @@ impl<K: Sorted, V> Node<K, V> {
 }
 
 /// Which keys belong below a node, as the nodes above it say.
-struct Within<'a, K> {
+struct Within<'a, K: Sorted> {
     /// Those before this one.
     end: Option<&'a K>,
+    /// Its head, behind so many bytes that it begins with as the keys before it do.
+    end_head: Option<(K::Head, usize)>,
     /// And of those the ones that begin with the same bytes as the ones there, so many.
     skip: usize,
 }
 
 impl<K: Sorted> Within<'_, K> {
+    /// Whether `next` is seen to come after all that belongs here without a look at the end itself, which is nearly always
+    /// far away. `key` belongs here.
+    fn is_left_by(&self, key: &K, next: &K) -> bool {
+        self.end_head.is_some_and(|(end, skip)| K::HEADS && next.begins_as(key, skip) && next.head(skip) > end)
+    }
+
     /// Whether `key`, which is not before the first key of `list`, belongs there.
     fn has<T>(&self, key: &K, list: &List<K, T>) -> bool {
         let begins = || match list.entries.first() {
@@ -495,6 +503,7 @@ impl<K: Sorted, V: Clone, I: Iterator<Item = (K, Option<V>)>, F: FnMut(&K, V)> E
     fn leaf(&mut self, list: &mut List<K, V>, within: &Within<'_, K>) -> Option<(K, List<K, V>)> {
         let mut next = self.changes.next();
         while let Some((key, value)) = next {
+            let is_last = self.changes.peek().is_none_or(|(next, _)| within.is_left_by(&key, next));
             match (list.find(&key), value) {
                 (Ok(place), Some(value)) => {
                     if let Some((_, old)) = list.entries.get_mut(place) {
@@ -518,7 +527,7 @@ impl<K: Sorted, V: Clone, I: Iterator<Item = (K, Option<V>)>, F: FnMut(&K, V)> E
                     }
                 }
             }
-            next = self.changes.next_if(|(key, _)| within.has(key, list));
+            next = if is_last { None } else { self.changes.next_if(|(key, _)| within.has(key, list)) };
         }
         None
     }
@@ -541,9 +550,14 @@ impl<K: Sorted, V: Clone, I: Iterator<Item = (K, Option<V>)>, F: FnMut(&K, V)> E
             }
             let place = up_to.max(1);
             let skip = within.skip.max(children.skip);
+            let end_head = children.heads.get(place).map(|head| (*head, children.skip));
             let (before, behind) = children.entries.split_at_mut_checked(place)?;
             let (_, child) = before.last_mut()?;
-            let split = self.node(child, &Within { end: behind.first().map(|(key, _)| key).or(within.end), skip });
+            let below = match behind.first() {
+                Some((end, _)) => Within { end: Some(end), end_head, skip },
+                None => Within { end: within.end, end_head: within.end_head, skip },
+            };
+            let split = self.node(child, &below);
             let is_short = child.len() < MIN;
             if let Some(right) = split {
                 children.put_child(place, right);
